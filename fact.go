@@ -1,0 +1,55 @@
+package assay
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// FactID is a UUIDv7 in its 36-character text form.
+type FactID string
+
+// Retention says how long a fact's payload is kept. A ledger proof outlives the payload.
+type Retention string
+
+const (
+	// RetainAudit facts are sequenced into the ledger.
+	RetainAudit Retention = "audit"
+	// RetainOperational facts are kept for as long as boards and reports look back.
+	RetainOperational Retention = "operational"
+)
+
+// Fact is something that happened. It is appended once, in the transaction that
+// changes the state it speaks of, and never altered.
+type Fact struct {
+	ID             FactID          `json:"id"`
+	Kind           string          `json:"kind"`              // "stage.event", for example "gate.verdict"
+	Version        int             `json:"version"`           // of the payload's shape, from 1
+	Time           time.Time       `json:"time"`              // when it happened
+	Recorded       time.Time       `json:"recorded,omitzero"` // when the store took it; the store sets it
+	Namespace      string          `json:"namespace"`
+	Service        string          `json:"service,omitempty"`
+	Environment    string          `json:"environment,omitempty"`
+	Subject        Digest          `json:"subject,omitempty"`
+	TraceID        string          `json:"trace_id,omitempty"`
+	DeploymentID   string          `json:"deployment_id,omitempty"`
+	PolicyRevision Digest          `json:"policy_revision,omitempty"`
+	Actor          string          `json:"actor"`            // the person or machine that made it happen
+	Causes         []FactID        `json:"causes,omitempty"` // why it happened; walk up for reasons, down for effects
+	Retention      Retention       `json:"retention"`
+	Payload        json.RawMessage `json:"payload"`
+}
+
+// Kinds of fact, one constant each, so that a reader can find every writer.
+const (
+	FactVerdict            = "gate.verdict"
+	FactAttested           = "attest.signed"
+	FactExceptionRequested = "exception.requested"
+	FactExceptionApproved  = "exception.approved"
+	FactExceptionRevoked   = "exception.revoked"
+	FactExceptionUsed      = "exception.used"
+	FactKeyCreated         = "key.created"
+	FactTokenCreated       = "token.created"
+	FactTokenRevoked       = "token.revoked"
+	FactLedgerEpoch        = "ledger.epoch"
+	FactLedgerHalted       = "ledger.halted"
+)

@@ -1,0 +1,131 @@
+package strict
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Suggest returns the known word that found most likely means, or "" if none is close.
+func Suggest(found string, known []string) string {
+	best, dist := "", max(2, len(found)/3)+1
+	for _, k := range known {
+		if d := levenshtein.ComputeDistance(strings.ToLower(found), strings.ToLower(k)); d < dist {
+			best, dist = k, d
+		}
+	}
+	return best
+}
+
+// OneOf says that found is not one of known, with a suggestion, in the words
+// every enumeration error uses.
+func OneOf(found string, known []string) string {
+	msg := fmt.Sprintf("%q is not one of %s", found, strings.Join(known, ", "))
+	if s := Suggest(found, known); s != "" {
+		msg += fmt.Sprintf(" (did you mean %q?)", s)
+	}
+	return msg
+}
+
+func didYouMean(found string, known []string) string {
+	if s := Suggest(found, known); s != "" {
+		return fmt.Sprintf("did you mean %q?", s)
+	}
+	if len(known) > 0 {
+		return "known keys: " + strings.Join(known, ", ")
+	}
+	return ""
+}
+
+// fieldsAt lists the keys that the value at p below t accepts.
+func fieldsAt(t reflect.Type, p jsontext.Pointer) []string {
+	for tok := range p.Tokens() {
+		t = deref(t)
+		if t == nil {
+			return nil
+		}
+		switch t.Kind() {
+		case reflect.Slice, reflect.Array, reflect.Map:
+			t = t.Elem()
+		case reflect.Struct:
+			f, ok := structFields(t)[tok]
+			if !ok {
+				return nil
+			}
+			t = f
+		default:
+			return nil
+		}
+	}
+	if t = deref(t); t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	var names []string
+	for f := range t.Fields() {
+		if n := jsonName(f); n != "" {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func deref(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// structFields maps the JSON names of t's fields, embedded ones included, to their types.
+func structFields(t reflect.Type) map[string]reflect.Type {
+	m := map[string]reflect.Type{}
+	for f := range t.Fields() {
+		if f.Anonymous && f.Tag.Get("json") == "" {
+			for n, et := range structFields(deref(f.Type)) {
+				m[n] = et
+			}
+			continue
+		}
+		if n := jsonName(f); n != "" {
+			m[n] = f.Type
+		}
+	}
+	return m
+}
+
+func jsonName(f reflect.StructField) string {
+	if !f.IsExported() {
+		return ""
+	}
+	n, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	switch n {
+	case "-":
+		return ""
+	case "":
+		return f.Name
+	}
+	return n
+}
+
+func typeName(t reflect.Type) string {
+	t = deref(t)
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "a boolean"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	}
+	return t.String()
+}

@@ -1,0 +1,35 @@
+package assay
+
+// Names that outlive a release. They stand in signed documents, so they change
+// only by adding a new one; operators who run their own trust domain override
+// the ones that carry a domain name through configuration, never by editing.
+const (
+	// APIVersion is the group and version of every Assay YAML resource.
+	APIVersion = "assay.dev/v1alpha1"
+
+	// StatementType is the in-toto statement type of every attestation we sign.
+	StatementType = "https://in-toto.io/Statement/v1"
+	// VSAPredicateType is SLSA's verification summary; SLSA forbids the minor version here.
+	VSAPredicateType = "https://slsa.dev/verification_summary/v1"
+	// ExceptionPredicateType is our predicate for an approved exception.
+	ExceptionPredicateType = "https://assay.dev/attestation/exception/v1"
+	// StatementPayloadType is the DSSE payload type of an in-toto statement.
+	StatementPayloadType = "application/vnd.in-toto+json"
+	// BundleMediaType is the Sigstore bundle version we write.
+	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	// ProofMediaType is our portable proof: a bundle, its ledger leaf and the inclusion proof.
+	ProofMediaType = "application/vnd.assay.proof.v1+json"
+
+	// ExtensionViolations is the VSA extension field that lists what failed (SLSA has no field for it).
+	ExtensionViolations = "https://assay.dev/vsa/violations/v1"
+	// ExtensionRequirements is the VSA extension field with the state of each required evidence.
+	ExtensionRequirements = "https://assay.dev/vsa/requirements/v1"
+	// ExtensionExceptions is the VSA extension field that names the exceptions a verdict used.
+	ExtensionExceptions = "https://assay.dev/vsa/exceptions/v1"
+
+	// DefaultVerifierID identifies this gate in a VSA unless the operator sets another.
+	DefaultVerifierID = "https://assay.dev/gate"
+	// DefaultOrigin is the C2SP origin of a ledger unless the operator sets another;
+	// a restored ledger appends "/epoch-N".
+	DefaultOrigin = "assay.dev/ledger"
+)

@@ -1,0 +1,115 @@
+package assay
+
+import "time"
+
+// Outcome is the answer of a gate. Absent is not a kind of fail: it means the
+// gate could not know, because required evidence is missing, stale or unreadable.
+type Outcome string
+
+const (
+	OutcomePass   Outcome = "pass"
+	OutcomeFail   Outcome = "fail"
+	OutcomeAbsent Outcome = "absent"
+)
+
+// Mode says what a policy or gate does with its answer.
+type Mode string
+
+const (
+	// ModeOff evaluates nothing.
+	ModeOff Mode = "off"
+	// ModeDryRun evaluates and records, and never blocks.
+	ModeDryRun Mode = "dry-run"
+	// ModeWarn evaluates, records and tells the caller, and never blocks.
+	ModeWarn Mode = "warn"
+	// ModeEnforce blocks.
+	ModeEnforce Mode = "enforce"
+)
+
+// Modes lists every mode, weakest first.
+var Modes = []Mode{ModeOff, ModeDryRun, ModeWarn, ModeEnforce}
+
+// RequirementState is the state of one piece of required evidence.
+type RequirementState string
+
+const (
+	// Satisfied means present, fresh, of the accepted origin, and no rule objects to it.
+	Satisfied RequirementState = "satisfied"
+	// Violated means present and a rule or threshold objects to it.
+	Violated RequirementState = "violated"
+	// Missing means not presented, stale, or of an origin that the gate does not accept.
+	Missing RequirementState = "absent"
+)
+
+// Requirement is one required piece of evidence and what became of it.
+type Requirement struct {
+	Name     string           `json:"name"`
+	Kind     EvidenceKind     `json:"kind"`
+	State    RequirementState `json:"state"`
+	Reason   string           `json:"reason"`             // one sentence, always set
+	Evidence []Digest         `json:"evidence,omitempty"` // what was considered
+}
+
+// Violation is one objection of a rule.
+type Violation struct {
+	Rule        string       `json:"rule"` // "policy/rule", for example "release/no-critical-vulnerabilities"
+	Severity    Severity     `json:"severity"`
+	Message     string       `json:"message"`
+	Remedy      string       `json:"remedy,omitempty"` // how to fix it
+	Kind        EvidenceKind `json:"kind,omitempty"`   // the evidence it is about
+	Location    Location     `json:"location,omitzero"`
+	Package     Component    `json:"package,omitzero"`
+	Fingerprint string       `json:"fingerprint,omitempty"`
+	Mode        Mode         `json:"mode"`                // enforce blocks, others only report
+	Exception   string       `json:"exception,omitempty"` // id of the exception that excuses it
+}
+
+// PolicyRef names the exact policy a verdict used.
+type PolicyRef struct {
+	URI    string `json:"uri"`
+	Digest Digest `json:"digest"`
+}
+
+// ExceptionUse records that an exception excused something in a verdict.
+type ExceptionUse struct {
+	ID         string    `json:"id"`
+	Digest     Digest    `json:"digest"` // of the exception's canonical form
+	Rules      []string  `json:"rules"`  // the rules it excused here
+	Requester  string    `json:"requester"`
+	Approver   string    `json:"approver"`
+	ValidUntil time.Time `json:"valid_until"`
+}
+
+// EvidenceRef is what a verdict keeps of each piece of evidence.
+type EvidenceRef struct {
+	Kind       EvidenceKind `json:"kind"`
+	Format     string       `json:"format"`
+	Source     string       `json:"source"`
+	Digest     Digest       `json:"digest"`
+	Tool       Tool         `json:"tool"`
+	Origin     Origin       `json:"origin"`
+	Summary    string       `json:"summary"`     // for example "412 passed, 0 failed"
+	AgeSeconds int64        `json:"age_seconds"` // at the time of the verdict
+	Notes      []string     `json:"notes,omitempty"`
+}
+
+// Verdict is the explained answer of one gate about one subject. It is a pure
+// function of the gate's inputs: the same inputs give the same bytes.
+type Verdict struct {
+	Gate         string         `json:"gate"`
+	Mode         Mode           `json:"mode"`
+	Environment  string         `json:"environment,omitempty"`
+	Subject      Subject        `json:"subject"`
+	Outcome      Outcome        `json:"outcome"` // what the evidence says, whatever the mode
+	Time         time.Time      `json:"time"`    // the instant the verdict is about
+	Policy       PolicyRef      `json:"policy"`
+	Levels       []string       `json:"levels,omitempty"` // VSA levels granted on pass
+	Requirements []Requirement  `json:"requirements"`
+	Violations   []Violation    `json:"violations"` // all of them, excused ones included
+	Warnings     []Violation    `json:"warnings,omitempty"`
+	Exceptions   []ExceptionUse `json:"exceptions,omitempty"`
+	Evidence     []EvidenceRef  `json:"evidence"`
+}
+
+// Blocks reports whether the caller must stop: the outcome is not pass and the gate enforces.
+func (v Verdict) Blocks() bool { return v.Outcome != OutcomePass && v.Mode == ModeEnforce }
