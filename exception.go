@@ -1,6 +1,10 @@
 package assay
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+)
 
 // ExceptionState is where an exception stands in its life.
 type ExceptionState string
@@ -26,24 +30,39 @@ type ExceptionScope struct {
 
 // Exception is a time-boxed permission, asked for by one person and given by another.
 type Exception struct {
-	ID        string         `json:"id"` // UUIDv7
-	Namespace string         `json:"namespace"`
-	Scope     ExceptionScope `json:"scope"`
-	Reason    string         `json:"reason"`
-	Ticket    string         `json:"ticket,omitempty"`
-	State     ExceptionState `json:"state"`
-	Requester string         `json:"requester"`
-	Requested time.Time      `json:"requested"`
-	Approver  string         `json:"approver,omitempty"` // never equal to Requester
-	Approved  time.Time      `json:"approved,omitzero"`
-	Revoker   string         `json:"revoker,omitempty"`
-	Revoked   time.Time      `json:"revoked,omitzero"`
-	NotBefore time.Time      `json:"not_before"`
-	NotAfter  time.Time      `json:"not_after"` // mandatory; an exception without an end never matches
+	ID           string         `json:"id"` // UUIDv7
+	Namespace    string         `json:"namespace"`
+	Scope        ExceptionScope `json:"scope"`
+	Reason       string         `json:"reason"`
+	Ticket       string         `json:"ticket,omitempty"`
+	State        ExceptionState `json:"state"`
+	Requester    string         `json:"requester"`
+	Requested    time.Time      `json:"requested"`
+	Approver     string         `json:"approver,omitempty"` // never equal to Requester
+	Approved     time.Time      `json:"approved,omitzero"`
+	Revoker      string         `json:"revoker,omitempty"`
+	Revoked      time.Time      `json:"revoked,omitzero"`
+	RevokeReason string         `json:"revoke_reason,omitempty"`
+	NotBefore    time.Time      `json:"not_before"`
+	NotAfter     time.Time      `json:"not_after"` // mandatory; an exception without an end never matches
 }
 
 // ActiveAt reports whether e excuses anything at t.
 func (e Exception) ActiveAt(t time.Time) bool {
 	return e.State == ExceptionApproved && e.Approver != "" && e.Approver != e.Requester &&
 		!e.NotAfter.IsZero() && !t.Before(e.NotBefore) && t.Before(e.NotAfter)
+}
+
+// Digest is the SHA-256 of e's canonical form: its JSON with every time in UTC.
+// A verdict and an attestation name an exception by the digest it had when it
+// was approved, which is also the digest of the approval fact's payload.
+func (e Exception) Digest() Digest {
+	for _, t := range []*time.Time{&e.Requested, &e.Approved, &e.Revoked, &e.NotBefore, &e.NotAfter} {
+		*t = t.UTC()
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return "" // a year beyond 9999; such an exception has no digest and matches nothing
+	}
+	return DigestOf(sha256.Sum256(b))
 }

@@ -19,6 +19,8 @@ const (
 	BundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	// ProofMediaType is our portable proof: a bundle, its ledger leaf and the inclusion proof.
 	ProofMediaType = "application/vnd.assay.proof.v1+json"
+	// ProofOfFactMediaType is the portable proof of any other fact: leaf and inclusion proof, no bundle.
+	ProofOfFactMediaType = "application/vnd.assay.fact-proof.v1+json"
 
 	// ExtensionViolations is the VSA extension field that lists what failed (SLSA has no field for it).
 	ExtensionViolations = "https://assay.dev/vsa/violations/v1"

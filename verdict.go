@@ -48,6 +48,8 @@ type Requirement struct {
 	State    RequirementState `json:"state"`
 	Reason   string           `json:"reason"`             // one sentence, always set
 	Evidence []Digest         `json:"evidence,omitempty"` // what was considered
+
+	Exception string `json:"exception,omitempty"` // id of the exception that excuses its absence
 }
 
 // Violation is one objection of a rule.

@@ -13,7 +13,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"assay.dev/assay"
 	"github.com/go-json-experiment/json"
@@ -25,13 +27,19 @@ import (
 const MaxDepth = 64
 
 // JSON decodes exactly one JSON value into v, which must be a pointer. It
-// follows the struct tags of encoding/json, but member names match exactly.
+// follows the struct tags of encoding/json, but member names match exactly. A
+// null member leaves its field as it is, since encoding/json writes nil slices
+// so; a document that is null as a whole is refused.
 func JSON(data []byte, v any) error {
 	if err := CheckJSON(data); err != nil {
 		return err
 	}
+	if t := deref(reflect.TypeOf(v)); t.Kind() == reflect.Struct && string(bytes.TrimSpace(data)) == "null" {
+		return place(data, int64(bytes.IndexByte(data, 'n')), "", "has the wrong type: found null, expected "+typeName(t))
+	}
 	err := json.Unmarshal(data, v,
 		jsonv1.DefaultOptionsV1(),
+		jsonv1.ReportErrorsWithLegacySemantics(false), // they carry no place
 		jsontext.AllowDuplicateNames(false),
 		jsontext.AllowInvalidUTF8(false),
 		json.MatchCaseInsensitiveNames(false),
@@ -56,11 +64,11 @@ func CheckJSON(data []byte) error {
 			return jsonError(data, err, nil)
 		}
 		if dec.StackDepth() > MaxDepth {
-			return place(data, dec.InputOffset(), pointerField(dec.StackPointer()),
+			return place(data, dec.InputOffset(), Field(dec.StackPointer()),
 				fmt.Sprintf("is nested deeper than %d levels", MaxDepth))
 		}
 		if tok.Kind() == '"' && HasControl(tok.String()) {
-			return place(data, dec.InputOffset(), pointerField(dec.StackPointer()), "contains a control character")
+			return place(data, dec.InputOffset(), Field(dec.StackPointer()), "contains a control character")
 		}
 		if dec.StackDepth() == 0 {
 			break
@@ -74,16 +82,18 @@ func CheckJSON(data []byte) error {
 	return nil
 }
 
-// HasControl reports whether s holds a control character other than tab and line feed.
+// HasControl reports whether s holds a control character other than tab and
+// line feed, or one that reorders the text around it on a screen.
 func HasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool {
-		return r < 0x20 && r != '\t' && r != '\n' || r >= 0x7f && r < 0xa0
+		return r < 0x20 && r != '\t' && r != '\n' || r >= 0x7f && r < 0xa0 ||
+			r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 	})
 }
 
 func jsonError(data []byte, err error, t reflect.Type) error {
 	if syn, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		field := pointerField(syn.JSONPointer)
+		field := Field(syn.JSONPointer)
 		switch {
 		case errors.Is(err, jsontext.ErrDuplicateName):
 			return place(data, syn.ByteOffset, field, "is a duplicate key")
@@ -93,23 +103,71 @@ func jsonError(data []byte, err error, t reflect.Type) error {
 		return place(data, syn.ByteOffset, field, "is not valid JSON: "+syn.Err.Error())
 	}
 	if sem, ok := errors.AsType[*json.SemanticError](err); ok {
-		field := pointerField(sem.JSONPointer)
+		field := Field(sem.JSONPointer)
 		if errors.Is(err, json.ErrUnknownName) {
 			e := place(data, sem.ByteOffset, field, "is not a known key")
 			e.Hint = didYouMean(sem.JSONPointer.LastToken(), fieldsAt(t, sem.JSONPointer.Parent()))
 			return e
 		}
-		msg := fmt.Sprintf("has the wrong type: found %s", kindName(byte(sem.JSONKind)))
-		if sem.GoType != nil {
-			msg += ", expected " + typeName(sem.GoType)
-		}
-		if sem.Err != nil {
-			msg += ": " + sem.Err.Error()
-		}
-		return place(data, sem.ByteOffset, field, msg)
+		off := valueAt(data, sem.ByteOffset)
+		return place(data, off, field, wrongValue(sem, data[off:]))
 	}
 	return place(data, 0, "", err.Error())
 }
+
+// wrongValue says what the value that rest starts with is, and what was expected instead.
+func wrongValue(sem *json.SemanticError, rest []byte) string {
+	found := kindName(byte(sem.JSONKind))
+	var text string
+	if tok, err := jsontext.NewDecoder(bytes.NewReader(rest)).ReadToken(); err == nil {
+		text = tok.String()
+	}
+	t := deref(sem.GoType)
+	switch {
+	case t == nil:
+		return "has the wrong type: found " + found
+	case t == reflect.TypeFor[time.Time]() && sem.JSONKind == '"':
+		return quote(text) + " is not a time; expected RFC 3339, for example 2026-11-21T15:04:05Z"
+	case isText(t) && sem.JSONKind == '"' && sem.Err != nil:
+		return quote(text) + " is not valid: " + sem.Err.Error()
+	case isBytes(t) && sem.JSONKind == '"':
+		return "is not base64"
+	case sem.JSONKind == '0':
+		found = clip(text)
+	}
+	return "has the wrong type: found " + found + ", expected " + typeName(t)
+}
+
+// valueAt moves an offset over what stands before a value.
+func valueAt(data []byte, off int64) int64 {
+	off = max(0, min(off, int64(len(data))))
+	rest := data[off:]
+	return off + int64(len(rest)-len(bytes.TrimLeft(rest, " \t\r\n:,")))
+}
+
+// Bounded reads all of r if it is at most limit bytes, so that a document is
+// never held above its limit. The error says what is too large by name.
+func Bounded(r io.Reader, limit int64, name string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, assay.Errorf(assay.CodeUnavailable, "%s cannot be read: %w", name, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, assay.Errorf(assay.CodeTooLarge, "%s is larger than %d bytes", name, limit)
+	}
+	return data, nil
+}
+
+// clip keeps an error readable when what it quotes is long.
+func clip(s string) string {
+	const limit = 80
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
+
+func quote(s string) string { return strconv.Quote(clip(s)) }
 
 // place makes an Error at a byte offset of data.
 func place(data []byte, off int64, field, msg string) *assay.Error {
@@ -123,8 +181,8 @@ func place(data []byte, off int64, field, msg string) *assay.Error {
 	return &assay.Error{Code: assay.CodeInvalid, Line: line, Column: col, Field: field, Msg: msg}
 }
 
-// pointerField turns the JSON pointer "/spec/rules/0" into "spec.rules[0]".
-func pointerField(p jsontext.Pointer) string {
+// Field turns the JSON pointer "/spec/rules/0" into "spec.rules[0]". The middle of a very long one is left out.
+func Field(p jsontext.Pointer) string {
 	var b strings.Builder
 	for tok := range p.Tokens() {
 		switch {
@@ -137,7 +195,16 @@ func pointerField(p jsontext.Pointer) string {
 			b.WriteString(tok)
 		}
 	}
-	return b.String()
+	return elide(b.String())
+}
+
+// elide leaves out the middle of a very long field.
+func elide(field string) string {
+	const end = 2 * MaxDepth
+	if len(field) <= 2*end {
+		return field
+	}
+	return strings.ToValidUTF8(field[:end]+"…"+field[len(field)-end:], "")
 }
 
 func isIndex(s string) bool {

@@ -2,8 +2,10 @@ package strict
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/go-json-experiment/json/jsontext"
@@ -11,6 +13,9 @@ import (
 
 // Suggest returns the known word that found most likely means, or "" if none is close.
 func Suggest(found string, known []string) string {
+	if len(found) > 100 {
+		return "" // no misspelling of anything, and costly to compare
+	}
 	best, dist := "", max(2, len(found)/3)+1
 	for _, k := range known {
 		if d := levenshtein.ComputeDistance(strings.ToLower(found), strings.ToLower(k)); d < dist {
@@ -23,7 +28,7 @@ func Suggest(found string, known []string) string {
 // OneOf says that found is not one of known, with a suggestion, in the words
 // every enumeration error uses.
 func OneOf(found string, known []string) string {
-	msg := fmt.Sprintf("%q is not one of %s", found, strings.Join(known, ", "))
+	msg := fmt.Sprintf("%s is not one of %s", quote(found), strings.Join(known, ", "))
 	if s := Suggest(found, known); s != "" {
 		msg += fmt.Sprintf(" (did you mean %q?)", s)
 	}
@@ -63,13 +68,29 @@ func fieldsAt(t reflect.Type, p jsontext.Pointer) []string {
 	if t = deref(t); t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}
+	return fieldNames(t)
+}
+
+// fieldNames lists the JSON names of t's fields, those of embedded structs in their place.
+func fieldNames(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
-		if n := jsonName(f); n != "" {
+		if e := embedded(f); e != nil {
+			names = append(names, fieldNames(e)...)
+		} else if n := jsonName(f); n != "" {
 			names = append(names, n)
 		}
 	}
 	return names
+}
+
+// embedded returns the struct whose fields f promotes, nil if f is an ordinary field.
+func embedded(f reflect.StructField) reflect.Type {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if t := deref(f.Type); f.Anonymous && name == "" && t.Kind() == reflect.Struct {
+		return t
+	}
+	return nil
 }
 
 func deref(t reflect.Type) reflect.Type {
@@ -83,10 +104,8 @@ func deref(t reflect.Type) reflect.Type {
 func structFields(t reflect.Type) map[string]reflect.Type {
 	m := map[string]reflect.Type{}
 	for f := range t.Fields() {
-		if f.Anonymous && f.Tag.Get("json") == "" {
-			for n, et := range structFields(deref(f.Type)) {
-				m[n] = et
-			}
+		if e := embedded(f); e != nil {
+			maps.Copy(m, structFields(e))
 			continue
 		}
 		if n := jsonName(f); n != "" {
@@ -112,6 +131,12 @@ func jsonName(f reflect.StructField) string {
 
 func typeName(t reflect.Type) string {
 	t = deref(t)
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return "an RFC 3339 time"
+	case isText(t), isBytes(t):
+		return "a string"
+	}
 	switch t.Kind() {
 	case reflect.String:
 		return "a string"

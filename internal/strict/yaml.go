@@ -3,13 +3,16 @@ package strict
 import (
 	"bytes"
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"assay.dev/assay"
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,8 +25,11 @@ func YAML(data []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	if len(docs) != 1 {
-		return place(data, 0, "", fmt.Sprintf("has %d YAML documents; expected one", len(docs)))
+	switch {
+	case len(docs) == 0:
+		return place(data, 0, "", "is empty; expected one YAML document")
+	case len(docs) > 1:
+		return nodeError(docs[1].root, "", fmt.Sprintf("is one of %d YAML documents; expected one", len(docs)))
 	}
 	return docs[0].Decode(v)
 }
@@ -36,6 +42,9 @@ type Document struct {
 // Documents parses a YAML stream and checks its form. Anchors and aliases are
 // refused: they hide values from reviewers and can expand without bound.
 func Documents(data []byte) ([]Document, error) {
+	if off := invalidUTF8(data); off >= 0 {
+		return nil, place(data, int64(off), "", "is not valid UTF-8")
+	}
 	var docs []Document
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
@@ -95,7 +104,9 @@ func (d Document) Decode(v any) error {
 	if err := JSON(buf.Bytes(), v); err != nil {
 		// The JSON is ours: its line means nothing to the reader, its field does.
 		if e, ok := errors.AsType[*assay.Error](err); ok {
-			return d.Errorf(splitField(e.Field), "%s", e.Msg)
+			at := d.Errorf(splitField(e.Field), "%s", e.Msg)
+			at.Hint = e.Hint
+			return at
 		}
 		return err
 	}
@@ -128,13 +139,31 @@ func child(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// checkNode refuses aliases, duplicate and non-string keys, control characters and deep nesting.
+// invalidUTF8 returns the offset of the first byte that is not UTF-8, -1 if there is none.
+func invalidUTF8(data []byte) int {
+	if utf8.Valid(data) {
+		return -1
+	}
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
+}
+
+// checkNode refuses aliases, tags, duplicate and non-string keys, control characters and deep nesting.
 func checkNode(n *yaml.Node, path string, depth int) error {
 	if depth > MaxDepth {
 		return nodeError(n, path, fmt.Sprintf("is nested deeper than %d levels", MaxDepth))
 	}
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		return nodeError(n, path, "uses a YAML anchor or alias; write the value out")
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		return nodeError(n, path, "uses the YAML tag "+quote(n.Tag)+"; write the value plainly")
 	}
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -152,8 +181,11 @@ func checkNode(n *yaml.Node, path string, depth int) error {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k := n.Content[i]
 			field := dot(path, k.Value)
-			if k.Kind != yaml.ScalarNode || k.Tag == "!!merge" {
+			if k.Kind != yaml.ScalarNode || k.Tag == "!!merge" || k.Anchor != "" || k.Style&yaml.TaggedStyle != 0 {
 				return nodeError(k, path, "has a key that is not a plain word")
+			}
+			if HasControl(k.Value) {
+				return nodeError(k, path, "has a key with a control character")
 			}
 			if first, dup := seen[k.Value]; dup {
 				return nodeError(k, field, fmt.Sprintf("is a duplicate key; first on line %d", first))
@@ -167,12 +199,34 @@ func checkNode(n *yaml.Node, path string, depth int) error {
 	return nil
 }
 
-var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+var (
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+)
+
+// isText reports whether a t is written as a string, by its own rules.
+func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textUnmarshaler) }
+
+// isBytes reports whether a t is written as a string in base64.
+func isBytes(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !isFree(t)
+}
+
+// isFree reports whether t itself decides about its shape.
+func isFree(t reflect.Type) bool {
+	return t.Kind() == reflect.Interface || !isText(t) && reflect.PointerTo(t).Implements(jsonUnmarshaler)
+}
 
 // checkType compares a node with the Go type it is to become, for errors with a place and a suggestion.
 func checkType(n *yaml.Node, t reflect.Type, path string) error {
 	t = deref(t)
-	if t == nil || t.Kind() == reflect.Interface || reflect.PointerTo(t).Implements(textUnmarshaler) {
+	switch {
+	case t == nil, isFree(t):
+		return checkFree(n, path)
+	case isText(t), isBytes(t):
+		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+			return wrongType(n, t, path)
+		}
 		return nil
 	}
 	switch t.Kind() {
@@ -193,7 +247,7 @@ func checkType(n *yaml.Node, t reflect.Type, path string) error {
 				return err
 			}
 		}
-	case reflect.Slice:
+	case reflect.Slice, reflect.Array:
 		if n.Kind != yaml.SequenceNode {
 			return wrongType(n, t, path)
 		}
@@ -219,6 +273,30 @@ func checkType(n *yaml.Node, t reflect.Type, path string) error {
 	return nil
 }
 
+// checkFree refuses numbers that a value of any type would silently change.
+func checkFree(n *yaml.Node, path string) error {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if err := checkFree(n.Content[i+1], dot(path, n.Content[i].Value)); err != nil {
+				return err
+			}
+		}
+	case yaml.SequenceNode:
+		for i, c := range n.Content {
+			if err := checkFree(c, fmt.Sprintf("%s[%d]", path, i)); err != nil {
+				return err
+			}
+		}
+	case yaml.ScalarNode:
+		number := n.Tag == "!!int" || n.Tag == "!!float" || n.Style == 0 && jsonNumber.MatchString(n.Value)
+		if number && !plainNumber(n.Value) {
+			return nodeError(n, path, quote(n.Value)+" is not a plain decimal number; quote it if it is a word")
+		}
+	}
+	return nil
+}
+
 func scalarFits(n *yaml.Node, t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.String:
@@ -227,16 +305,31 @@ func scalarFits(n *yaml.Node, t reflect.Type) bool {
 	case reflect.Bool:
 		return n.Tag == "!!bool"
 	case reflect.Float32, reflect.Float64:
-		return n.Tag == "!!float" || n.Tag == "!!int"
+		return (n.Tag == "!!float" || n.Tag == "!!int") && plainNumber(n.Value)
 	default:
-		return n.Tag == "!!int"
+		return n.Tag == "!!int" && plainNumber(n.Value)
 	}
+}
+
+var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+
+// plainNumber reports whether a number reads the same to everybody: 010 is
+// eight to some and ten to others, and .inf and .nan have no JSON form.
+func plainNumber(s string) bool {
+	f, err := strconv.ParseFloat(s, 64)
+	return err == nil && !math.IsInf(f, 0) && jsonNumber.MatchString(s)
 }
 
 func wrongType(n *yaml.Node, t reflect.Type, path string) error {
 	found := map[yaml.Kind]string{yaml.MappingNode: "an object", yaml.SequenceNode: "a list"}[n.Kind]
-	if found == "" {
-		found = strconv.Quote(n.Value)
+	switch {
+	case n.Tag == "!!null":
+		found = "null"
+	case found == "":
+		found = quote(n.Value)
+	}
+	if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") && !plainNumber(n.Value) {
+		return nodeError(n, path, fmt.Sprintf("%s is not a plain decimal number; expected %s", found, typeName(t)))
 	}
 	return nodeError(n, path, fmt.Sprintf("has the wrong type: found %s, expected %s", found, typeName(t)))
 }
@@ -272,7 +365,7 @@ func writeNode(enc *jsontext.Encoder, n *yaml.Node, t reflect.Type) error {
 		return enc.WriteToken(jsontext.EndObject)
 	case yaml.SequenceNode:
 		var elem reflect.Type
-		if t != nil && t.Kind() == reflect.Slice {
+		if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 			elem = t.Elem()
 		}
 		if err := enc.WriteToken(jsontext.BeginArray); err != nil {
@@ -285,41 +378,37 @@ func writeNode(enc *jsontext.Encoder, n *yaml.Node, t reflect.Type) error {
 		}
 		return enc.WriteToken(jsontext.EndArray)
 	}
-	return enc.WriteToken(scalarToken(n, t))
+	return writeScalar(enc, n, t)
 }
 
-func scalarToken(n *yaml.Node, t reflect.Type) jsontext.Token {
-	if t != nil && (t.Kind() == reflect.String || reflect.PointerTo(t).Implements(textUnmarshaler)) {
-		return jsontext.String(n.Value)
+// writeScalar writes numbers digit for digit, so that none loses its precision on the way.
+func writeScalar(enc *jsontext.Encoder, n *yaml.Node, t reflect.Type) error {
+	if t != nil && (t.Kind() == reflect.String || isText(t) || isBytes(t)) {
+		return enc.WriteToken(jsontext.String(n.Value))
 	}
 	switch n.Tag {
 	case "!!null":
-		return jsontext.Null
+		return enc.WriteToken(jsontext.Null)
 	case "!!bool":
-		var b bool
-		if n.Decode(&b) == nil {
-			return jsontext.Bool(b)
+		return enc.WriteToken(jsontext.Bool(strings.EqualFold(n.Value, "true")))
+	case "!!int", "!!float":
+		if !plainNumber(n.Value) {
+			return nodeError(n, "", quote(n.Value)+" is not a plain decimal number")
 		}
-	case "!!int":
-		var i int64
-		if n.Decode(&i) == nil {
-			return jsontext.Int(i)
-		}
-	case "!!float":
-		var f float64
-		if n.Decode(&f) == nil && f == f && f-f == 0 {
-			return jsontext.Float(f)
-		}
+		return enc.WriteValue(jsontext.Value(n.Value))
 	}
-	return jsontext.String(n.Value)
+	return enc.WriteToken(jsontext.String(n.Value))
 }
 
 var yamlPlace = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 func yamlError(err error) error {
-	e := &assay.Error{Code: assay.CodeInvalid, Field: "document", Msg: "is not valid YAML: " + err.Error()}
+	// The library leaves the line out when it is the first, and never gives a column.
+	e := &assay.Error{Code: assay.CodeInvalid, Line: 1, Column: 1, Field: "document", Msg: "is not valid YAML: " + clip(err.Error())}
 	if m := yamlPlace.FindStringSubmatch(err.Error()); m != nil {
-		e.Line, _ = strconv.Atoi(m[1])
+		if line, err := strconv.Atoi(m[1]); err == nil {
+			e.Line = line
+		}
 		e.Msg = "is not valid YAML: " + m[2]
 	}
 	return e
@@ -329,7 +418,7 @@ func nodeError(n *yaml.Node, field, msg string) *assay.Error {
 	if field == "" {
 		field = "document"
 	}
-	return &assay.Error{Code: assay.CodeInvalid, Line: n.Line, Column: n.Column, Field: field, Msg: msg}
+	return &assay.Error{Code: assay.CodeInvalid, Line: n.Line, Column: n.Column, Field: elide(field), Msg: msg}
 }
 
 func dot(path, key string) string {
