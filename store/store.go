@@ -26,9 +26,13 @@ type Store interface {
 	// Update runs fn in the writer, under a savepoint, together with other
 	// callers' closures in one durable transaction (group commit). It returns
 	// after the commit is durable. An error from fn undoes only fn and is
-	// returned unchanged. When the commit itself fails nothing of the group
-	// happened, and every caller gets assay.CodeUnavailable. fn must do no I/O
-	// and must not keep tx. A panic in fn undoes fn and is returned as an error.
+	// returned unchanged. When the commit itself fails, every caller of the group
+	// gets assay.CodeUnavailable and must treat the outcome as unknown: all of
+	// the group or, as a rule, nothing of it happened. A caller that retries
+	// therefore names its facts' ids. After a failed commit nothing is
+	// acknowledged until the store has proved that it can write again. fn must
+	// do no I/O and must not keep tx. A panic in fn undoes fn and is returned as
+	// an error of assay.CodeInternal.
 	// If ctx ends before fn ran, fn does not run and ctx.Err() is returned; once
 	// fn has run, the answer waits for the commit.
 	Update(ctx context.Context, fn func(tx Tx) error) error
@@ -61,14 +65,15 @@ type Reader interface {
 	Get(k Key) (Value, error)
 
 	// List returns up to limit values of k's namespace and bucket whose names
-	// start with k.Name and come after the name after, in name order.
+	// start with k.Name and come after the name after, in the order of the
+	// names' bytes. A limit of 0 means DefaultLimit; at most MaxLimit.
 	List(k Key, after string, limit int) ([]Value, error)
 
 	// Fact returns one fact by id within a namespace, upcast to the newest
 	// version of its kind, or assay.CodeNotFound.
 	Fact(namespace string, id assay.FactID) (Row, error)
 
-	// Facts returns the facts that match q, in commit order.
+	// Facts returns the facts that match q, in commit order, upcast as Fact does.
 	Facts(q Query) ([]Row, error)
 }
 
@@ -77,9 +82,9 @@ type Tx interface {
 	Reader
 
 	// Append adds f. The store sets Recorded, and sets ID and Time where they
-	// are empty; causes must exist. It returns the fact's id. Appending an id
-	// that exists with the same content changes nothing; with other content it
-	// is assay.CodeConflict.
+	// are empty; causes must exist in f's namespace, else assay.CodeNotFound. It
+	// returns the fact's id. Appending an id that exists with the same content
+	// (SameFact) changes nothing; with other content it is assay.CodeConflict.
 	Append(f assay.Fact) (assay.FactID, error)
 
 	// Put writes data at k if the key's version is ifVersion: 0 means the key
@@ -110,22 +115,25 @@ type Query struct {
 	Since     time.Time    // event time, inclusive
 	Until     time.Time    // event time, exclusive
 	After     int64        // Row.Commit to start behind
-	Newest    bool         // newest first; After then means "before this commit"
-	Limit     int          // 0 means 1000; at most 10000
+	Newest    bool         // newest first; After then means "before this commit", 0 being the end
+	Limit     int          // 0 means DefaultLimit; at most MaxLimit
 }
 
 // Outbox is the queue of audit facts on their way into the ledger. A store
 // that feeds a ledger implements it. Only the holder of the sequencer lease
-// may call Sequence and Place.
+// may call Sequence and Place. Facts in entries are as they were written, never
+// upcast: what a ledger committed to must not change with the reader's version.
 type Outbox interface {
 	// Sequence gives the next sequence numbers, without gaps and from 0, to
-	// audit facts that are committed and have none yet, in commit order, and
-	// returns up to limit entries that have no ledger index yet, by number. It
-	// is durable when it returns. Numbers once given never change.
+	// up to limit audit facts that are committed and have none yet, in commit
+	// order, and returns up to limit entries that have no ledger index yet, by
+	// number. It is durable when it returns. Numbers once given never change.
+	// A limit of 0 means DefaultLimit; at most MaxLimit.
 	Sequence(ctx context.Context, limit int) ([]Entry, error)
 
-	// Place records the ledger index of entries. It is durable when it returns,
-	// idempotent, and assay.CodeConflict if an entry has another index already.
+	// Place records the ledger index of entries, all or none. It is durable when
+	// it returns, idempotent, assay.CodeConflict if an entry has another index
+	// already and assay.CodeNotFound if no entry has that number.
 	Place(ctx context.Context, placed []Placement) error
 
 	// Entries returns up to limit numbered entries from sequence number from on.
