@@ -1,0 +1,242 @@
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"assay.dev/assay"
+	"assay.dev/assay/internal/strict"
+)
+
+// MaxFiles is how many files a revision may have.
+const MaxFiles = 10_000
+
+// MaxPathBytes is the longest path of a file in a revision.
+const MaxPathBytes = 1024
+
+// revisionHeader starts the text that a revision's digest is taken of.
+const revisionHeader = "assay-policy-revision/v1\n"
+
+// Class is what a file of a policy repository is for.
+type Class string
+
+const (
+	// ClassIgnored files are not read: documentation, test data, anything not named below.
+	ClassIgnored Class = ""
+	// ClassResource files hold YAML resources: *.yaml and *.yml other than data files.
+	ClassResource Class = "resource"
+	// ClassModule files hold Rego that can decide: *.rego other than tests.
+	ClassModule Class = "module"
+	// ClassTest files hold Rego unit tests: *_test.rego. They cannot influence a verdict.
+	ClassTest Class = "test"
+	// ClassData files hold base documents for Rego: data.json, data.yaml, data.yml,
+	// mounted at data.<folder>.
+	ClassData Class = "data"
+)
+
+// Classify says what a file is for by its slash-separated path alone. Folders
+// called testdata, and files and folders starting with a dot, are ignored.
+func Classify(p string) Class {
+	for part := range strings.SplitSeq(p, "/") {
+		if part == "testdata" || strings.HasPrefix(part, ".") {
+			return ClassIgnored
+		}
+	}
+	base := path.Base(p)
+	switch {
+	case base == "data.json" || base == "data.yaml" || base == "data.yml":
+		return ClassData
+	case strings.HasSuffix(base, "_test.rego"):
+		return ClassTest
+	case strings.HasSuffix(base, ".rego"):
+		return ClassModule
+	case strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml"):
+		return ClassResource
+	}
+	return ClassIgnored
+}
+
+// File is one file of a revision.
+type File struct {
+	Path    string // slash-separated, relative to the policy repository
+	Content []byte // never changed after NewRevision
+	Digest  assay.Digest
+}
+
+// Revision is an immutable, checked set of policy files. It is safe for
+// concurrent use; callers do not change what its methods return.
+type Revision struct {
+	digest   assay.Digest
+	files    map[Class][]File
+	gates    []Gate
+	policies []Policy
+}
+
+// NewRevision parses and checks files and names the result. It takes the
+// contents over: the caller must not change them. Digests of files are computed
+// here; files of ClassIgnored are dropped.
+//
+// The revision's digest is the SHA-256 of this text: the line
+// "assay-policy-revision/v1", then for each resource, module and data file (not
+// tests), sorted by path in byte order, the line of 64 hexadecimal digits of the
+// content's SHA-256, two spaces and the path. Every line ends in one line feed.
+// So `(echo assay-policy-revision/v1; sha256sum $sorted_files) | sha256sum`
+// gives the same digits.
+func NewRevision(files []File) (*Revision, error) {
+	if len(files) > MaxFiles {
+		return nil, assay.Errorf(assay.CodeTooLarge, "a policy revision has at most %d files; found %d", MaxFiles, len(files))
+	}
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	r := &Revision{files: map[Class][]File{}}
+	h := sha256.New()
+	io.WriteString(h, revisionHeader)
+	for i, f := range files {
+		if err := checkPath(f.Path); err != nil {
+			return nil, err
+		}
+		if i > 0 && files[i-1].Path == f.Path {
+			return nil, assay.Errorf(assay.CodeInvalid, "is given twice").In(f.Path)
+		}
+		class := Classify(f.Path)
+		if class == ClassIgnored {
+			continue
+		}
+		if len(f.Content) > MaxFileBytes {
+			return nil, tooLarge(f.Path, len(f.Content))
+		}
+		f.Digest = assay.DigestOf(sha256.Sum256(f.Content))
+		r.files[class] = append(r.files[class], f)
+		if class != ClassTest {
+			fmt.Fprintf(h, "%s  %s\n", f.Digest.Hex(), f.Path)
+		}
+	}
+	r.digest = assay.DigestOf([32]byte(h.Sum(nil)))
+	return r, r.parse()
+}
+
+func checkPath(p string) error {
+	bad := strings.ContainsFunc(p, func(c rune) bool { return c < 0x20 || c == 0x7f || c == '\\' })
+	if bad || !fs.ValidPath(p) || p == "." || !utf8.ValidString(p) || len(p) > MaxPathBytes {
+		return assay.Errorf(assay.CodeInvalid,
+			"policy file %q is not a clean relative path of at most %d bytes without control characters and backslashes", p, MaxPathBytes)
+	}
+	return nil
+}
+
+func (r *Revision) parse() error {
+	for _, f := range r.files[ClassResource] {
+		res, err := Parse(f.Path, f.Content)
+		if err != nil {
+			return err
+		}
+		r.gates = append(r.gates, res.Gates...)
+		r.policies = append(r.policies, res.Policies...)
+	}
+	if err := unique("Gate", r.gates, func(g Gate) (Metadata, Place) { return g.Metadata, g.Place }); err != nil {
+		return err
+	}
+	if err := unique("Policy", r.policies, func(p Policy) (Metadata, Place) { return p.Metadata, p.Place }); err != nil {
+		return err
+	}
+	for _, g := range r.gates {
+		if _, err := r.PoliciesOf(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unique[T any](kind string, list []T, of func(T) (Metadata, Place)) error {
+	seen := map[string]Place{}
+	for _, v := range list {
+		m, at := of(v)
+		key := m.Namespace + "/" + m.Name
+		if first, ok := seen[key]; ok {
+			e := assay.Errorf(assay.CodeInvalid, "%s %q of namespace %s is declared twice; first at %s:%d",
+				kind, m.Name, m.Namespace, first.File, first.Line)
+			e.File, e.Line, e.Column, e.Field = at.File, at.Line, 1, "metadata.name"
+			return e
+		}
+		seen[key] = at
+	}
+	return nil
+}
+
+// Digest names the revision.
+func (r *Revision) Digest() assay.Digest { return r.digest }
+
+// Ref is the revision as a verdict names it; uri says where it is kept.
+func (r *Revision) Ref(uri string) assay.PolicyRef {
+	return assay.PolicyRef{URI: uri, Digest: r.digest}
+}
+
+// Files returns the files of a class, sorted by path.
+func (r *Revision) Files(c Class) []File { return slices.Clone(r.files[c]) }
+
+// Gates returns all gates, in the order of their files.
+func (r *Revision) Gates() []Gate { return slices.Clone(r.gates) }
+
+// Policies returns all policies, in the order of their files.
+func (r *Revision) Policies() []Policy { return slices.Clone(r.policies) }
+
+// Gate finds a gate by "name", or by "namespace/name" where two namespaces use
+// the same name. The error is CodeNotFound, or CodeInvalid if the name is ambiguous.
+func (r *Revision) Gate(name string) (Gate, error) {
+	var found []Gate
+	var known []string
+	for _, g := range r.gates {
+		full := g.Metadata.Namespace + "/" + g.Metadata.Name
+		if g.Metadata.Name == name || full == name {
+			found = append(found, g)
+		}
+		known = append(known, g.Metadata.Name)
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		if len(known) == 0 {
+			return Gate{}, assay.Errorf(assay.CodeNotFound, "gate %q does not exist: the policy declares no gate", name)
+		}
+		return Gate{}, assay.Errorf(assay.CodeNotFound, "gate %s", strict.OneOf(name, known))
+	}
+	e := assay.Errorf(assay.CodeInvalid, "gate %q exists in several namespaces", name)
+	e.Hint = fmt.Sprintf("write %s/%s", found[0].Metadata.Namespace, name)
+	return Gate{}, e
+}
+
+// PoliciesOf returns the policies that a gate names, in its order. It fails
+// with the gate's place if one does not exist in the gate's namespace.
+func (r *Revision) PoliciesOf(g Gate) ([]Policy, error) {
+	var out []Policy
+	for i, name := range g.Spec.Policies {
+		var known []string
+		n := len(out)
+		for _, p := range r.policies {
+			if p.Metadata.Namespace != g.Metadata.Namespace {
+				continue
+			}
+			known = append(known, p.Metadata.Name)
+			if p.Metadata.Name == name {
+				out = append(out, p)
+			}
+		}
+		if len(out) == n {
+			e := assay.Errorf(assay.CodeInvalid, "names Policy %q, which is not declared in namespace %s", name, g.Metadata.Namespace)
+			e.File, e.Line, e.Column, e.Field = g.Place.File, g.Place.Line, 1, fmt.Sprintf("spec.policies[%d]", i)
+			if s := strict.Suggest(name, known); s != "" {
+				e.Hint = fmt.Sprintf("did you mean %q?", s)
+			}
+			return nil, e
+		}
+	}
+	return out, nil
+}
