@@ -1,0 +1,116 @@
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+
+	"assay.dev/assay"
+	"assay.dev/assay/attest"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/ledger"
+	"assay.dev/assay/store"
+)
+
+// factProofJSON is the wire form of a fact's proof: a proof file without a bundle.
+type factProofJSON struct {
+	MediaType string          `json:"mediaType"`
+	Bundle    json.RawMessage `json:"bundle,omitempty"` // present in the proof of an attestation
+	Fact      []byte          `json:"fact"`
+	Leaf      []byte          `json:"leaf"`
+	TlogProof string          `json:"tlogProof"`
+}
+
+// ProvenFact is a fact that a ledger verifiably holds.
+type ProvenFact struct {
+	ID        assay.FactID    `json:"id"`
+	Kind      string          `json:"kind"`
+	Namespace string          `json:"namespace"`
+	Actor     string          `json:"actor"`
+	Seq       uint64          `json:"seq"`    // the store's sequence number
+	Origin    string          `json:"origin"` // of the ledger
+	Payload   json.RawMessage `json:"payload"`
+}
+
+// ProveFact makes the portable proof of any audit fact, as a file. The ledger
+// must have published it.
+func ProveFact(ctx context.Context, outbox store.Outbox, p Prover, namespace string, id assay.FactID) ([]byte, error) {
+	entry, err := outbox.Entry(ctx, namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	inclusion, err := p.Prove(ctx, namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(factProofJSON{
+		MediaType: assay.ProofOfFactMediaType, Fact: ledger.CanonicalFact(entry.Fact),
+		Leaf: inclusion.Leaf, TlogProof: string(inclusion.Marshal()),
+	})
+	return out.Bytes(), err
+}
+
+// VerifyFactProof checks, offline, that a ledger holds the fact in a proof file:
+// that the leaf commits to the fact and a signed head of the ledger covers the
+// leaf. It takes the proof of any fact and that of an attestation, whose bundle
+// it does not look at. ledgerKey is the ledger's verifier line. Every failure is
+// assay.CodeUnverified.
+func VerifyFactProof(data []byte, ledgerKey string) (ProvenFact, error) {
+	p, err := parseFactProof(data)
+	if err != nil {
+		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "the proof file cannot be read: %w", err)
+	}
+	var f canonicalFact
+	if err := strict.JSON(p.Fact, &f); err != nil {
+		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "the fact cannot be read: %w", err)
+	}
+	if _, err := checkLeaf(p, f); err != nil {
+		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "%w", err)
+	}
+	if _, err := checkInclusion(p, ledgerKey); err != nil {
+		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "%w", err)
+	}
+	leaf, err := ledger.ParseLeaf(p.Leaf)
+	if err != nil {
+		return ProvenFact{}, err
+	}
+	origin, err := ledger.ProofOrigin([]byte(p.TlogProof))
+	return ProvenFact{
+		ID: f.ID, Kind: f.Kind, Namespace: f.Namespace, Actor: f.Actor,
+		Seq: leaf.Seq, Origin: origin, Payload: f.Payload,
+	}, err
+}
+
+func parseFactProof(data []byte) (attest.Proof, error) {
+	if len(data) > attest.MaxProof {
+		return attest.Proof{}, assay.Errorf(assay.CodeTooLarge, "has %d bytes; the limit is %d", len(data), attest.MaxProof)
+	}
+	var w factProofJSON
+	if err := strict.JSON(data, &w); err != nil {
+		return attest.Proof{}, err
+	}
+	switch w.MediaType {
+	case assay.ProofMediaType:
+		return attest.ParseProof(data)
+	case assay.ProofOfFactMediaType:
+	default:
+		return attest.Proof{}, &assay.Error{
+			Code: assay.CodeInvalid, Field: "mediaType",
+			Msg: "is not " + assay.ProofOfFactMediaType + " or " + assay.ProofMediaType,
+		}
+	}
+	if len(w.Bundle) > 0 {
+		return attest.Proof{}, &assay.Error{Code: assay.CodeInvalid, Field: "bundle", Msg: "does not belong into the proof of a fact"}
+	}
+	// Two different files are never the same proof: the encoding must be the one we write.
+	for field, b := range map[string][]byte{"fact": w.Fact, "leaf": w.Leaf} {
+		if !bytes.Contains(data, []byte(`"`+base64.StdEncoding.EncodeToString(b)+`"`)) {
+			return attest.Proof{}, &assay.Error{Code: assay.CodeInvalid, Field: field, Msg: "is not plain base64"}
+		}
+	}
+	return attest.Proof{Fact: w.Fact, Leaf: w.Leaf, TlogProof: w.TlogProof}, nil
+}

@@ -1,0 +1,311 @@
+// Package exception is the life of a time-boxed permission: one person asks,
+// another one grants, everybody sees the end.
+//
+// An exception goes requested → approved → (used …) and may be revoked at any
+// point; it never comes back, and it ends by itself. Each step writes the new
+// state and an audit fact in one transaction, and each fact names the one before
+// as its cause, so the ledger tells who let what pass, who agreed and what it
+// was used for. The state in the store is only an index over those facts.
+//
+// After assay.CodeUnavailable the step may or may not have happened; Get tells,
+// and repeating it does no harm: at worst it is assay.CodeConflict.
+//
+// Callers give the time and an authenticated identity; this package decides
+// what that identity may do with this exception, not whether it is genuine.
+package exception
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/store"
+)
+
+// bucket holds the records, named by the exception's id.
+const bucket = "exception"
+
+// Record is an exception with the facts that made it what it is.
+type Record struct {
+	assay.Exception
+	RequestedFact assay.FactID `json:"requested_fact"`
+	ApprovedFact  assay.FactID `json:"approved_fact,omitempty"`
+	RevokedFact   assay.FactID `json:"revoked_fact,omitempty"`
+}
+
+// Last is the newest fact of the exception's life.
+func (r Record) Last() assay.FactID {
+	switch {
+	case r.RevokedFact != "":
+		return r.RevokedFact
+	case r.ApprovedFact != "":
+		return r.ApprovedFact
+	}
+	return r.RequestedFact
+}
+
+// Request asks for an exception. The requester is e.g. the subject of a token;
+// the exception excuses nothing until someone else approves it. A repeated
+// request with the same Ask.ID is assay.CodeConflict.
+func Request(ctx context.Context, s store.Store, ask Ask, requester string, now time.Time) (Record, error) {
+	now = now.UTC()
+	e, err := ask.exception(requester, now)
+	if err != nil {
+		return Record{}, err
+	}
+	rec := Record{Exception: e}
+	err = s.Update(ctx, func(tx store.Tx) error {
+		if _, err := tx.Get(key(e.Namespace, e.ID)); err == nil {
+			return assay.Errorf(assay.CodeConflict, "exception %s exists already", e.ID)
+		} else if assay.CodeOf(err) != assay.CodeNotFound {
+			return err
+		}
+		id, err := appendFact(tx, assay.FactExceptionRequested, e, e.Requester, now, "")
+		if err != nil {
+			return err
+		}
+		rec.RequestedFact = id
+		return put(tx, rec, 0)
+	})
+	return orNothing(rec, err)
+}
+
+// Approve grants a requested exception. The approver must be another identity
+// than the requester: assay.CodeDenied. One that was approved or revoked
+// before, or has ended, is assay.CodeConflict. It excuses nothing that was
+// judged before now.
+func Approve(ctx context.Context, s store.Store, namespace, id, approver string, now time.Time) (Record, error) {
+	now = now.UTC()
+	return change(ctx, s, namespace, id, approver, func(tx store.Tx, r *Record) error {
+		switch {
+		case r.State != assay.ExceptionRequested:
+			return assay.Errorf(assay.CodeConflict, "exception %s is %s; only a requested one can be approved", id, r.State)
+		case !now.Before(r.NotAfter):
+			return assay.Errorf(assay.CodeConflict, "exception %s ended at %s; request a new one", id, r.NotAfter.Format(time.RFC3339))
+		case SameIdentity(approver, r.Requester):
+			e := assay.Errorf(assay.CodeDenied, "%s requested exception %s and cannot approve it", r.Requester, id)
+			e.Hint = "ask a second person"
+			return e
+		}
+		r.State, r.Approver, r.Approved = assay.ExceptionApproved, strings.TrimSpace(approver), now
+		if r.NotBefore.Before(now) {
+			r.NotBefore = now
+		}
+		var err error
+		r.ApprovedFact, err = appendFact(tx, assay.FactExceptionApproved, r.Exception, r.Approver, now, r.RequestedFact)
+		return err
+	})
+}
+
+// Revoke ends an exception for ever, whether it was approved or only requested.
+// Anybody whom the caller lets may do it, the requester included. Revoking
+// twice is assay.CodeConflict. The reason is mandatory, under the rules of Ask.Reason.
+func Revoke(ctx context.Context, s store.Store, namespace, id, revoker, reason string, now time.Time) (Record, error) {
+	now = now.UTC()
+	if err := checkReason(reason); err != nil {
+		return Record{}, err
+	}
+	return change(ctx, s, namespace, id, revoker, func(tx store.Tx, r *Record) error {
+		if r.State == assay.ExceptionRevoked {
+			return assay.Errorf(assay.CodeConflict, "exception %s is revoked already", id)
+		}
+		cause := r.Last()
+		r.State, r.Revoker, r.Revoked, r.RevokeReason = assay.ExceptionRevoked, strings.TrimSpace(revoker), now, reason
+		var err error
+		r.RevokedFact, err = appendFact(tx, assay.FactExceptionRevoked, r.Exception, r.Revoker, now, cause)
+		return err
+	})
+}
+
+// change loads a record, applies step and stores it, in one transaction.
+func change(ctx context.Context, s store.Store, namespace, id, who string, step func(store.Tx, *Record) error) (Record, error) {
+	if err := checkIdentity("identity", who); err != nil {
+		return Record{}, err
+	}
+	var rec Record
+	err := s.Update(ctx, func(tx store.Tx) error {
+		var version int64
+		var err error
+		if rec, version, err = get(tx, namespace, id); err != nil {
+			return err
+		}
+		if err := step(tx, &rec); err != nil {
+			return err
+		}
+		return put(tx, rec, version)
+	})
+	return orNothing(rec, err)
+}
+
+// Get returns one exception, or assay.CodeNotFound.
+func Get(ctx context.Context, s store.Store, namespace, id string) (Record, error) {
+	var rec Record
+	err := s.View(ctx, func(r store.Reader) error {
+		var err error
+		rec, _, err = get(r, namespace, id)
+		return err
+	})
+	return orNothing(rec, err)
+}
+
+// List returns up to limit exceptions of a namespace whose ids come after the
+// id after, oldest first. A limit of 0 means store.DefaultLimit.
+func List(ctx context.Context, s store.Store, namespace, after string, limit int) ([]Record, error) {
+	var all []Record
+	err := s.View(ctx, func(r store.Reader) error {
+		var err error
+		all, err = list(r, namespace, after, limit)
+		return err
+	})
+	return all, err
+}
+
+// Active returns the exceptions that excuse something at now, from one snapshot, oldest first.
+func Active(ctx context.Context, s store.Store, namespace string, now time.Time) ([]assay.Exception, error) {
+	var active []assay.Exception
+	err := s.View(ctx, func(r store.Reader) error {
+		for after := ""; ; {
+			page, err := list(r, namespace, after, store.DefaultLimit)
+			if err != nil {
+				return err
+			}
+			for _, rec := range page {
+				if rec.ActiveAt(now) {
+					active = append(active, rec.Exception)
+				}
+			}
+			if len(page) < store.DefaultLimit {
+				return nil
+			}
+			after = page[len(page)-1].ID
+		}
+	})
+	return active, err
+}
+
+// Use is what a verdict did with an exception; it is the payload of an exception.used fact.
+type Use struct {
+	assay.ExceptionUse
+	Gate    string        `json:"gate"`
+	Outcome assay.Outcome `json:"outcome"`
+}
+
+// RecordUse appends the exception.used fact inside the caller's transaction.
+// Its causes are the approval and the verdict. It refuses a use that the store
+// cannot explain: of an exception it does not know (assay.CodeNotFound), in
+// another form than the approved one, or outside of the time it was in force at
+// the verdict's time (assay.CodeConflict).
+func RecordUse(tx store.Tx, namespace string, v assay.Verdict, use assay.ExceptionUse, verdict assay.FactID, actor string) (assay.FactID, error) {
+	rec, _, err := get(tx, namespace, use.ID)
+	if err != nil {
+		return "", err
+	}
+	if rec.ApprovedFact == "" {
+		return "", assay.Errorf(assay.CodeConflict, "exception %s was never approved", use.ID)
+	}
+	row, err := tx.Fact(namespace, rec.ApprovedFact)
+	if err != nil {
+		return "", err
+	}
+	var approved assay.Exception
+	if err := strict.JSON(row.Fact.Payload, &approved); err != nil {
+		return "", assay.Errorf(assay.CodeInternal, "approval of exception %s cannot be read: %w", use.ID, err)
+	}
+	switch {
+	case approved.Digest() != use.Digest:
+		return "", assay.Errorf(assay.CodeConflict, "exception %s was used in another form than the approved one (%s, approved %s)", use.ID, use.Digest, approved.Digest())
+	case !approved.ActiveAt(v.Time) || !rec.Revoked.IsZero() && !v.Time.Before(rec.Revoked):
+		return "", assay.Errorf(assay.CodeConflict, "exception %s was not in force at %s", use.ID, v.Time.UTC().Format(time.RFC3339))
+	}
+	payload, err := json.Marshal(Use{ExceptionUse: use, Gate: v.Gate, Outcome: v.Outcome})
+	if err != nil {
+		return "", assay.Errorf(assay.CodeInternal, "use of exception %s cannot be encoded: %w", use.ID, err)
+	}
+	causes := []assay.FactID{rec.ApprovedFact}
+	if verdict != "" {
+		causes = append(causes, verdict)
+	}
+	return tx.Append(assay.Fact{
+		Kind: assay.FactExceptionUsed, Version: 1, Time: v.Time, Namespace: namespace, Environment: v.Environment,
+		Subject: v.Subject.Digest, PolicyRevision: v.Policy.Digest, Actor: actor, Causes: causes,
+		Retention: assay.RetainAudit, Payload: payload,
+	})
+}
+
+func appendFact(tx store.Tx, kind string, e assay.Exception, actor string, now time.Time, cause assay.FactID) (assay.FactID, error) {
+	payload, err := json.Marshal(e)
+	if err != nil {
+		return "", assay.Errorf(assay.CodeInternal, "exception cannot be encoded: %w", err)
+	}
+	f := assay.Fact{
+		Kind: kind, Version: 1, Time: now, Namespace: e.Namespace, Actor: actor,
+		Retention: assay.RetainAudit, Payload: payload,
+	}
+	if len(e.Scope.Subjects) == 1 {
+		f.Subject = e.Scope.Subjects[0]
+	}
+	if cause != "" {
+		f.Causes = []assay.FactID{cause}
+	}
+	return tx.Append(f)
+}
+
+func key(namespace, id string) store.Key {
+	return store.Key{Namespace: namespace, Bucket: bucket, Name: id}
+}
+
+func get(r store.Reader, namespace, id string) (Record, int64, error) {
+	v, err := r.Get(key(namespace, id))
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return Record{}, 0, assay.Errorf(assay.CodeNotFound, "exception %q is not known in namespace %q", id, namespace)
+	}
+	if err != nil {
+		return Record{}, 0, err
+	}
+	rec, err := decode(v)
+	return rec, v.Version, err
+}
+
+func list(r store.Reader, namespace, after string, limit int) ([]Record, error) {
+	values, err := r.List(store.Key{Namespace: namespace, Bucket: bucket}, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Record, 0, len(values))
+	for _, v := range values {
+		rec, err := decode(v)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rec)
+	}
+	return all, nil
+}
+
+func decode(v store.Value) (Record, error) {
+	var rec Record
+	if err := json.Unmarshal(v.Data, &rec); err != nil {
+		return Record{}, assay.Errorf(assay.CodeInternal, "exception %s cannot be read from the store: %w", v.Key.Name, err)
+	}
+	return rec, nil
+}
+
+func put(tx store.Tx, rec Record, version int64) error {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return assay.Errorf(assay.CodeInternal, "exception cannot be encoded: %w", err)
+	}
+	_, err = tx.Put(key(rec.Namespace, rec.ID), data, version)
+	return err
+}
+
+// orNothing keeps callers from using a record whose transaction failed.
+func orNothing(rec Record, err error) (Record, error) {
+	if err != nil {
+		return Record{}, err
+	}
+	return rec, nil
+}
