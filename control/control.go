@@ -1,0 +1,123 @@
+// Package control is the control plane: one method for each thing that a person
+// or a machine can ask of Assay, with the right to ask it checked first.
+//
+// The command line calls it directly when it works on a local directory, and
+// the server calls it for requests that come over the network; so both do the
+// same. Plane is the installation; Session is a Plane seen by one caller.
+package control
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/attest"
+	"assay.dev/assay/gate"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/ledger"
+	"assay.dev/assay/policy"
+	"assay.dev/assay/store"
+)
+
+// Config is what a control plane is made of. Every field is needed unless it says otherwise.
+type Config struct {
+	Store  store.Store
+	Blobs  store.Blobs
+	Policy func() (Policy, error) // the policy in force; asked once for each request
+	Now    func() time.Time
+	Rand   io.Reader
+
+	Outbox     store.Outbox      // of Store; goes with Ledger
+	Ledger     *ledger.Ledger    // where audit facts are published; nil if this plane has none
+	LedgerKey  string            // the ledger's public key, C2SP vkey; goes with Ledger
+	Poke       func()            // tells the sequencer that facts were committed; may be nil
+	Signer     attest.Signer     // nil if this plane only checks and does not attest
+	VerifierID string            // of the VSAs we sign; default assay.DefaultVerifierID
+	Version    map[string]string // of the verifier, for the VSA; may be nil
+}
+
+// Policy is a policy revision and the engine that was compiled from it.
+type Policy struct {
+	Revision *policy.Revision
+	URI      string // where the revision came from, for verdicts
+	Engine   gate.Engine
+}
+
+// Plane is one installation's control plane. Its methods are safe for concurrent use.
+type Plane struct {
+	cfg Config
+}
+
+// New returns a control plane over what cfg names.
+func New(cfg Config) *Plane {
+	if cfg.VerifierID == "" {
+		cfg.VerifierID = assay.DefaultVerifierID
+	}
+	if cfg.Poke == nil {
+		cfg.Poke = func() {}
+	}
+	return &Plane{cfg: cfg}
+}
+
+// Caller is who asks.
+type Caller struct {
+	Name      string // the actor in facts
+	Namespace string // the only namespace the caller sees
+	Roles     []api.Role
+}
+
+// Session is the control plane as one caller may use it.
+type Session struct {
+	p      *Plane
+	caller Caller
+}
+
+// As returns the plane as c sees it.
+func (p *Plane) As(c Caller) *Session { return &Session{p: p, caller: c} }
+
+// require refuses a caller who holds none of the roles.
+func (s *Session) require(roles ...api.Role) error {
+	for _, r := range roles {
+		if slices.Contains(s.caller.Roles, r) {
+			return nil
+		}
+	}
+	return assay.Errorf(assay.CodeDenied, "%q has the roles %s; this needs %s",
+		s.caller.Name, orNone(words(s.caller.Roles)), strings.Join(words(roles), " or "))
+}
+
+// read refuses a caller without any role.
+func (s *Session) read() error { return s.require(api.Roles...) }
+
+// CheckNamespace accepts 1 to 63 lower-case letters, digits and inner hyphens.
+func CheckNamespace(ns string) error {
+	ok := len(ns) >= 1 && len(ns) <= 63 && !strings.HasPrefix(ns, "-") && !strings.HasSuffix(ns, "-") &&
+		strings.Trim(ns, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	if !ok {
+		return &assay.Error{
+			Code: assay.CodeInvalid, Field: "namespace",
+			Msg: "is not 1 to 63 lower-case letters, digits and inner hyphens",
+		}
+	}
+	return nil
+}
+
+func checkName(field, name string) error {
+	if strings.TrimSpace(name) != name || name == "" || len(name) > 200 || strict.HasControl(name) || strings.ContainsAny(name, "\t\n") {
+		return &assay.Error{
+			Code: assay.CodeInvalid, Field: field,
+			Msg: "is not 1 to 200 printable characters without outer blanks",
+		}
+	}
+	return nil
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}

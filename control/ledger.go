@@ -1,0 +1,162 @@
+package control
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/artifact"
+	"assay.dev/assay/attest"
+	"assay.dev/assay/ledger"
+	"assay.dev/assay/store"
+)
+
+// publishTime is how long Proof waits for the next signed checkpoint.
+const publishTime = 20 * time.Second
+
+// Bundle returns the bytes of an attestation.
+func (s *Session) Bundle(ctx context.Context, d assay.Digest) ([]byte, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	// Blobs know no tenants: only a bundle that the caller's namespace recorded is shown.
+	if _, err := artifact.FindBundle(ctx, s.p.cfg.Store, s.caller.Namespace, d); err != nil {
+		return nil, err
+	}
+	return artifact.ReadBundle(ctx, s.p.cfg.Blobs, d)
+}
+
+// Publication says how far an audit fact has come on its way into the ledger.
+func (s *Session) Publication(ctx context.Context, id assay.FactID) (api.Publication, error) {
+	if err := s.readLedger(); err != nil {
+		return api.Publication{}, err
+	}
+	st, err := s.p.cfg.Ledger.State(ctx, s.caller.Namespace, id)
+	if err != nil {
+		return api.Publication{}, err
+	}
+	p := api.Publication{Fact: id, Recorded: true, Published: st.State == ledger.StatePublished}
+	if p.Published {
+		p.Index = st.Index
+	}
+	head, err := s.p.cfg.Ledger.Head(ctx)
+	if err == nil {
+		p.TreeSize = head.Size
+	} else if assay.CodeOf(err) != assay.CodeNotFound {
+		return p, err
+	}
+	return p, nil
+}
+
+// Proof waits until the fact is published and returns its portable proof. The
+// proof of an attest.signed fact holds the attestation itself.
+func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
+	if err := s.readLedger(); err != nil {
+		return nil, err
+	}
+	entry, err := s.p.cfg.Outbox.Entry(ctx, s.caller.Namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	if _, err := s.p.cfg.Ledger.WaitPublished(wait, s.caller.Namespace, id); err != nil {
+		return nil, err
+	}
+	if entry.Fact.Kind != assay.FactAttested {
+		return artifact.ProveFact(ctx, s.p.cfg.Outbox, s.p.cfg.Ledger, s.caller.Namespace, id)
+	}
+	var said artifact.AttestedPayload
+	if err := json.Unmarshal(entry.Fact.Payload, &said); err != nil {
+		return nil, err
+	}
+	att, err := artifact.FindBundle(ctx, s.p.cfg.Store, s.caller.Namespace, said.BundleDigest)
+	if err != nil {
+		return nil, err
+	}
+	p, err := artifact.Prove(ctx, s.p.cfg.Outbox, s.p.cfg.Blobs, s.p.cfg.Ledger, s.caller.Namespace, att)
+	if err != nil {
+		return nil, err
+	}
+	return attest.MarshalProof(p)
+}
+
+// Head returns the newest signed checkpoint and how many facts wait behind it.
+func (s *Session) Head(ctx context.Context) (api.Head, error) {
+	if err := s.readLedger(); err != nil {
+		return api.Head{}, err
+	}
+	c, err := s.p.cfg.Ledger.Head(ctx)
+	if err != nil {
+		return api.Head{}, err
+	}
+	return api.Head{
+		Origin: c.Origin, Size: c.Size, RootHash: base64.StdEncoding.EncodeToString(c.Root[:]),
+		Checkpoint: string(c.Raw), Verifier: s.p.cfg.LedgerKey,
+	}, nil
+}
+
+// Facts lists the newest facts of the caller's namespace.
+func (s *Session) Facts(ctx context.Context, kinds []string, subject assay.Digest, limit int) ([]assay.Fact, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	list := []assay.Fact{}
+	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {
+		rows, err := r.Facts(store.Query{Namespace: s.caller.Namespace, Kinds: kinds, Subject: subject, Newest: true, Limit: limit})
+		for _, row := range rows {
+			list = append(list, row.Fact)
+		}
+		return err
+	})
+	return list, err
+}
+
+// Artifact returns what is known of one artifact.
+func (s *Session) Artifact(ctx context.Context, d assay.Digest) (api.Artifact, error) {
+	if err := s.read(); err != nil {
+		return api.Artifact{}, err
+	}
+	sum, err := artifact.Get(ctx, s.p.cfg.Store, s.caller.Namespace, d)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	return apiArtifact(sum), nil
+}
+
+// Artifacts lists up to limit artifacts in the order of their digests, those after the digest after.
+func (s *Session) Artifacts(ctx context.Context, after assay.Digest, limit int) ([]api.Artifact, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	page, err := artifact.List(ctx, s.p.cfg.Store, s.caller.Namespace, after, limit)
+	list := make([]api.Artifact, 0, len(page))
+	for _, sum := range page {
+		list = append(list, apiArtifact(sum))
+	}
+	return list, err
+}
+
+func apiArtifact(sum artifact.Summary) api.Artifact {
+	a := api.Artifact{Subject: sum.Subject, Total: sum.Attestations, Judgements: []api.Judgement{}}
+	for _, j := range sum.Judgements {
+		a.Judgements = append(a.Judgements, api.Judgement{
+			Gate: j.Gate, Environment: j.Environment, Mode: j.Mode, Outcome: j.Outcome,
+			Time: j.Time, BundleDigest: j.Bundle, Fact: j.AttestedFact,
+		})
+	}
+	return a
+}
+
+func (s *Session) readLedger() error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	if s.p.cfg.Ledger == nil {
+		return assay.Errorf(assay.CodeUnavailable, "this control plane has no ledger; create its keys with: assay key create")
+	}
+	return nil
+}

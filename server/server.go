@@ -1,0 +1,140 @@
+// Package server puts the control plane on the network: a JSON API with bearer
+// tokens, the ledger's public files, health and metrics.
+//
+// The server adds nothing to what package control does. It turns a credential
+// into a caller, bounds what comes in, and turns errors into answers. Routes
+// under /v1 need a token; /healthz, /readyz, /metrics and /ledger/ do not: the
+// ledger is public by design and the others tell nothing about a tenant.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"assay.dev/assay/control"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Config is what a server is made of. Every field is needed.
+type Config struct {
+	Plane    *control.Plane
+	Ledger   http.Handler // C2SP tiles and checkpoint, mounted at /ledger/
+	Registry *prometheus.Registry
+	Ready    func(context.Context) error // nil when requests can be served
+	Log      *slog.Logger
+}
+
+// Limits of the listener. Uploads get more time through http.ResponseController.
+const (
+	headerTimeout = 5 * time.Second
+	requestTime   = 30 * time.Second
+	uploadTime    = 10 * time.Minute
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 16 << 10
+	drainTime     = 20 * time.Second
+)
+
+type server struct {
+	cfg      Config
+	requests *prometheus.HistogramVec
+}
+
+// New returns the handler for all routes.
+func New(cfg Config) http.Handler {
+	s := &server{cfg: cfg, requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "assay_server_request_seconds",
+		Help:    "Time from a request's headers to the end of its answer.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+	}, []string{"route", "result"})}
+	cfg.Registry.MustRegister(s.requests)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{}))
+	mux.Handle("/ledger/", http.StripPrefix("/ledger", cfg.Ledger))
+
+	for pattern, h := range routes() {
+		mux.Handle(pattern, s.authenticated(h))
+	}
+	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, r, notFound(r))
+	})
+	return s.observed(mux)
+}
+
+// Serve answers requests on ln until ctx ends, then stops accepting, lets the
+// running requests finish for at most 20 s, and returns nil.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTime,
+		WriteTimeout:      requestTime + 5*time.Second,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping: no new requests, waiting for running ones")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	return nil
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	if err := s.cfg.Ready(r.Context()); err != nil {
+		s.cfg.Log.Warn("not ready", "error", err)
+		writeText(w, http.StatusServiceUnavailable, "not ready\n")
+		return
+	}
+	writeText(w, http.StatusOK, "ready\n")
+}
+
+// observed counts, times and logs every request. The route label is the
+// pattern, never the path, so that its values are bounded.
+func (s *server) observed(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		_, pattern := mux.Handler(r)
+		if pattern == "" {
+			pattern = "none"
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		mux.ServeHTTP(rec, r)
+		took := time.Since(start)
+		s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status/100)+"xx").Observe(took.Seconds())
+		s.cfg.Log.Debug("request", "method", r.Method, "route", pattern, "status", rec.status, "took", took)
+	})
+}
+
+// statusRecorder remembers the status that was sent.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *statusRecorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
