@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"assay.dev/assay"
+	"assay.dev/assay/internal/strict"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// setting is one thing that can be configured. Flags win over the environment,
+// the environment over the file, the file over the default.
+type setting struct {
+	name   string // flag name and key in the file; the variable is ASSAY_NAME
+	def    string
+	usage  string
+	secret bool // never a flag: command lines are visible to every user of the machine
+}
+
+var settings = []setting{
+	{name: "dir", def: ".assay", usage: "state directory: store, ledger, payloads and keys"},
+	{name: "server", usage: "URL of a control plane to use instead of a local directory"},
+	{name: "token", usage: "bearer token", secret: true},
+	{name: "namespace", def: "default", usage: "namespace (tenant) for work on a local directory"},
+	{name: "policy", def: "policies", usage: "policy directory"},
+	{name: "key", usage: "private key file for attestations (default DIR/keys/attest.key)"},
+	{name: "passphrase", usage: "passphrase of the private keys", secret: true},
+	{name: "passphrase-file", usage: "file that holds the passphrase of the private keys"},
+	{name: "verifier-id", def: assay.DefaultVerifierID, usage: "verifier.id in the attestations we sign"},
+	{name: "origin", def: assay.DefaultOrigin, usage: "origin line of the ledger's checkpoints"},
+	{name: "log-level", def: "info", usage: "debug, info, warn or error"},
+}
+
+// flagSource holds the flags that settings and the configuration file have.
+type flagSource struct {
+	file   string
+	values map[string]*string
+}
+
+func addConfigFlags(fs *pflag.FlagSet) *flagSource {
+	src := &flagSource{values: map[string]*string{}}
+	fs.StringVar(&src.file, "config", "", "configuration file (default assay.yaml if it exists)")
+	for _, s := range settings {
+		if s.secret {
+			continue
+		}
+		usage := s.usage
+		if s.def != "" {
+			usage += " (default " + s.def + ")"
+		}
+		src.values[s.name] = fs.String(s.name, "", usage)
+	}
+	return src
+}
+
+// value is a setting's effective value and where it came from.
+type value struct {
+	text   string
+	origin string // "flag", "environment", a file name or "default"
+}
+
+type config map[string]value
+
+func (c config) get(name string) string { return c[name].text }
+
+// chosen reports whether somebody set the value, rather than the default.
+func (c config) chosen(name string) bool { return c[name].origin != "default" }
+
+// configFile is the document of a configuration file. Keys are those of settings.
+type configFile struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"`
+	Spec       map[string]string `json:"spec"`
+}
+
+// maxConfig is the largest configuration file, in bytes.
+const maxConfig = 64 << 10
+
+func loadConfig(flags *flagSource, changed func(string) bool, env func(string) string) (config, error) {
+	path, file, err := readConfigFile(flags.file, env)
+	if err != nil {
+		return nil, err
+	}
+	cfg := config{}
+	for _, s := range settings {
+		variable := "ASSAY_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+		v := value{s.def, "default"}
+		if text, ok := file[s.name]; ok {
+			v = value{text, path}
+		}
+		if text := env(variable); text != "" {
+			v = value{text, "environment"}
+		}
+		if f := flags.values[s.name]; f != nil && changed(s.name) {
+			v = value{*f, "flag"}
+		}
+		cfg[s.name] = v
+	}
+	return cfg, nil
+}
+
+func readConfigFile(flag string, env func(string) string) (string, map[string]string, error) {
+	path, named := flag, true
+	if path == "" {
+		path = env("ASSAY_CONFIG")
+	}
+	if path == "" {
+		path, named = "assay.yaml", false
+	}
+	data, err := readFile(path, maxConfig)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	var doc configFile
+	if err := strict.YAML(data, &doc); err != nil {
+		return "", nil, inFile(err, path)
+	}
+	if doc.APIVersion != assay.APIVersion || doc.Kind != "Config" {
+		return "", nil, &assay.Error{
+			Code: assay.CodeInvalid, File: path, Line: 1,
+			Msg: "is not a configuration: expected apiVersion " + assay.APIVersion + " and kind Config",
+		}
+	}
+	var known []string
+	for _, s := range settings {
+		if !s.secret {
+			known = append(known, s.name)
+		}
+	}
+	for k := range doc.Spec {
+		if !contains(known, k) {
+			return "", nil, &assay.Error{Code: assay.CodeInvalid, File: path, Field: "spec." + k, Msg: strict.OneOf(k, known)}
+		}
+	}
+	return path, doc.Spec, nil
+}
+
+// readFile reads a whole small file and refuses a larger one.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := readAll(f, limit)
+	if err != nil {
+		return nil, inFile(err, path)
+	}
+	return data, nil
+}
+
+// inFile names the file in an error that has none.
+func inFile(err error, path string) error {
+	if e, ok := errors.AsType[*assay.Error](err); ok && e.File == "" {
+		return e.In(path)
+	}
+	return err
+}
+
+func (a *app) configCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Show the effective configuration"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "show",
+		Short: "Print every setting, its value and where it came from; secrets are masked",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			type row struct {
+				Name   string `json:"name"`
+				Value  string `json:"value"`
+				Origin string `json:"origin"`
+			}
+			var rows []row
+			var table [][]string
+			for _, s := range settings {
+				v := a.cfg[s.name]
+				if s.secret && v.text != "" {
+					v.text = "********"
+				}
+				rows = append(rows, row{s.name, v.text, v.origin})
+				table = append(table, []string{s.name, v.text, v.origin})
+			}
+			return a.print(rows, func() { a.out.Table([]string{"SETTING", "VALUE", "ORIGIN"}, table) })
+		},
+	})
+	return cmd
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"github.com/spf13/cobra"
+)
+
+// exceptions is what the exception commands need of a control plane.
+type exceptions interface {
+	RequestException(ctx context.Context, req api.ExceptionRequest) (assay.Exception, error)
+	ApproveException(ctx context.Context, id string) (assay.Exception, error)
+	RevokeException(ctx context.Context, id, reason string) (assay.Exception, error)
+	Exceptions(ctx context.Context) ([]assay.Exception, error)
+}
+
+func (a *app) exceptionCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "exception",
+		Short: "Ask for, approve, revoke and list time-boxed exceptions",
+		Long: `Ask for, approve, revoke and list time-boxed exceptions.
+
+An exception excuses exactly the rules it names, until an end that it must have,
+and only after a second person approved it. Who you are is who your token says
+(ASSAY_TOKEN), or, on a local directory without a token, your account on this machine.`,
+	}
+	cmd.AddCommand(a.exceptionRequestCmd(), a.exceptionApproveCmd(), a.exceptionRevokeCmd(), a.exceptionListCmd())
+	return cmd
+}
+
+func (a *app) exceptionRequestCmd() *cobra.Command {
+	var req api.ExceptionRequest
+	var subjects []string
+	var from, until string
+	cmd := &cobra.Command{
+		Use:     "request --rule RULE --reason TEXT --until TIME",
+		Short:   "Ask for an exception; somebody else has to approve it",
+		Example: `  assay exception request --rule release/no-critical-vulnerabilities --advisory CVE-2026-1 --reason "not reachable, fix in review" --until 72h`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range subjects {
+				d, err := assay.ParseDigest(s)
+				if err != nil {
+					return usageError{err}
+				}
+				req.Scope.Subjects = append(req.Scope.Subjects, d)
+			}
+			var err error
+			now := time.Now()
+			if req.NotAfter, err = parseTime(until, now); err != nil {
+				return usageError{fmt.Errorf("--until: %w", err)}
+			}
+			if from != "" {
+				if req.NotBefore, err = parseTime(from, now); err != nil {
+					return usageError{fmt.Errorf("--from: %w", err)}
+				}
+			}
+			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
+				return ops.RequestException(cmd.Context(), req)
+			}, "ask another person to run: assay exception approve %s")
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringArrayVar(&req.Scope.Rules, "rule", nil, "rule to excuse, as the report names it, or absent/REQUIREMENT; may be repeated")
+	fs.StringArrayVar(&subjects, "subject", nil, "only for the artifact with this digest; may be repeated")
+	fs.StringArrayVar(&req.Scope.Packages, "package", nil, "only for this component; may be repeated")
+	fs.StringArrayVar(&req.Scope.Advisories, "advisory", nil, "only for this advisory or finding; may be repeated")
+	fs.StringArrayVar(&req.Scope.Environments, "environment", nil, "only for this environment; may be repeated")
+	fs.StringVar(&req.Reason, "reason", "", "why it is acceptable")
+	fs.StringVar(&req.Ticket, "ticket", "", "where the fix is tracked")
+	fs.StringVar(&from, "from", "", "start: RFC 3339, or a duration from now (default now)")
+	fs.StringVar(&until, "until", "", "end: a date, RFC 3339, or a duration from now such as 72h")
+	for _, name := range []string{"rule", "reason", "until"} {
+		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
+	}
+	return cmd
+}
+
+func (a *app) exceptionApproveCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "approve ID",
+		Short: "Approve a request of somebody else",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
+				return ops.ApproveException(cmd.Context(), args[0])
+			}, "to end it early: assay exception revoke %s --reason …")
+		},
+	}
+}
+
+func (a *app) exceptionRevokeCmd() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "revoke ID --reason TEXT",
+		Short: "End an exception at once",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
+				return ops.RevokeException(cmd.Context(), args[0], reason)
+			}, "")
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why it ends")
+	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that does not exist
+	return cmd
+}
+
+func (a *app) exceptionListCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List exceptions and the time they have left",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			list, err := ops.Exceptions(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(list, func() { a.exceptionTable(list, time.Now()) })
+		},
+	}
+}
+
+func (a *app) withExceptions(ctx context.Context, do func(exceptions) (assay.Exception, error), next string) error {
+	ops, err := a.connect(ctx, stateNeeded)
+	if err != nil {
+		return err
+	}
+	defer ops.close()
+	e, err := do(ops)
+	if err != nil {
+		return err
+	}
+	return a.print(e, func() {
+		a.exceptionTable([]assay.Exception{e}, time.Now())
+		if next != "" {
+			fmt.Fprintf(a.out, next+"\n", e.ID)
+		}
+	})
+}
+
+func (a *app) exceptionTable(list []assay.Exception, now time.Time) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.out, "no exceptions; ask for one with: assay exception request --rule … --reason … --until …")
+		return
+	}
+	var rows [][]string
+	for _, e := range list {
+		state := string(e.State)
+		left := "-"
+		if e.State != assay.ExceptionRevoked {
+			if left = e.NotAfter.Sub(now).Round(time.Minute).String(); !now.Before(e.NotAfter) {
+				state, left = "expired", "-"
+			}
+		}
+		rows = append(rows, []string{e.ID, state, strings.Join(e.Scope.Rules, " "), e.Requester, e.Approver, left, e.Reason})
+	}
+	a.out.Table([]string{"ID", "STATE", "RULES", "ASKED BY", "APPROVED BY", "LEFT", "REASON"}, rows)
+}
+
+// parseTime reads RFC 3339, a date (its start, UTC) or a duration from now.
+func parseTime(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(d).UTC(), nil
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, fmt.Errorf("%q is neither a duration such as 72h nor a date such as 2026-12-31, with or without T18:00:00Z", s)
+	}
+	return t.UTC(), nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"assay.dev/assay"
+	"assay.dev/assay/internal/durable"
+	"assay.dev/assay/internal/strict"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// keyName is the name of an installation's key files below DIR/keys.
+const keyName = "assay"
+
+func (a *app) keysDir() string { return filepath.Join(a.cfg.get("dir"), "keys") }
+
+func (a *app) attestKeyPath() string {
+	if k := a.cfg.get("key"); k != "" {
+		return k
+	}
+	return filepath.Join(a.keysDir(), keyName+".key")
+}
+
+func (a *app) ledgerKeyPath() string { return filepath.Join(a.keysDir(), keyName+".ledger.key") }
+func (a *app) publicKeyPath() string { return filepath.Join(a.keysDir(), keyName+".pub") }
+func (a *app) saltPath() string      { return filepath.Join(a.keysDir(), "ledger.salt") }
+
+func (a *app) keyPaths() []string { return []string{a.attestKeyPath(), a.ledgerKeyPath()} }
+
+func (a *app) keyCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "key", Short: "Create and list signing keys"}
+	cmd.AddCommand(a.keyCreateCmd(), a.keyListCmd())
+	return cmd
+}
+
+func (a *app) keyCreateCmd() *cobra.Command {
+	var algorithm string
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "Create the keys of a state directory: one signs attestations, one the ledger",
+		Long: `Create the keys of a state directory: one signs attestations, one the ledger.
+
+Makes DIR with keys/assay.key and keys/assay.ledger.key, encrypted with a
+passphrase, and keys/assay.pub, which is all that an auditor needs. assay.key has
+the format of cosign. Existing keys are never replaced.
+
+The passphrase comes from ASSAY_PASSPHRASE, --passphrase-file or a prompt.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !contains(keyAlgorithms, algorithm) {
+				return usageError{fmt.Errorf("--algorithm %s", strict.OneOf(algorithm, keyAlgorithms))}
+			}
+			pass, err := a.newPassphrase()
+			if err != nil {
+				return err
+			}
+			public, err := a.createKeys(algorithm, pass)
+			if err != nil {
+				return err
+			}
+			if err := a.recordKeys(cmd.Context(), public); err != nil {
+				return err
+			}
+			info := struct {
+				KeyID  string `json:"key_id"`
+				Ledger string `json:"ledger"`
+				Public string `json:"public_file"`
+			}{public.keys[0].KeyID(), public.ledger, a.publicKeyPath()}
+			return a.print(info, func() {
+				fmt.Fprintf(a.out, "key id      %s\nledger      %s\npublic file %s\n", info.KeyID, info.Ledger, info.Public)
+				fmt.Fprintln(a.out, "give the public file to who verifies; keep the others and the passphrase to yourself")
+			})
+		},
+	}
+	cmd.Flags().StringVar(&algorithm, "algorithm", keyAlgorithms[0], "ecdsa-p256 or ed25519, for attestations")
+	return cmd
+}
+
+// createKeys makes the state directory, the keys and the ledger's salt.
+func (a *app) createKeys(algorithm string, pass []byte) (publicKeys, error) {
+	if err := durable.MkdirAll(a.keysDir(), 0o700); err != nil {
+		return publicKeys{}, err
+	}
+	public, err := createKeyFiles(a.keysDir(), algorithm, pass, a.cfg.get("origin"))
+	if err != nil {
+		return public, err
+	}
+	if _, err := os.Stat(a.saltPath()); err == nil {
+		return public, nil // the salt never changes in the life of a ledger
+	}
+	salt := make([]byte, 32)
+	if _, err := rand.Read(salt); err != nil {
+		return public, err
+	}
+	return public, durable.WriteFile(a.saltPath(), salt, 0o600)
+}
+
+func (a *app) keyListCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the public keys of a state directory",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			public, err := loadPublic(a.publicKeyPath())
+			if err != nil {
+				return err
+			}
+			type row struct {
+				Use string `json:"use"`
+				ID  string `json:"id"`
+			}
+			var rows []row
+			var table [][]string
+			for _, k := range public.keys {
+				rows = append(rows, row{"attestations", k.KeyID()})
+			}
+			if public.ledger != "" {
+				rows = append(rows, row{"ledger", public.ledger})
+			}
+			for _, r := range rows {
+				table = append(table, []string{r.Use, r.ID})
+			}
+			return a.print(rows, func() { a.out.Table([]string{"USE", "ID"}, table) })
+		},
+	}
+}
+
+// passphrase returns the configured passphrase, or asks for it.
+func (a *app) passphrase() ([]byte, error) {
+	if p := a.cfg.get("passphrase"); p != "" {
+		return []byte(p), nil
+	}
+	if path := a.cfg.get("passphrase-file"); path != "" {
+		data, err := readFile(path, 4096)
+		if err != nil {
+			return nil, err
+		}
+		return []byte(strings.TrimRight(string(data), "\r\n")), nil
+	}
+	return a.prompt("passphrase of the private keys: ")
+}
+
+// newPassphrase is passphrase, asked for twice when typed.
+func (a *app) newPassphrase() ([]byte, error) {
+	first, err := a.passphrase()
+	if err != nil || a.cfg.get("passphrase") != "" || a.cfg.get("passphrase-file") != "" {
+		return first, err
+	}
+	second, err := a.prompt("the same again: ")
+	if err == nil && string(first) != string(second) {
+		err = errors.New("the two passphrases differ; nothing was created")
+	}
+	return first, err
+}
+
+func (a *app) prompt(text string) ([]byte, error) {
+	f, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, &assay.Error{
+			Code: assay.CodeInvalid, Msg: "no passphrase: there is no terminal to ask on",
+			Hint: "set ASSAY_PASSPHRASE or --passphrase-file",
+		}
+	}
+	fmt.Fprint(a.err, text)
+	pass, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(a.err)
+	return pass, err
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/artifact"
+	"assay.dev/assay/attest"
+	"assay.dev/assay/internal/term"
+	"assay.dev/assay/ledger"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+)
+
+// ledgerReads is what the ledger commands need of a control plane.
+type ledgerReads interface {
+	Head(ctx context.Context) (api.Head, error)
+	Publication(ctx context.Context, id assay.FactID) (api.Publication, error)
+	Facts(ctx context.Context, kinds []string, subject assay.Digest, limit int) ([]assay.Fact, error)
+}
+
+func (a *app) ledgerCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "ledger", Short: "Look at the ledger, prove what is in it, and audit it"}
+	cmd.AddCommand(a.ledgerHeadCmd(), a.ledgerProveCmd(), a.ledgerVerifyCmd(), a.ledgerAuditCmd(), a.ledgerRestoreCmd())
+	return cmd
+}
+
+func (a *app) ledgerHeadCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "head",
+		Short: "Print the newest signed checkpoint",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			h, err := ops.Head(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(h, func() {
+				fmt.Fprintf(a.out, "origin    %s\nsize      %d\nroot      %s\nverifier  %s\n", h.Origin, h.Size, h.RootHash, h.Verifier)
+			})
+		},
+	}
+}
+
+func (a *app) ledgerProveCmd() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "prove FACT",
+		Short: "Write the proof that a fact is in the ledger; waits until it is published",
+		Long: `Write the proof that a fact is in the ledger; waits until it is published.
+
+The proof of an attestation (fact kind attest.signed) holds the attestation too.
+It needs no network and no server to be verified: see assay ledger verify.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			p, err := ops.Proof(cmd.Context(), assay.FactID(args[0]))
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				_, err = a.out.Write(p)
+				return err
+			}
+			return writeFile(out, p)
+		},
+	}
+	cmd.Flags().StringVarP(&out, "file", "f", "", "write to this file instead of standard output")
+	return cmd
+}
+
+func (a *app) ledgerVerifyCmd() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "verify PROOF --pub FILE",
+		Short: "Verify a proof file with a public key and nothing else",
+		Long: `Verify that the ledger holds the fact in a proof file.
+
+Reads the proof file and the public file; needs no network, no server and no
+state directory. Exit code 3 if the proof does not hold.`,
+		Example: `  assay ledger verify app.proof.json --pub assay.pub`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			public, err := loadPublic(key)
+			if err != nil {
+				return err
+			}
+			data, err := readFile(args[0], attest.MaxProof)
+			if err != nil {
+				return err
+			}
+			fact, err := artifact.VerifyFactProof(data, public.ledger)
+			if err != nil {
+				return inFile(err, args[0])
+			}
+			return a.print(fact, func() {
+				fmt.Fprintf(a.out, "%s %s holds fact %s: %s by %s\n",
+					a.out.Paint(term.Green, "✓"), fact.Origin, fact.ID, fact.Kind, fact.Actor)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&key, "pub", "", "public file of the signer (assay.pub)")
+	_ = cmd.MarkFlagRequired("pub") // fails only for a flag that does not exist
+	return cmd
+}
+
+func (a *app) ledgerAuditCmd() *cobra.Command {
+	var fsck bool
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Compare the whole ledger with the store, entry by entry",
+		Long: `Compare the whole ledger with the store, entry by entry.
+
+Reads the state directory, which no other process may use meanwhile, and changes
+nothing. Exit code 3 if ledger and store disagree or a signature does not hold.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			in, err := a.open(cmd.Context(), false, prometheus.NewRegistry())
+			if err != nil {
+				return err
+			}
+			defer in.close()
+			if in.ledger == nil {
+				return assay.Errorf(assay.CodeNotFound, "%s has no ledger yet", a.cfg.get("dir"))
+			}
+			r, err := in.ledger.Audit(cmd.Context(), fsck)
+			if err != nil {
+				return err
+			}
+			if err := a.print(r, func() { a.printAudit(r) }); err != nil {
+				return err
+			}
+			if !r.OK {
+				return exit(exitFailed)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&fsck, "fsck", false, "also read every tile again with an independent checker")
+	return cmd
+}
+
+func (a *app) printAudit(r ledger.Report) {
+	for _, p := range r.Problems {
+		fmt.Fprintf(a.out, "%s %s\n", a.out.Paint(term.Vermilion, "✗"), p)
+	}
+	if r.Omitted > 0 {
+		fmt.Fprintf(a.out, "… and %d more problems\n", r.Omitted)
+	}
+	if r.OK {
+		fmt.Fprintf(a.out, "%s %d facts, %d not published yet; store and ledger agree\n", a.out.Paint(term.Green, "✓"), r.Entries, r.Unpublished)
+	}
+}
+
+func haltFact(h ledger.Halt) assay.Fact {
+	// Two plain fields always encode.
+	payload, _ := json.Marshal(struct {
+		Error string `json:"error"`
+		Final bool   `json:"final"`
+	}{h.Err.Error(), h.Final})
+	return assay.Fact{
+		Kind: assay.FactLedgerHalted, Version: 1, Namespace: systemNamespace, Actor: "ledger.sequencer",
+		Retention: assay.RetainOperational, Payload: payload,
+	}
+}
+
+func (a *app) ledgerRestoreCmd() *cobra.Command {
+	var head string
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "Open a new epoch of the ledger after a restore from backup",
+		Long: `Open a new epoch of the ledger after store or ledger came back from a backup.
+
+When one of them is older than the other the sequencer refuses to sign: a fork is
+worse than a stop. This opens a new tree under a new origin (…/epoch-N) whose first
+leaf commits to the old head, so that everybody can see that and where it happened.
+Give the newest checkpoint that anybody still has with --head if it is newer than
+the one in the state directory.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := a.restoreLedger(cmd.Context(), head)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s the ledger goes on in epoch %d\n", a.out.Paint(term.Green, "✓"), n)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&head, "head", "", "file with the newest known checkpoint of the old epoch")
+	return cmd
+}

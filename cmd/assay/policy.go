@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"assay.dev/assay/control"
+	"assay.dev/assay/internal/term"
+	"assay.dev/assay/policy"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) policyCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "policy", Short: "Lint, test and format policies"}
+	cmd.AddCommand(a.policyLintCmd(), a.policyTestCmd(), a.policyFmtCmd(), a.policySchemaCmd())
+	return cmd
+}
+
+// policyDir is the argument, or the configured directory.
+func (a *app) policyDir(args []string) string {
+	if len(args) == 1 {
+		return args[0]
+	}
+	return a.cfg.get("policy")
+}
+
+func (a *app) policyLintCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "lint [DIR]",
+		Short: "Check resources and Rego for mistakes, with the place and what to do",
+		Long: `Check resources and Rego for mistakes, with the place and what to do.
+
+Reads DIR (default: the configured policy directory) and changes nothing.
+Exit code 3 if an error was found; warnings do not change it.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			problems, err := lintPolicy(cmd.Context(), a.policyDir(args))
+			if err != nil {
+				return err
+			}
+			err = a.print(problems, func() {
+				for _, p := range problems {
+					fmt.Fprintf(a.out, "%s: %s\n", p.Level, p.Err())
+				}
+				if len(problems) == 0 {
+					fmt.Fprintf(a.out, "%s no problems\n", a.out.Paint(term.Green, "✓"))
+				}
+			})
+			if err != nil {
+				return err
+			}
+			if lintFailed(problems) {
+				return exit(exitFailed)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) policyTestCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "test [DIR]",
+		Short: "Run the Rego unit tests of a policy directory",
+		Long: `Run the Rego unit tests of a policy directory (rules named test_…).
+
+Reads DIR (default: the configured policy directory) and changes nothing.
+Exit code 3 if a test fails, 4 if there are none.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := testPolicy(cmd.Context(), a.policyDir(args))
+			if err != nil {
+				return err
+			}
+			if err := a.print(report, func() { a.printTests(report) }); err != nil {
+				return err
+			}
+			switch {
+			case len(report.Results) == 0:
+				return exit(exitAbsent)
+			case !report.OK():
+				return exit(exitFailed)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) printTests(report policyTests) {
+	passed := 0
+	for _, r := range report.Results {
+		if r.Status == testPassed {
+			passed++
+			continue
+		}
+		line := r.Line
+		if r.FailedLine > 0 {
+			line = r.FailedLine
+		}
+		fmt.Fprintf(a.out, "%s %s:%d: %s %s\n", a.out.Paint(term.Vermilion, "✗"), r.File, line, r.Name, r.Message)
+	}
+	if len(report.Results) == 0 {
+		fmt.Fprintln(a.out, "no tests; write rules named test_… in files named *_test.rego")
+		return
+	}
+	sign := a.out.Paint(term.Green, "✓")
+	if !report.OK() {
+		sign = a.out.Paint(term.Vermilion, "✗")
+	}
+	fmt.Fprintf(a.out, "%s %d of %d tests passed, %.0f %% of lines covered\n", sign, passed, len(report.Results), report.Coverage)
+}
+
+func (a *app) policyFmtCmd() *cobra.Command {
+	var write bool
+	cmd := &cobra.Command{
+		Use:   "fmt [DIR]",
+		Short: "Format Rego files; without -w, list those that are not formatted",
+		Long: `Format Rego files the way "opa fmt" does.
+
+Without -w nothing is changed, the files that are not formatted are listed, and
+the exit code is 3 if there are any.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.formatPolicy(cmd.Context(), a.policyDir(args), write)
+		},
+	}
+	cmd.Flags().BoolVarP(&write, "write", "w", false, "write the formatted files back")
+	return cmd
+}
+
+func (a *app) formatPolicy(ctx context.Context, root string, write bool) error {
+	rev, err := loadRevision(ctx, root)
+	if err != nil {
+		return err
+	}
+	changed := 0
+	for _, class := range []policy.Class{policy.ClassModule, policy.ClassTest} {
+		for _, f := range rev.Files(class) {
+			out, err := formatRego(f.Path, f.Content)
+			if err != nil {
+				return err
+			}
+			if bytes.Equal(out, f.Content) {
+				continue
+			}
+			changed++
+			path := filepath.Join(root, filepath.FromSlash(f.Path))
+			fmt.Fprintln(a.out, path)
+			if !write {
+				continue
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(path, out, info.Mode().Perm()); err != nil {
+				return err
+			}
+		}
+	}
+	if changed > 0 && !write {
+		return exit(exitFailed)
+	}
+	return nil
+}
+
+func (a *app) policySchemaCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema KIND",
+		Short: "Print the JSON Schema of a resource kind, for editors",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			b, err := control.Schema(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(b)
+			return err
+		},
+	}
+}
+
+// diagnosePolicy is the doctor's look at the policy directory.
+func (a *app) diagnosePolicy(ctx context.Context) diagnosis {
+	path := a.cfg.get("policy")
+	if _, err := os.Stat(path); err != nil && !a.cfg.chosen("policy") {
+		return diagnosis{"policy", "warn", "no policy directory " + path, "see docs/gate.md for a first gate"}
+	}
+	problems, err := lintPolicy(ctx, path)
+	switch {
+	case err != nil:
+		return diagnosis{"policy", "fail", oneLine(err), "assay policy lint " + path}
+	case lintFailed(problems):
+		return diagnosis{"policy", "fail", problems[0].Err().Error(), "assay policy lint " + path}
+	case len(problems) > 0:
+		return diagnosis{"policy", "warn", fmt.Sprintf("%d warnings", len(problems)), "assay policy lint " + path}
+	}
+	return diagnosis{"policy", "ok", path + " compiles and lints clean", ""}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"assay.dev/assay"
+	"assay.dev/assay/control"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/internal/term"
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+)
+
+// Exit codes are a contract with scripts.
+const (
+	exitOK     = 0
+	exitError  = 1
+	exitUsage  = 2
+	exitFailed = 3 // the verdict is fail, or a proof or signature does not hold
+	exitAbsent = 4 // the verdict is absent or inconclusive
+)
+
+// exit is an error that only carries an exit code: what there is to say was said.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// app is one run of the program: what it may read and write, and what was configured.
+type app struct {
+	env    func(string) string
+	stdin  io.Reader
+	out    *term.Writer
+	err    *term.Writer
+	log    *slog.Logger
+	flags  *flagSource
+	format string
+	cfg    config
+
+	policies func() (control.Policy, error) // set by serve, which reloads; nil means load when asked
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{env: env, stdin: stdin, out: term.New(stdout, env), err: term.New(stderr, env)}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return a.code(root.ExecuteContext(ctx))
+}
+
+// code reports err to the person and returns the exit code.
+func (a *app) code(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if e, ok := errors.AsType[exit](err); ok {
+		return int(e)
+	}
+	fmt.Fprintf(a.err, "assay: %s\n", oneLine(err))
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if assay.CodeOf(err) == assay.CodeUnverified {
+		return exitFailed
+	}
+	return exitError
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "assay",
+		Short: "Verify what is built, attest it, and keep evidence that an auditor can check alone",
+		Long: `Assay verifies what is built, attests it, and keeps evidence that an auditor can check alone.
+
+Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absent or inconclusive.`,
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) },
+	}
+	root.SetVersionTemplate("assay {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	a.flags = addConfigFlags(root.PersistentFlags())
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output format: table, json or yaml")
+	root.AddCommand(
+		a.verifyCmd(), a.attestCmd(), a.attestationCmd(), a.evidenceCmd(), a.policyCmd(),
+		a.exceptionCmd(), a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
+		a.doctorCmd(), a.configCmd(), a.versionCmd(),
+	)
+	root.InitDefaultCompletionCmd()
+	wrapUsage(root)
+	return root
+}
+
+// wrapUsage marks mistakes in arguments as usage errors, and makes a group
+// without a sub-command one as well instead of printing help and succeeding.
+func wrapUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			var known []string
+			for _, s := range c.Commands() {
+				known = append(known, s.Name())
+			}
+			return usageError{fmt.Errorf("%s: %s; see: %s --help", c.CommandPath(), strict.OneOf(args[0], known), c.CommandPath())}
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		wrapUsage(sub)
+	}
+}
+
+// configure resolves the configuration before any command runs.
+func (a *app) configure(cmd *cobra.Command) error {
+	if formats := []string{"table", "json", "yaml"}; !contains(formats, a.format) {
+		return usageError{fmt.Errorf("--output %s", strict.OneOf(a.format, formats))}
+	}
+	cfg, err := loadConfig(a.flags, cmd.Flags().Changed, a.env)
+	if err != nil {
+		return err
+	}
+	a.cfg = cfg
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.get("log-level"))); err != nil {
+		return usageError{fmt.Errorf("log-level %s", strict.OneOf(cfg.get("log-level"), []string{"debug", "info", "warn", "error"}))}
+	}
+	a.log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	return nil
+}
+
+// print writes v in the chosen format; table writes it for people.
+func (a *app) print(v any, table func()) error {
+	switch a.format {
+	case "json":
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	case "yaml":
+		// Through JSON, so that both formats have the same names.
+		data, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		var tree any
+		if err := yaml.Unmarshal(data, &tree); err != nil {
+			return err
+		}
+		enc := yaml.NewEncoder(a.out)
+		enc.SetIndent(2)
+		return enc.Encode(tree)
+	default:
+		table()
+		return nil
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
