@@ -1,0 +1,71 @@
+# Everything here runs from a fresh clone with Go and a C compiler (the race
+# detector needs one). GO=… selects another go command.
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   = -s -w -X main.release=$(VERSION)
+FUZZTIME ?= 2s
+TOOL      = $(GO) tool -modfile=tools/go.mod
+# Checks compile what `make build` compiles, so that both share the build cache.
+SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-tools lint fuzz self-verify bench-spine licenses clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build bin/assay: static, stripped, reproducible
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
+
+test: test-tools ## Install what tests need and run all tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+
+# Debian packages that tests use: gcc for the race detector, strace to kill the
+# program at each system call of the crash tests. Root on a Debian machine gets
+# them installed; anybody else is told, and tests that need strace are skipped.
+test-tools:
+	@missing=''; \
+	for tool in gcc strace; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing libc6-dev >/dev/null; \
+	else \
+		echo "not installed:$$missing; tests that need them are skipped (without gcc the race detector cannot be built)" >&2; \
+	fi
+
+lint: ## Check format, vet, modern idioms and staticcheck
+	@unformatted=$$(find . -name '*.go' -not -path '*/testdata/*' -not -path './.*' -exec gofmt -l {} +); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(SAME) $(GO) vet ./...
+	$(SAME) $(GO) fix -diff ./...
+	$(SAME) $(TOOL) staticcheck ./...
+
+# One instrumented binary per package, then each of its targets for FUZZTIME. A
+# crasher is left in the package's testdata/fuzz, where `go test` repeats it.
+# Minimising every new input may take its default of a minute, which would leave
+# a short run with ten executions instead of ten thousand: it gets 100 attempts.
+fuzz: ## Fuzz every decoder for FUZZTIME each (default 2s; FUZZTIME=1h to search)
+	@set -eu; bin=$$(mktemp -d); trap 'rm -rf "$$bin"' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; count=0; \
+	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		$(GO) test -c -fuzz=. -o "$$bin/fuzz.test" "$$dir"; \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*\*testing\.F).*/\1/p' "$$dir"/*_test.go); do \
+			echo "$$dir $$target"; \
+			(cd "$$dir" && "$$bin/fuzz.test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 100x -test.fuzzcachedir "$$cache/$$dir"); \
+			count=$$((count + 1)); \
+		done; \
+	done; \
+	echo "$$count fuzz targets, $(FUZZTIME) each: no crash"
+
+self-verify: build ## Verify, attest, record and prove the binary just built, then try to cheat
+	./examples/self-verify/run.sh
+
+bench-spine: ## Measure store, ledger, proofs and gate against the raw limits of this machine
+	cd bench && $(GO) run ./spine
+
+licenses: ## List every dependency of the program with its detected licence (bin/licenses.cdx.json)
+	@mkdir -p bin
+	$(TOOL) cyclonedx-gomod app -json -licenses -noserial -main cmd/assay -output bin/licenses.cdx.json .
+
+clean: ## Remove what the build made
+	rm -rf bin
