@@ -155,7 +155,7 @@ func (d *Disk) open(c *Call, pathArg, dirArg, flagArg string) error {
 	if n.target != "" {
 		return fmt.Errorf("opened %s through a symbolic link, which cannot be followed", name)
 	}
-	d.files[int(c.Ret)] = &file{node: n, append: flags["O_APPEND"]}
+	d.files[int(c.Ret)] = &file{node: n, append: flags["O_APPEND"], sync: flags["O_SYNC"] || flags["O_DSYNC"]}
 	if flags["O_TRUNC"] && !n.dir {
 		return n.change(change{truncate: true})
 	}
@@ -188,7 +188,14 @@ func (d *Disk) write(c *Call) error {
 	if !positioned {
 		f.offset = at + c.Ret
 	}
-	return f.node.change(change{offset: at, data: data})
+	if err := f.node.change(change{offset: at, data: data}); err != nil {
+		return err
+	}
+	if f.sync && !d.IgnoreSync && len(f.node.pending) == 1 {
+		// The write promises its own bytes, not what others left unsynced before it.
+		f.node.settle(f.node.mark())
+	}
+	return nil
 }
 
 // written returns the bytes that a call of the write family was given.

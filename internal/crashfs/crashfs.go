@@ -19,9 +19,11 @@
 //	}
 //
 // The model is pessimistic where it does not know: a call takes effect when it
-// has returned, a sync covers what returned before it began, O_SYNC promises
-// nothing, mapped memory never reaches the disk. It covers one process with any
-// number of threads, which writes through write, pwrite and their vector forms.
+// has returned, a sync covers what returned before it began, a write through
+// O_SYNC or O_DSYNC covers itself and nothing that was unsynced before it, mapped
+// memory never reaches the disk. It covers one process after the other (see Kill),
+// each with any number of threads, which write through write, pwrite and their
+// vector forms.
 // Calls whose effect it cannot follow, such as copy_file_range into a watched
 // folder, are errors, never ignored. Offsets of descriptors on which the program
 // also calls read are not followed, because read is not recorded.

@@ -109,6 +109,7 @@ func tree(t *testing.T, dir string) string {
 }
 
 const openF = "openat(AT_FDCWD{/}, '/d/f', O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 3{/d/f}\n"
+const syncF = "openat(AT_FDCWD{/}, '/d/f', O_WRONLY|O_CREAT|O_EXCL|O_SYNC|O_CLOEXEC, 0644) = 3{/d/f}\n"
 const syncDir = "openat(AT_FDCWD{/}, '/d', O_RDONLY|O_CLOEXEC) = 9{/d}\nfsync(9{/d}) = 0\nclose(9{/d}) = 0\n"
 
 func TestOnlySyncedBytesUnderSyncedNamesSurvive(t *testing.T) {
@@ -118,6 +119,10 @@ func TestOnlySyncedBytesUnderSyncedNamesSurvive(t *testing.T) {
 		{"only the folder is synced", openF + "write(3{/d/f}, 'abc', 3) = 3\n" + syncDir, "f="},
 		{"both are synced", openF + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f}) = 0\n" + syncDir, "f=abc"},
 		{"fdatasync counts", openF + syncDir + "write(3{/d/f}, 'abc', 3) = 3\nfdatasync(3{/d/f}) = 0", "f=abc"},
+		{"a synchronous write needs no sync", syncF + syncDir + "write(3{/d/f}, 'abc', 3) = 3", "f=abc"},
+		{"a synchronous write does not sync its file's name", syncF + "write(3{/d/f}, 'abc', 3) = 3", ""},
+		{"a synchronous write covers nothing written before it", openF + syncDir + "write(3{/d/f}, 'abc', 3) = 3\n" +
+			"openat(AT_FDCWD{/}, '/d/f', O_WRONLY|O_DSYNC) = 4{/d/f}\npwrite64(4{/d/f}, 'd', 1, 3) = 1", "f="},
 		{"a failed sync does not count", openF + syncDir + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f}) = -1 EIO (Input/output error) (INJECTED)", "f="},
 		{"a sync that never returned does not count", openF + syncDir + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f}) = ?", "f="},
 		{"a write after the sync is lost", openF + syncDir + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f}) = 0\nwrite(3{/d/f}, 'def', 3) = 3", "f=abc"},
@@ -189,9 +194,13 @@ func TestADescriptorNumberIsReusedBeforeCloseReturns(t *testing.T) {
 }
 
 func TestADiskThatIgnoresSyncsKeepsNothing(t *testing.T) {
-	log := openF + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f}) = 0\n" + syncDir
-	if got := survivors(t, log, func(d *crashfs.Disk) { d.IgnoreSync = true }, nil); got != "" {
-		t.Errorf("survives %q, want nothing", got)
+	for _, log := range []string{
+		openF + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f}) = 0\n" + syncDir,
+		syncF + "write(3{/d/f}, 'abc', 3) = 3\n" + syncDir,
+	} {
+		if got := survivors(t, log, func(d *crashfs.Disk) { d.IgnoreSync = true }, nil); got != "" {
+			t.Errorf("survives %q, want nothing", got)
+		}
 	}
 }
 
@@ -222,6 +231,35 @@ func TestLoadStartsFromARealFolder(t *testing.T) {
 		}, nil)
 	if got != "sub/ sub/f=Xld" {
 		t.Errorf("survives %q", got)
+	}
+}
+
+func TestWhatAKilledProgramDidNotSyncIsStillUnsynced(t *testing.T) {
+	disk := crashfs.NewDisk("/d")
+	replay := func(lines string) {
+		t.Helper()
+		log, err := crashfs.Parse(strings.NewReader(script(lines)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range log {
+			if err := disk.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk.Kill()
+	}
+	replay(openF + "write(3{/d/f}, 'abc', 3) = 3\nfsync(3{/d/f} <unfinished ...>")
+	// Descriptor 3 of the next program is another file.
+	replay("write(3{/x}, 'xyz', 3) = 3\nopenat(AT_FDCWD{/}, '/d/f', O_RDWR) = 4{/d/f}\npwrite64(4{/d/f}, 'd', 1, 3) = 1\n" + syncDir)
+	for keep, want := range map[bool]string{false: "f=", true: "f=abcd"} {
+		dir := filepath.Join(t.TempDir(), "crash")
+		if err := disk.Save(dir, func() bool { return keep }); err != nil {
+			t.Fatal(err)
+		}
+		if got := tree(t, dir); got != want {
+			t.Errorf("survives %q, want %q", got, want)
+		}
 	}
 }
 

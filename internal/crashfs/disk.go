@@ -29,6 +29,7 @@ type file struct {
 	node   *node
 	offset int64
 	append bool
+	sync   bool // writes return when their bytes are durable
 }
 
 // node is a file or folder, whatever its names.
@@ -100,6 +101,14 @@ func (n *node) load(dir string, depth int) error {
 		n.live[e.Name()], n.kept[e.Name()] = child, child
 	}
 	return nil
+}
+
+// Kill is the end of the program, but not of the machine: its descriptors are
+// gone, and what it did not sync is still unsynced. The log of a program that
+// goes on in the same folder may follow.
+func (d *Disk) Kill() {
+	clear(d.files)
+	clear(d.syncs)
 }
 
 // Save writes what a crash now would leave into dir, which must be empty or

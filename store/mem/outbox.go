@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"assay.dev/assay"
@@ -50,9 +51,7 @@ func (s *Store) Place(ctx context.Context, placed []store.Placement) error {
 			set[p.Seq] = p.Index
 		}
 		return func() {
-			for seq, index := range set {
-				s.placed[seq] = index
-			}
+			maps.Copy(s.placed, set)
 			for {
 				if _, ok := s.placed[s.placedTo]; !ok {
 					break

@@ -4,10 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/durable"
 	"github.com/pressly/goose/v3"
 )
 
@@ -30,12 +37,9 @@ func migrations() fs.FS {
 	return sub
 }
 
-// migrate refuses files that are not ours or newer than this program, and
-// brings older ones up to date, each migration in a transaction of its own.
+// migrate brings the schema up to date, each migration in a transaction of its
+// own, and refuses a newer one.
 func migrate(ctx context.Context, db *sql.DB, schema fs.FS) error {
-	if err := checkOwner(ctx, db); err != nil {
-		return err
-	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, schema,
 		goose.WithDisableGlobalRegistry(true), goose.WithTableName("schema_versions"))
 	if err != nil {
@@ -54,17 +58,58 @@ func migrate(ctx context.Context, db *sql.DB, schema fs.FS) error {
 	return err
 }
 
-// checkOwner refuses another program's database and claims an empty one.
-func checkOwner(ctx context.Context, db *sql.DB) error {
+// claim makes sure that the file at path is ours before anything is written to
+// it: it refuses another program's, and marks an empty one.
+func claim(ctx context.Context, path string) error {
+	if _, err := durable.CreateFile(path, 0o600); err != nil {
+		return fmt.Errorf("make the store's file: %w", err)
+	}
+	header, err := readHeader(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path + "-journal"); errors.Is(err, fs.ErrNotExist) && len(header) > 0 {
+		if len(header) < headerLen || string(header[:16]) != "SQLite format 3\x00" || binary.BigEndian.Uint32(header[68:]) != applicationID {
+			return notAStore(nil)
+		}
+		return nil
+	}
+	// New, or a crash interrupted the marking: SQLite has to say which.
+	db, err := sql.Open("sqlite", dsn(path, url.Values{"mode": {"rw"}, "_pragma": {"busy_timeout(5000)", "synchronous(EXTRA)"}}))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(mark(ctx, db), db.Close()); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
+}
+
+// headerLen is the length of the header of a SQLite file.
+const headerLen = 100
+
+// readHeader returns the file's first bytes, fewer if it is shorter.
+func readHeader(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	header := make([]byte, headerLen)
+	n, err := io.ReadFull(f, header)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return header[:n], errors.Join(err, f.Close())
+}
+
+func mark(ctx context.Context, db *sql.DB) error {
 	var owner, tables int
-	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&owner); err != nil {
+	row := db.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)")
+	if err := row.Scan(&owner, &tables); err != nil {
 		return notAStore(err)
 	}
 	if owner == applicationID {
 		return nil
-	}
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
-		return notAStore(err)
 	}
 	if owner != 0 || tables > 0 {
 		return notAStore(nil)

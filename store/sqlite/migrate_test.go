@@ -153,9 +153,9 @@ func TestAClosureThatEndsTheWriterTakesOnlyItsGroupAlong(t *testing.T) {
 	}
 }
 
-// TestAfterAFailedCommitNothingIsAcknowledgedUntilTheDiskProvedGood breaks the
-// writer's connection below it, while a view keeps the proof from being given.
-func TestAfterAFailedCommitNothingIsAcknowledgedUntilTheDiskProvedGood(t *testing.T) {
+// TestAGroupThatTheEngineRolledBackIsNotAcknowledged takes the transaction away
+// from under a closure that notices nothing.
+func TestAGroupThatTheEngineRolledBackIsNotAcknowledged(t *testing.T) {
 	s := openPath(t, filepath.Join(t.TempDir(), "s.db"))
 	mustAppend(t, s, 1)
 	err := s.submit(t.Context(), func(tx *tx) error {

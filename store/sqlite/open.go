@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/store"
 	_ "modernc.org/sqlite" // the database/sql driver named "sqlite"
 )
@@ -75,9 +74,8 @@ func open(ctx context.Context, cfg Config, schema fs.FS) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	// SQLite syncs the names of its log and journal, but not of the database.
-	if _, err := durable.CreateFile(cfg.Path, 0o600); err != nil {
-		return nil, fmt.Errorf("make the store's file: %w", err)
+	if err := claim(ctx, cfg.Path); err != nil {
+		return nil, inFile(cfg.Path, err)
 	}
 	s := &Store{cfg: cfg}
 	w, err := newWriter(ctx, cfg, schema)

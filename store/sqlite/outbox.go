@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"iter"
 
 	"assay.dev/assay"
 	"assay.dev/assay/store"
@@ -43,48 +44,24 @@ func (s *Store) Sequence(ctx context.Context, limit int) ([]store.Entry, error) 
 // number gives the next sequence numbers to up to limit facts.
 func (t *tx) number(limit int) error {
 	var lastPos, next int64
-	row := t.sess.conn.QueryRowContext(t.ctx, "SELECT pos, seq + 1 FROM outbox WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1")
-	if err := row.Scan(&lastPos, &next); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	err := t.sess.lastNumber.QueryRowContext(t.ctx).Scan(&lastPos, &next)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return t.fault(err)
 	}
-	fresh, err := t.unnumbered(lastPos, limit)
-	if err != nil {
+	var fresh bool
+	if err := t.sess.hasUnnumbered.QueryRowContext(t.ctx, lastPos).Scan(&fresh); err != nil {
 		return t.fault(err)
 	}
-	if len(fresh) == 0 {
-		return nil
+	if !fresh {
+		return nil // a poll of an idle ledger writes nothing
 	}
 	if err := t.save(); err != nil {
 		return err
 	}
-	stmt, err := t.sess.conn.PrepareContext(t.ctx, "UPDATE outbox SET seq = ? WHERE pos = ? AND seq IS NULL")
-	if err != nil {
+	if _, err := t.sess.number.ExecContext(t.ctx, next, lastPos, limit); err != nil {
 		return t.fault(err)
 	}
-	defer stmt.Close()
-	for i, pos := range fresh {
-		if _, err := stmt.ExecContext(t.ctx, next+int64(i), pos); err != nil {
-			return t.fault(err)
-		}
-	}
 	return nil
-}
-
-func (t *tx) unnumbered(after int64, limit int) ([]int64, error) {
-	rows, err := t.sess.conn.QueryContext(t.ctx, "SELECT pos FROM outbox WHERE pos > ? ORDER BY pos LIMIT ?", after, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var fresh []int64
-	for rows.Next() {
-		var pos int64
-		if err := rows.Scan(&pos); err != nil {
-			return nil, err
-		}
-		fresh = append(fresh, pos)
-	}
-	return fresh, rows.Err()
 }
 
 // Place implements store.Outbox.
@@ -93,16 +70,11 @@ func (s *Store) Place(ctx context.Context, placed []store.Placement) error {
 		return store.TooManyPlacements(len(placed))
 	}
 	return s.submit(ctx, func(t *tx) error {
-		update, err := t.sess.conn.PrepareContext(t.ctx, "UPDATE outbox SET idx = ? WHERE seq = ? AND (idx IS NULL OR idx = ?)")
-		if err != nil {
-			return t.fault(err)
-		}
-		defer update.Close()
-		for _, p := range placed {
+		for run := range runs(placed) {
 			if err := t.save(); err != nil {
 				return err
 			}
-			if err := t.place(update, p); err != nil {
+			if err := t.place(run); err != nil {
 				return err
 			}
 		}
@@ -110,8 +82,26 @@ func (s *Store) Place(ctx context.Context, placed []store.Placement) error {
 	})
 }
 
-func (t *tx) place(update *sql.Stmt, p store.Placement) error {
-	res, err := update.ExecContext(t.ctx, int64(p.Index), int64(p.Seq), int64(p.Index))
+// runs cuts placements where numbers or indices skip: a batch is usually one
+// run, and a run is one statement.
+func runs(placed []store.Placement) iter.Seq[[]store.Placement] {
+	return func(yield func([]store.Placement) bool) {
+		for from, i := 0, 1; i <= len(placed); i++ {
+			if i < len(placed) && placed[i].Seq == placed[i-1].Seq+1 && placed[i].Index == placed[i-1].Index+1 {
+				continue
+			}
+			if !yield(placed[from:i]) {
+				return
+			}
+			from = i
+		}
+	}
+}
+
+// place records the indices of one run.
+func (t *tx) place(run []store.Placement) error {
+	first, last := run[0], run[len(run)-1]
+	res, err := t.sess.place.ExecContext(t.ctx, int64(first.Seq), int64(last.Seq), int64(first.Index-first.Seq))
 	if err != nil {
 		return t.fault(err)
 	}
@@ -119,18 +109,30 @@ func (t *tx) place(update *sql.Stmt, p store.Placement) error {
 	if err != nil {
 		return t.fault(err)
 	}
-	if n == 1 {
+	if n == int64(len(run)) {
 		return nil
 	}
-	var idx int64
-	err = t.sess.conn.QueryRowContext(t.ctx, "SELECT idx FROM outbox WHERE seq = ?", int64(p.Seq)).Scan(&idx)
-	if errors.Is(err, sql.ErrNoRows) {
+	for _, p := range run {
+		if err := t.misplaced(p); err != nil {
+			return err
+		}
+	}
+	return assay.Errorf(assay.CodeInternal, "%d of the outbox entries %d to %d took their index, none of them says why", n, first.Seq, last.Seq)
+}
+
+// misplaced says what keeps one entry from its index, nil if it is there.
+func (t *tx) misplaced(p store.Placement) error {
+	var idx sql.NullInt64
+	err := t.sess.placeOf.QueryRowContext(t.ctx, int64(p.Seq)).Scan(&idx)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return assay.Errorf(assay.CodeNotFound, "there is no outbox entry %d", p.Seq)
-	}
-	if err != nil {
+	case err != nil:
 		return t.fault(err)
+	case idx.Int64 != int64(p.Index):
+		return assay.Errorf(assay.CodeConflict, "outbox entry %d is at ledger index %d, not %d", p.Seq, idx.Int64, p.Index)
 	}
-	return assay.Errorf(assay.CodeConflict, "outbox entry %d is at ledger index %d, not %d", p.Seq, idx, p.Index)
+	return nil
 }
 
 // Entries implements store.Outbox.

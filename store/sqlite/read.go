@@ -20,7 +20,8 @@ type preparer interface {
 type statements struct {
 	get, version, list, fact, exists, pin *sql.Stmt
 
-	query func(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	query    func(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	prepared []*sql.Stmt // all of them
 }
 
 func prepare(ctx context.Context, on preparer) (*statements, error) {
@@ -38,8 +39,9 @@ func prepare(ctx context.Context, on preparer) (*statements, error) {
 	} {
 		var err error
 		if *p.stmt, err = on.PrepareContext(ctx, p.text); err != nil {
-			return nil, err
+			return st, err // with those that are prepared, to be closed
 		}
+		st.prepared = append(st.prepared, *p.stmt)
 	}
 	return st, nil
 }

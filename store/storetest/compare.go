@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,12 +20,11 @@ func Compare(t *testing.T, openA, openB Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := &pair{rt: rt, a: openA(t), b: openB(t)}
 		defer p.close()
-		rt.Repeat(map[string]func(*rapid.T){
-			"update":   p.update,
-			"sequence": p.sequence,
-			"place":    p.place,
-			"":         p.same,
-		})
+		actions := []func(*rapid.T){p.update, p.update, p.sequence, p.place}
+		for range rapid.IntRange(1, 10).Draw(rt, "actions") {
+			rapid.SampledFrom(actions).Draw(rt, "action")(rt)
+		}
+		p.same(rt)
 	})
 }
 
@@ -204,10 +204,11 @@ func readAll(r store.Reader) (string, error) {
 }
 
 func entriesText(entries []store.Entry, err error) string {
-	out := fmt.Sprint(assay.CodeOf(err), "\n")
+	var out strings.Builder
+	out.WriteString(fmt.Sprint(assay.CodeOf(err), "\n"))
 	for _, e := range entries {
 		e.Fact.Recorded = time.Time{}
-		out += fmt.Sprintln(e)
+		out.WriteString(fmt.Sprintln(e))
 	}
-	return out
+	return out.String()
 }
