@@ -9,7 +9,7 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools lint fuzz self-verify bench-spine licenses clean
+.PHONY: help build test test-tools lint fuzz self-verify bench-spine bench-detect licenses clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,11 +21,12 @@ test: test-tools ## Install what tests need and run all tests with the race dete
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
-# program at each system call of the crash tests. Root on a Debian machine gets
+# program at each system call of the crash tests, curl for the commands in the
+# documentation. Root on a Debian machine gets
 # them installed; anybody else is told, and tests that need strace are skipped.
 test-tools:
 	@missing=''; \
-	for tool in gcc strace; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for tool in gcc strace curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing$$missing"; \
@@ -60,8 +61,11 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (default 2s; FUZZTIME=1h to search
 self-verify: build ## Verify, attest, record and prove the binary just built, then try to cheat
 	./examples/self-verify/run.sh
 
-bench-spine: ## Measure store, ledger, proofs and gate against the raw limits of this machine
+bench-spine: build ## Measure store, ledger, proofs and gate against the raw limits of this machine
 	cd bench && $(GO) run ./spine
+
+bench-detect: ## Measure how soon bad releases are stopped against the floor, and how often good ones are
+	cd bench && $(GO) run ./detect
 
 licenses: ## List every dependency of the program with its detected licence (bin/licenses.cdx.json)
 	@mkdir -p bin

@@ -108,7 +108,7 @@ const (
 	RoleApprover Role = "approver"
 	// RoleOperator runs the installation: audits, keys, policies.
 	RoleOperator Role = "operator"
-	// RoleAdmin creates and revokes tokens.
+	// RoleAdmin creates and revokes the tokens of its namespace.
 	RoleAdmin Role = "admin"
 )
 
@@ -117,8 +117,8 @@ var Roles = []Role{RoleViewer, RoleDeveloper, RoleApprover, RoleOperator, RoleAd
 
 // TokenRequest asks for a token.
 type TokenRequest struct {
-	Name      string    `json:"name"` // the identity that facts will name as actor
-	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`                // the identity that facts will name as actor
+	Namespace string    `json:"namespace,omitempty"` // the caller's, which is the default
 	Roles     []Role    `json:"roles"`
 	Expires   time.Time `json:"expires"` // mandatory
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -31,8 +32,11 @@ type Client struct {
 // A token is sent over plain HTTP only to this machine.
 func New(base, token string) (*Client, error) {
 	u, err := url.Parse(strings.TrimSuffix(base, "/"))
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q is not an http or https URL", base)
+	}
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return nil, assay.Errorf(assay.CodeInvalid, "server %q must not have a user, a query or a fragment; the token is given apart", u.Redacted())
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q would receive the token unencrypted; use https", base)
@@ -45,7 +49,8 @@ func New(base, token string) (*Client, error) {
 }
 
 func loopback(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // PutEvidence uploads one report and returns its digest.
@@ -150,7 +155,7 @@ func (c *Client) RevokeToken(ctx context.Context, id string) (t api.Token, err e
 	return t, err
 }
 
-// Tokens lists all tokens, without secrets.
+// Tokens lists the tokens of the caller's namespace, without secrets.
 func (c *Client) Tokens(ctx context.Context) (list []api.Token, err error) {
 	err = c.call(ctx, http.MethodGet, "/v1/tokens", nil, &list)
 	return list, err
@@ -181,7 +186,9 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return assay.Errorf(assay.CodeUnavailable, "cannot reach the server: %w", err)

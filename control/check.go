@@ -4,26 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/attest"
-	"assay.dev/assay/evidence"
 	"assay.dev/assay/exception"
 	"assay.dev/assay/gate"
 	"assay.dev/assay/policy"
 )
-
-// PutEvidence keeps one report, up to api.MaxEvidence bytes, and returns its digest.
-func (s *Session) PutEvidence(ctx context.Context, r io.Reader) (assay.Digest, error) {
-	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
-		return "", err
-	}
-	return s.p.cfg.Blobs.Put(ctx, r, api.MaxEvidence)
-}
 
 // Check runs a gate over an artifact and returns its verdict. Nothing is recorded.
 func (s *Session) Check(ctx context.Context, req api.CheckRequest) (assay.Verdict, error) {
@@ -103,31 +93,22 @@ func (s *Session) judge(ctx context.Context, req api.CheckRequest) (assay.Verdic
 	return gate.Check(ctx, in, pol.Engine)
 }
 
-func (s *Session) readReport(ctx context.Context, r api.Report) (assay.Evidence, error) {
-	f, err := s.p.cfg.Blobs.Open(ctx, r.Digest)
-	if err != nil {
-		return assay.Evidence{}, err
-	}
-	defer f.Close()
-	if r.Origin == "" {
-		r.Origin = assay.OriginLive
-	}
-	ev, err := evidence.Read(f, r.Source, evidence.Options{Origin: r.Origin, Collected: s.p.cfg.Now().UTC()})
-	if err != nil {
-		return ev, err
-	}
-	if ev.Digest != r.Digest {
-		return ev, assay.Errorf(assay.CodeUnverified, "report %s was read with digest %s, but is kept as %s", r.Source, ev.Digest, r.Digest)
-	}
-	return ev, nil
-}
-
 func checkRequest(req api.CheckRequest) error {
 	if _, err := assay.ParseDigest(string(req.Subject.Digest)); err != nil {
 		return fieldError("subject.digest", err)
 	}
 	if err := checkName("subject.name", req.Subject.Name); err != nil {
 		return err
+	}
+	for _, t := range []struct{ field, text string }{
+		{"gate", req.Gate},
+		{"environment", req.Environment},
+		{"subject.uri", req.Subject.URI},
+		{"subject.commit", req.Subject.Commit},
+	} {
+		if err := checkText(t.field, t.text); t.text != "" && err != nil {
+			return err
+		}
 	}
 	if len(req.Reports) > api.MaxReports {
 		return assay.Errorf(assay.CodeTooLarge, "the request names %d reports; the limit is %d", len(req.Reports), api.MaxReports)
@@ -137,7 +118,7 @@ func checkRequest(req api.CheckRequest) error {
 		if _, err := assay.ParseDigest(string(r.Digest)); err != nil {
 			return fieldError(field+".digest", err)
 		}
-		if err := checkName(field+".source", r.Source); err != nil {
+		if err := checkText(field+".source", r.Source); err != nil {
 			return err
 		}
 		if r.Origin != "" && r.Origin != assay.OriginLive && r.Origin != assay.OriginRecorded {
@@ -175,7 +156,7 @@ func chooseGate(rev *policy.Revision, name string) (policy.Gate, error) {
 	e := assay.Errorf(assay.CodeInvalid, "the policy has %d gates: %s", len(gates), orNone(names))
 	e.Hint = "say which with --gate"
 	if len(gates) == 0 {
-		e.Hint = "write one; see docs/gate.md"
+		e.Hint = "write one; its form: assay policy schema Gate"
 	}
 	return policy.Gate{}, e
 }

@@ -7,16 +7,18 @@
 package control
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/gate"
-	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/store"
@@ -33,6 +35,7 @@ type Config struct {
 	Outbox     store.Outbox      // of Store; goes with Ledger
 	Ledger     *ledger.Ledger    // where audit facts are published; nil if this plane has none
 	LedgerKey  string            // the ledger's public key, C2SP vkey; goes with Ledger
+	Publishes  bool              // a sequencer of this process publishes to Ledger
 	Poke       func()            // tells the sequencer that facts were committed; may be nil
 	Signer     attest.Signer     // nil if this plane only checks and does not attest
 	VerifierID string            // of the VSAs we sign; default assay.DefaultVerifierID
@@ -105,11 +108,23 @@ func CheckNamespace(ns string) error {
 	return nil
 }
 
-func checkName(field, name string) error {
-	if strings.TrimSpace(name) != name || name == "" || len(name) > 200 || strict.HasControl(name) || strings.ContainsAny(name, "\t\n") {
+// Lengths of texts in requests, in bytes.
+const (
+	maxName = 200
+	maxText = 1000 // paths and URIs
+)
+
+func checkName(field, name string) error { return checkPrintable(field, name, maxName) }
+
+func checkText(field, text string) error { return checkPrintable(field, text, maxText) }
+
+// checkPrintable refuses what could make two texts look alike or break a line.
+func checkPrintable(field, s string, limit int) error {
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
+	if s == "" || len(s) > limit || strings.TrimSpace(s) != s || !utf8.ValidString(s) || strings.ContainsFunc(s, hidden) {
 		return &assay.Error{
 			Code: assay.CodeInvalid, Field: field,
-			Msg: "is not 1 to 200 printable characters without outer blanks",
+			Msg: fmt.Sprintf("is not 1 to %d bytes of printable characters without outer blanks", limit),
 		}
 	}
 	return nil

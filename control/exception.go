@@ -13,7 +13,7 @@ func (s *Session) RequestException(ctx context.Context, req api.ExceptionRequest
 	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
 		return assay.Exception{}, err
 	}
-	return s.poked(exception.Request(ctx, s.p.cfg.Store, exception.Ask{
+	return s.published(ctx)(exception.Request(ctx, s.p.cfg.Store, exception.Ask{
 		Namespace: s.caller.Namespace, Scope: req.Scope, Reason: req.Reason,
 		Ticket: req.Ticket, NotBefore: req.NotBefore, NotAfter: req.NotAfter,
 	}, s.caller.Name, s.p.cfg.Now()))
@@ -24,15 +24,25 @@ func (s *Session) ApproveException(ctx context.Context, id string) (assay.Except
 	if err := s.require(api.RoleApprover); err != nil {
 		return assay.Exception{}, err
 	}
-	return s.poked(exception.Approve(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now()))
+	return s.published(ctx)(exception.Approve(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now()))
 }
 
 // RevokeException ends an exception at once. Whoever asked for it may, and every approver.
 func (s *Session) RevokeException(ctx context.Context, id, reason string) (assay.Exception, error) {
-	if err := s.require(api.RoleApprover, api.RoleDeveloper); err != nil {
+	if err := s.require(api.RoleApprover, api.RoleDeveloper, api.RoleOperator); err != nil {
 		return assay.Exception{}, err
 	}
-	return s.poked(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now()))
+	if s.require(api.RoleApprover) != nil {
+		rec, err := exception.Get(ctx, s.p.cfg.Store, s.caller.Namespace, id)
+		if err != nil {
+			return assay.Exception{}, err
+		}
+		if !exception.SameIdentity(rec.Requester, s.caller.Name) {
+			return assay.Exception{}, assay.Errorf(assay.CodeDenied,
+				"exception %s is of %s; only who asked for it or an approver can revoke it", id, rec.Requester)
+		}
+	}
+	return s.published(ctx)(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now()))
 }
 
 // Exceptions lists the exceptions of the caller's namespace, oldest first.
@@ -53,9 +63,20 @@ func (s *Session) Exceptions(ctx context.Context) ([]assay.Exception, error) {
 	}
 }
 
-func (s *Session) poked(r exception.Record, err error) (assay.Exception, error) {
-	if err == nil {
+// published waits until the ledger has published what changed an exception: who
+// is told that it holds must be able to prove it. Without a running sequencer the
+// change is recorded, and published when one runs.
+func (s *Session) published(ctx context.Context) func(exception.Record, error) (assay.Exception, error) {
+	return func(r exception.Record, err error) (assay.Exception, error) {
+		if err != nil || !s.p.cfg.Publishes {
+			return r.Exception, err
+		}
 		s.p.cfg.Poke()
+		wait, cancel := context.WithTimeout(ctx, publishTime)
+		defer cancel()
+		if _, err := s.p.cfg.Ledger.WaitPublished(wait, s.caller.Namespace, r.Last()); err != nil {
+			return r.Exception, assay.Errorf(assay.CodeUnavailable, "exception %s is %s and recorded, but the ledger has not published it yet: %w", r.ID, r.State, err)
+		}
+		return r.Exception, nil
 	}
-	return r.Exception, err
 }

@@ -104,6 +104,9 @@ func (s *Session) Facts(ctx context.Context, kinds []string, subject assay.Diges
 	if err := s.read(); err != nil {
 		return nil, err
 	}
+	if _, err := assay.ParseDigest(string(subject)); subject != "" && err != nil {
+		return nil, fieldError("subject", err)
+	}
 	list := []assay.Fact{}
 	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {
 		rows, err := r.Facts(store.Query{Namespace: s.caller.Namespace, Kinds: kinds, Subject: subject, Newest: true, Limit: limit})
@@ -132,6 +135,9 @@ func (s *Session) Artifacts(ctx context.Context, after assay.Digest, limit int) 
 	if err := s.read(); err != nil {
 		return nil, err
 	}
+	if _, err := assay.ParseDigest(string(after)); after != "" && err != nil {
+		return nil, fieldError("after", err)
+	}
 	page, err := artifact.List(ctx, s.p.cfg.Store, s.caller.Namespace, after, limit)
 	list := make([]api.Artifact, 0, len(page))
 	for _, sum := range page {
@@ -156,7 +162,7 @@ func (s *Session) readLedger() error {
 		return err
 	}
 	if s.p.cfg.Ledger == nil {
-		return assay.Errorf(assay.CodeUnavailable, "this control plane has no ledger; create its keys with: assay key create")
+		return assay.Errorf(assay.CodeUnavailable, "there is no ledger yet: it needs keys (assay key create) and begins with the first assay attest or assay serve")
 	}
 	return nil
 }

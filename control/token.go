@@ -1,12 +1,15 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +27,8 @@ const systemNamespace = store.SystemNamespace
 const (
 	tokenPrefix = "assay"
 	tokenBucket = "token"
+	idBytes     = 8
+	secretBytes = 32
 	// MaxTokenLife is the longest life of a token.
 	MaxTokenLife = 366 * 24 * time.Hour
 )
@@ -65,20 +70,26 @@ func (p *Plane) Authenticate(ctx context.Context, bearer string) (Caller, error)
 	return Caller{Name: rec.Token.Name, Namespace: rec.Token.Namespace, Roles: rec.Token.Roles}, nil
 }
 
-// CreateToken makes a token. The secret is in the answer and nowhere else.
+// CreateToken makes a token for the caller's namespace, also if the request
+// names none. The secret is in the answer and nowhere else.
 func (s *Session) CreateToken(ctx context.Context, req api.TokenRequest) (api.NewToken, error) {
 	if err := s.require(api.RoleAdmin); err != nil {
 		return api.NewToken{}, err
 	}
 	now := s.p.cfg.Now()
+	req.Namespace = cmp.Or(req.Namespace, s.caller.Namespace)
 	if err := checkTokenRequest(req, now); err != nil {
 		return api.NewToken{}, err
 	}
-	raw := make([]byte, 8+32)
-	if _, err := s.p.cfg.Rand.Read(raw); err != nil {
+	if req.Namespace != s.caller.Namespace {
+		return api.NewToken{}, assay.Errorf(assay.CodeDenied,
+			"%q is an admin of namespace %q and cannot make tokens for %q", s.caller.Name, s.caller.Namespace, req.Namespace)
+	}
+	raw := make([]byte, idBytes+secretBytes)
+	if _, err := io.ReadFull(s.p.cfg.Rand, raw); err != nil {
 		return api.NewToken{}, assay.Errorf(assay.CodeInternal, "no randomness: %w", err)
 	}
-	id, secret := hex.EncodeToString(raw[:8]), base64.RawURLEncoding.EncodeToString(raw[8:])
+	id, secret := hex.EncodeToString(raw[:idBytes]), base64.RawURLEncoding.EncodeToString(raw[idBytes:])
 	sum := sha256.Sum256([]byte(secret))
 	rec := tokenRecord{
 		Token: api.Token{
@@ -93,22 +104,35 @@ func (s *Session) CreateToken(ctx context.Context, req api.TokenRequest) (api.Ne
 		}
 		return s.appendSystem(tx, assay.FactTokenCreated, rec.Token)
 	})
-	return api.NewToken{Token: rec.Token, Secret: tokenPrefix + "_" + id + "_" + secret}, err
+	if err != nil {
+		return api.NewToken{}, err
+	}
+	return api.NewToken{Token: rec.Token, Secret: tokenPrefix + "_" + id + "_" + secret}, nil
 }
 
-// RevokeToken ends a token at once.
+// RevokeToken ends a token of the caller's namespace at once.
 func (s *Session) RevokeToken(ctx context.Context, id string) (api.Token, error) {
 	var rec tokenRecord
 	if err := s.require(api.RoleAdmin); err != nil {
 		return api.Token{}, err
 	}
+	unknown := assay.Errorf(assay.CodeNotFound, "token %q is not known in namespace %q", id, s.caller.Namespace)
+	if !isTokenID(id) {
+		return api.Token{}, unknown
+	}
 	err := s.p.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		v, err := tx.Get(tokenKey(id))
+		if assay.CodeOf(err) == assay.CodeNotFound {
+			return unknown
+		}
 		if err != nil {
 			return err
 		}
 		if err := json.Unmarshal(v.Data, &rec); err != nil {
 			return err
+		}
+		if rec.Token.Namespace != s.caller.Namespace {
+			return unknown
 		}
 		if !rec.Token.Revoked.IsZero() {
 			return assay.Errorf(assay.CodeConflict, "token %s was revoked at %s", id, rec.Token.Revoked.Format(time.RFC3339))
@@ -119,15 +143,18 @@ func (s *Session) RevokeToken(ctx context.Context, id string) (api.Token, error)
 		}
 		return s.appendSystem(tx, assay.FactTokenRevoked, rec.Token)
 	})
-	return rec.Token, err
+	if err != nil {
+		return api.Token{}, err
+	}
+	return rec.Token, nil
 }
 
-// Tokens lists all tokens, without secrets.
+// Tokens lists the tokens of the caller's namespace, oldest first, without secrets.
 func (s *Session) Tokens(ctx context.Context) ([]api.Token, error) {
 	if err := s.require(api.RoleAdmin); err != nil {
 		return nil, err
 	}
-	var list []api.Token
+	list := []api.Token{}
 	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {
 		for after := ""; ; {
 			page, err := r.List(store.Key{Namespace: systemNamespace, Bucket: tokenBucket}, after, 500)
@@ -139,7 +166,9 @@ func (s *Session) Tokens(ctx context.Context) ([]api.Token, error) {
 				if err := json.Unmarshal(v.Data, &rec); err != nil {
 					return err
 				}
-				list = append(list, rec.Token)
+				if rec.Token.Namespace == s.caller.Namespace {
+					list = append(list, rec.Token)
+				}
 				after = v.Key.Name
 			}
 		}
@@ -180,7 +209,12 @@ func splitToken(bearer string) (id, secret string, ok bool) {
 		return "", "", false
 	}
 	id, secret, ok = strings.Cut(rest, "_")
-	return id, secret, ok && len(id) == 16 && secret != ""
+	return id, secret, ok && isTokenID(id) && secret != ""
+}
+
+// isTokenID keeps what no token can be called away from the store.
+func isTokenID(id string) bool {
+	return len(id) == 2*idBytes && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 func checkTokenRequest(req api.TokenRequest, now time.Time) error {
@@ -193,7 +227,10 @@ func checkTokenRequest(req api.TokenRequest, now time.Time) error {
 	if len(req.Roles) == 0 {
 		return &assay.Error{Code: assay.CodeInvalid, Field: "roles", Msg: "is empty; give at least one role"}
 	}
-	for _, r := range req.Roles {
+	for i, r := range req.Roles {
+		if slices.Contains(req.Roles[:i], r) {
+			return &assay.Error{Code: assay.CodeInvalid, Field: "roles", Msg: fmt.Sprintf("names %q twice", r)}
+		}
 		if !slices.Contains(api.Roles, r) {
 			return &assay.Error{Code: assay.CodeInvalid, Field: "roles", Msg: strict.OneOf(string(r), words(api.Roles))}
 		}

@@ -2,7 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 
@@ -23,11 +25,9 @@ type raw struct {
 
 func (s *server) authenticated(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		caller, err := s.cfg.Plane.Authenticate(r.Context(), bearer)
+		caller, err := s.cfg.Plane.Authenticate(r.Context(), bearer(r))
 		if err != nil {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="assay"`)
-			writeProblem(w, r, err)
+			s.fail(w, r, "", err)
 			return
 		}
 		if r.Pattern == uploadRoute {
@@ -35,10 +35,7 @@ func (s *server) authenticated(h handler) http.Handler {
 		}
 		answer, err := h(s.cfg.Plane.As(caller), r)
 		if err != nil {
-			if assay.CodeOf(err) == assay.CodeInternal {
-				s.cfg.Log.Error("request failed", "route", r.Pattern, "caller", caller.Name, "error", err)
-			}
-			writeProblem(w, r, err)
+			s.fail(w, r, caller.Name, err)
 			return
 		}
 		switch a := answer.(type) {
@@ -51,9 +48,28 @@ func (s *server) authenticated(h handler) http.Handler {
 	})
 }
 
+// bearer returns the request's bearer token, "" if it has none. The scheme is
+// mandatory and, as in RFC 9110, may be written in any case.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(token, " ")
+}
+
+// fail answers with err, and logs what the answer does not tell.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, caller string, err error) {
+	if assay.CodeOf(err) == assay.CodeInternal && r.Context().Err() == nil {
+		s.cfg.Log.Error("request failed", "route", r.Pattern, "caller", caller, "error", err)
+	}
+	writeProblem(w, err)
+}
+
 // body decodes a JSON request body into v, strictly and bounded.
 func body(r *http.Request, v any) error {
-	if ct := r.Header.Get("Content-Type"); ct != "application/json" && !strings.HasPrefix(ct, "application/json;") {
+	ct := r.Header.Get("Content-Type")
+	if kind, _, err := mime.ParseMediaType(ct); err != nil || kind != "application/json" {
 		return assay.Errorf(assay.CodeInvalid, "Content-Type is %q; expected application/json", ct)
 	}
 	data, err := io.ReadAll(io.LimitReader(r.Body, api.MaxBody+1))
@@ -77,24 +93,46 @@ var statusOf = map[assay.Code]int{
 	assay.CodeUnavailable:     http.StatusServiceUnavailable,
 }
 
-func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+func writeProblem(w http.ResponseWriter, err error) {
 	code := assay.CodeOf(err)
 	status, known := statusOf[code]
 	detail := err.Error()
-	switch {
-	case r.Context().Err() != nil:
-		return // nobody is listening
-	case !known:
+	if !known {
 		// What went wrong inside is for the log, not for the network.
 		status, code, detail = http.StatusInternalServerError, assay.CodeInternal, "internal error; the server's log has it"
 	}
+	if code == assay.CodeUnauthenticated {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="assay"`)
+	}
+	writeProblemStatus(w, status, code, detail)
+}
+
+func writeProblemStatus(w http.ResponseWriter, status int, code assay.Code, detail string) {
 	writeJSON(w, status, "application/problem+json", api.Problem{
 		Title: http.StatusText(status), Status: status, Code: code, Detail: detail,
 	})
 }
 
-func notFound(r *http.Request) error {
-	return assay.Errorf(assay.CodeNotFound, "no such resource: %s %s", r.Method, r.URL.Path)
+// unrouted answers what no route takes: 405 if another method would be taken, else 404.
+func unrouted(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+			other := r.Clone(r.Context())
+			other.Method = m
+			if _, pattern := mux.Handler(other); pattern != apiRoot {
+				allowed = append(allowed, m)
+			}
+		}
+		if len(allowed) == 0 {
+			writeProblem(w, assay.Errorf(assay.CodeNotFound, "no such resource: %s", r.URL.Path))
+			return
+		}
+		allow := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", allow)
+		writeProblemStatus(w, http.StatusMethodNotAllowed, assay.CodeInvalid,
+			fmt.Sprintf("%s cannot be used with %s; allowed: %s", r.URL.Path, r.Method, allow))
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {

@@ -13,9 +13,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/control"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -40,6 +42,9 @@ const (
 	drainTime     = 20 * time.Second
 )
 
+// apiRoot is the pattern that takes what no route of the API takes.
+const apiRoot = "/v1/"
+
 type server struct {
 	cfg      Config
 	requests *prometheus.HistogramVec
@@ -63,9 +68,7 @@ func New(cfg Config) http.Handler {
 	for pattern, h := range routes() {
 		mux.Handle(pattern, s.authenticated(h))
 	}
-	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, r, notFound(r))
-	})
+	mux.HandleFunc(apiRoot, unrouted(mux))
 	return s.observed(mux)
 }
 
@@ -118,22 +121,44 @@ func (s *server) observed(mux *http.ServeMux) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
-		mux.ServeHTTP(rec, r)
+		s.guarded(mux, rec, r, pattern)
 		took := time.Since(start)
 		s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status/100)+"xx").Observe(took.Seconds())
 		s.cfg.Log.Debug("request", "method", r.Method, "route", pattern, "status", rec.status, "took", took)
 	})
 }
 
+// guarded turns a panic into a logged error and an answer like any other.
+func (s *server) guarded(mux *http.ServeMux, rec *statusRecorder, r *http.Request, pattern string) {
+	defer func() {
+		if rec.sent {
+			return // if it panics, half an answer is out: net/http breaks the connection
+		}
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		s.cfg.Log.Error("request panicked", "route", pattern, "panic", fault, "stack", string(debug.Stack()))
+		writeProblem(rec, assay.Errorf(assay.CodeInternal, "panic"))
+	}()
+	mux.ServeHTTP(rec, r)
+}
+
 // statusRecorder remembers the status that was sent.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
+	sent   bool
 }
 
 func (r *statusRecorder) WriteHeader(status int) {
-	r.status = status
+	r.status, r.sent = status, true
 	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *statusRecorder) Write(b []byte) (int, error) {
+	r.sent = true
+	return r.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

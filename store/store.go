@@ -127,9 +127,10 @@ type Outbox interface {
 	// Sequence gives the next sequence numbers, without gaps and from 0, to
 	// up to limit audit facts that are committed and have none yet, in commit
 	// order, and returns up to limit entries that have no ledger index yet, by
-	// number. It is durable when it returns. Numbers once given never change.
-	// A limit of 0 means DefaultLimit; at most MaxLimit.
-	Sequence(ctx context.Context, limit int) ([]Entry, error)
+	// number, from sequence number from on. It is durable when it returns.
+	// Numbers once given never change. A limit of 0 means DefaultLimit; at most
+	// MaxLimit.
+	Sequence(ctx context.Context, from uint64, limit int) ([]Entry, error)
 
 	// Place records the ledger index of entries, all or none. It is durable when
 	// it returns, idempotent, assay.CodeConflict if an entry has another index

@@ -13,19 +13,27 @@ import (
 var ranks = map[string]int{
 	"":          0,
 	"internal":  1,
+	"infer":     1,
+	"peer":      1,
+	"decide":    2,
 	"store":     2,
 	"evidence":  3,
 	"policy":    3,
+	"slo":       3,
+	"signal":    3,
 	"gate":      4,
 	"exception": 4,
 	"attest":    5,
 	"ledger":    6,
 	"artifact":  7,
+	"enforce":   7,
+	"act":       8,
 	"api":       8,
 	"control":   9,
 	"server":    10,
 	"client":    10,
 	"cmd/assay": 11,
+	"docs":      12,
 }
 
 // wiring is the one file that may name adapters.
@@ -177,6 +185,7 @@ var purity = map[string]struct{ sealed bool }{
 	"slo":         {sealed: true},
 	"infer":       {sealed: true},
 	"decide":      {sealed: true},
+	"peer":        {sealed: true},
 	"evidence":    {sealed: false}, // readers take now; they may take an *os.File
 	"policy":      {sealed: false},
 	"policy/rego": {sealed: false}, // time is an input of the evaluation

@@ -180,6 +180,20 @@ func TestASyncCoversWhatReturnedBeforeItBegan(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAKilledProgramIsUnderstood(t *testing.T) {
+	got := survivors(t, openF+syncDir+`
+		7 write(3{/d/f}, 'a', 1) = 1
+		8 ???( <detached ...>
+		9 ???()                                 = ?
+		7 fsync(3{/d/f} <detached ...>
+		7 <... fsync resumed> <detached ...>
+		7 +++ killed by SIGKILL +++
+	`, nil, nil)
+	if got != "f=" {
+		t.Errorf("survives %q, want f=", got)
+	}
+}
+
 func TestADescriptorNumberIsReusedBeforeCloseReturns(t *testing.T) {
 	got := survivors(t, openF+syncDir+`
 		7 close(3{/d/f} <unfinished ...>

@@ -12,6 +12,8 @@ import (
 
 const (
 	unfinished = "<unfinished ...>"
+	detached   = "<detached ...>" // as unfinished, at the end of the log
+	unknown    = "???("           // a call of a thread that died before strace could look
 	resumed    = " resumed>"
 )
 
@@ -67,8 +69,12 @@ func (p *parser) line(line string) error {
 	}
 	rest = strings.TrimLeft(rest, " ")
 	switch {
-	case rest == "" || strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---"):
+	case rest == "" || strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---") || strings.HasPrefix(rest, unknown):
 		return nil
+	case strings.HasPrefix(rest, "<... ") && strings.HasSuffix(rest, detached):
+		return nil // still not finished
+	case strings.HasSuffix(rest, detached):
+		return p.begin(pid, strings.TrimRight(strings.TrimSuffix(rest, detached), " "))
 	case strings.HasPrefix(rest, "<... "):
 		return p.resume(pid, rest)
 	case strings.HasSuffix(rest, unfinished):

@@ -43,14 +43,14 @@ func TestHooksFailACommitWithAndWithoutEffect(t *testing.T) {
 			if _, err := s.Entry(t.Context(), "n", f.ID); (err == nil) != c.persisted {
 				t.Errorf("persisted: %v, want %v", err == nil, c.persisted)
 			}
-			if _, err := s.Sequence(t.Context(), 10); assay.CodeOf(err) != assay.CodeUnavailable {
+			if _, err := s.Sequence(t.Context(), 0, 10); assay.CodeOf(err) != assay.CodeUnavailable {
 				t.Errorf("Sequence: %v, want %s", err, assay.CodeUnavailable)
 			}
 			broken = false
 			if err := add(); err != nil { // a retry with the same id is safe in both cases
 				t.Fatal(err)
 			}
-			entries, err := s.Sequence(t.Context(), 10)
+			entries, err := s.Sequence(t.Context(), 0, 10)
 			if err != nil || len(entries) != 1 || entries[0].Seq != 0 {
 				t.Errorf("after the retry: %v, %v; want one entry", entries, err)
 			}

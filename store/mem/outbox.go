@@ -10,7 +10,7 @@ import (
 )
 
 // Sequence implements store.Outbox.
-func (s *Store) Sequence(ctx context.Context, limit int) ([]store.Entry, error) {
+func (s *Store) Sequence(ctx context.Context, from uint64, limit int) ([]store.Entry, error) {
 	limit, err := store.CheckLimit(limit)
 	if err != nil {
 		return nil, err
@@ -19,7 +19,7 @@ func (s *Store) Sequence(ctx context.Context, limit int) ([]store.Entry, error) 
 	err = s.write(ctx, func() (func(), error) {
 		return func() {
 			s.numbered = min(s.numbered+limit, len(s.outbox))
-			for seq := s.placedTo; seq < uint64(s.numbered) && len(out) < limit; seq++ {
+			for seq := max(from, s.placedTo); seq < uint64(s.numbered) && len(out) < limit; seq++ {
 				if e := s.entry(seq); !e.Placed {
 					out = append(out, e)
 				}

@@ -104,7 +104,7 @@ func childWork(s *Store, worker, n int) error {
 		return nil
 	}
 	return retry(func() error {
-		entries, err := s.Sequence(context.Background(), 3)
+		entries, err := s.Sequence(context.Background(), 0, 3)
 		for _, e := range entries {
 			if err == nil {
 				err = s.Place(context.Background(), []store.Placement{{Seq: e.Seq, Index: e.Seq}})
@@ -220,7 +220,7 @@ func everything(t *testing.T, s *Store) (rows []store.Row, counts map[string]int
 func inspectOutbox(t *testing.T, s *Store, audit []assay.FactID) string {
 	t.Helper()
 	for {
-		entries, err := s.Sequence(t.Context(), store.MaxLimit)
+		entries, err := s.Sequence(t.Context(), 0, store.MaxLimit)
 		if err != nil {
 			return err.Error()
 		}

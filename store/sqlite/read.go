@@ -19,6 +19,7 @@ type preparer interface {
 // statements are what a reader runs. query takes the text of the rarer ones.
 type statements struct {
 	get, version, list, fact, exists, pin *sql.Stmt
+	entry, entries, unplaced              *sql.Stmt // of the outbox
 
 	query    func(ctx context.Context, text string, args ...any) (*sql.Rows, error)
 	prepared []*sql.Stmt // all of them
@@ -36,6 +37,9 @@ func prepare(ctx context.Context, on preparer) (*statements, error) {
 		{&st.fact, "SELECT " + factColumns + " FROM facts WHERE namespace = ? AND id = ?"},
 		{&st.exists, "SELECT 1 FROM facts WHERE namespace = ? AND id = ?"},
 		{&st.pin, "SELECT count(*) FROM (SELECT 1 FROM state LIMIT 1)"},
+		{&st.entry, entryColumns + "WHERE facts.namespace = ? AND facts.id = ?"},
+		{&st.entries, entryColumns + "WHERE outbox.seq >= ? ORDER BY outbox.seq LIMIT ?"},
+		{&st.unplaced, entryColumns + "WHERE outbox.seq IS NOT NULL AND outbox.idx IS NULL AND outbox.seq >= ? ORDER BY outbox.seq LIMIT ?"},
 	} {
 		var err error
 		if *p.stmt, err = on.PrepareContext(ctx, p.text); err != nil {
@@ -50,6 +54,7 @@ func prepare(ctx context.Context, on preparer) (*statements, error) {
 func (st *statements) within(ctx context.Context, t *sql.Tx) *statements {
 	return &statements{
 		get: t.StmtContext(ctx, st.get), list: t.StmtContext(ctx, st.list), fact: t.StmtContext(ctx, st.fact),
+		entry: t.StmtContext(ctx, st.entry), entries: t.StmtContext(ctx, st.entries), unplaced: t.StmtContext(ctx, st.unplaced),
 		query: t.QueryContext,
 	}
 }

@@ -126,9 +126,9 @@ func (p *pair) fact(rt *rapid.T) assay.Fact {
 }
 
 func (p *pair) sequence(rt *rapid.T) {
-	limit := rapid.IntRange(1, 4).Draw(rt, "limit")
+	from, limit := rapid.Uint64Range(0, 3).Draw(rt, "from"), rapid.IntRange(1, 4).Draw(rt, "limit")
 	run := func(s store.Store) string {
-		entries, err := s.(store.Outbox).Sequence(context.Background(), limit)
+		entries, err := s.(store.Outbox).Sequence(context.Background(), from, limit)
 		return entriesText(entries, err)
 	}
 	if a, b := run(p.a), run(p.b); a != b {

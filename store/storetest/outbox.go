@@ -53,6 +53,29 @@ func testNumbers(t *testing.T, s store.Store, o store.Outbox) {
 	}
 	wantEntries(t, "numbered only", entries, 5, 5, 6)
 	wantEntries(t, "one more", sequence(t, o, 10), 0, 0, 1, 2, 3, 4, 5, 6, 7)
+	testSequenceFrom(t, s, o)
+}
+
+// testSequenceFrom reads on behind entries that are on their way.
+func testSequenceFrom(t *testing.T, s store.Store, o store.Outbox) {
+	t.Helper()
+	appendFact(t, s, audit(8))
+	from := func(n uint64, limit int) []store.Entry {
+		t.Helper()
+		entries, err := o.Sequence(t.Context(), n, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries
+	}
+	wantEntries(t, "from the middle, with a new number", from(6, 10), 6, 6, 7, 8)
+	wantEntries(t, "from the middle, limited", from(3, 2), 3, 3, 4)
+	wantEntries(t, "from behind the end", from(9, 10), 9)
+	wantEntries(t, "from behind every number", from(1<<64-1, 10), 0)
+	if err := o.Place(t.Context(), []store.Placement{{Seq: 6, Index: 6}}); err != nil {
+		t.Fatal(err)
+	}
+	wantEntries(t, "without what has its place", from(6, 10), 7, 7, 8)
 }
 
 // testNumbersConcurrent runs sequencing against writers, and holds the numbers
@@ -69,7 +92,7 @@ func testNumbersConcurrent(t *testing.T, s store.Store, o store.Outbox) {
 					return
 				default:
 				}
-				if _, err := o.Sequence(t.Context(), 7); err != nil {
+				if _, err := o.Sequence(t.Context(), 0, 7); err != nil {
 					t.Errorf("Sequence: %v", err)
 				}
 			}
@@ -166,7 +189,7 @@ func testEntry(t *testing.T, s store.Store, o store.Outbox) {
 }
 
 func testOutboxArguments(t *testing.T, s store.Store, o store.Outbox) {
-	_, err := o.Sequence(t.Context(), store.MaxLimit+1)
+	_, err := o.Sequence(t.Context(), 0, store.MaxLimit+1)
 	wantCode(t, "Sequence", err, assay.CodeTooLarge)
 	_, err = o.Entries(t.Context(), 0, -1)
 	wantCode(t, "Entries", err, assay.CodeInvalid)
@@ -174,7 +197,7 @@ func testOutboxArguments(t *testing.T, s store.Store, o store.Outbox) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = o.Sequence(context.Background(), 1)
+	_, err = o.Sequence(context.Background(), 0, 1)
 	wantCode(t, "Sequence after Close", err, assay.CodeUnavailable)
 	_, err = o.Entries(context.Background(), 0, 1)
 	wantCode(t, "Entries after Close", err, assay.CodeUnavailable)
@@ -182,7 +205,7 @@ func testOutboxArguments(t *testing.T, s store.Store, o store.Outbox) {
 
 func sequence(t testing.TB, o store.Outbox, limit int) []store.Entry {
 	t.Helper()
-	entries, err := o.Sequence(context.Background(), limit)
+	entries, err := o.Sequence(context.Background(), 0, limit)
 	if err != nil {
 		t.Fatalf("Sequence: %v", err)
 	}

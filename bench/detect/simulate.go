@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+
+	"assay.dev/assay/bench/result"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/infer"
+)
+
+const (
+	alpha     = 0.01   // of the delays
+	alphaDemo = 0.0005 // that the demonstration declares
+	// lookRequests are between two looks, of both versions together: about five of
+	// the canary's.
+	lookRequests = 50
+	// healthyLook is the same for the false aborts, whose runs are long.
+	healthyLook = 400
+)
+
+// exceed are the shares of requests above the five latency bounds: the old version's
+// P50, P90, P95 and P99, and an objective that one in 200 misses.
+var exceed = []float64{0.5, 0.1, 0.05, 0.01, 0.005}
+
+// simulation holds the shipped comparisons: errors first, then the bounds.
+type simulation struct {
+	runs    int
+	seed    uint64
+	errors  *infer.Comparison
+	latency *infer.Comparison
+}
+
+func newSimulation(runs int, seed uint64) (*simulation, error) {
+	p := decide.NewPlan()
+	s := &simulation{runs: runs, seed: seed}
+	for _, c := range []struct {
+		indicator decide.Indicator
+		into      **infer.Comparison
+	}{
+		{decide.Indicator{Name: "errors", Weight: 1}, &s.errors},
+		{decide.Indicator{Name: "latency", Weight: 1, Bounds: []float64{1, 2, 3, 4, 5}}, &s.latency},
+	} {
+		config := p.Comparison(c.indicator)
+		config.Lattice = nil // of the interval, which nobody looks at here
+		var err error
+		if *c.into, err = infer.New(config); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// rollout is one simulated release.
+type rollout struct {
+	sim    *simulation
+	rng    *rand.Rand
+	errors infer.State
+	bounds [5]infer.State
+	all    bool // latency bounds too
+}
+
+// look simulates n requests and returns the combined ln E of harm.
+func (r *rollout) look(n uint64, from, to float64) (float64, error) {
+	m := binomial(r.rng, n, share)
+	var err error
+	pair := infer.Pair{Treated: infer.Count{Events: binomial(r.rng, m, to), Exposure: m}, Control: infer.Count{Events: binomial(r.rng, n-m, from), Exposure: n - m}}
+	if r.errors, err = r.sim.errors.Update(r.errors, pair); err != nil {
+		return 0, err
+	}
+	harm := r.sim.errors.Harm(r.errors)
+	if !r.all {
+		return harm, nil
+	}
+	// A request above one bound is above all lower ones.
+	x, y, before := m, n-m, 1.0
+	tests := []infer.Weighted{{LogE: harm, Weight: 1}}
+	for i, q := range exceed {
+		x, y = binomial(r.rng, x, q/before), binomial(r.rng, y, q/before)
+		before = q
+		p := infer.Pair{Treated: infer.Count{Events: x, Exposure: m}, Control: infer.Count{Events: y, Exposure: n - m}}
+		if r.bounds[i], err = r.sim.latency.Update(r.bounds[i], p); err != nil {
+			return 0, err
+		}
+		tests = append(tests, infer.Weighted{LogE: r.sim.latency.Harm(r.bounds[i]), Weight: 1 / float64(len(exceed))})
+	}
+	return infer.Average(tests)
+}
+
+// detect returns the canary requests until harm is shown, one per run.
+func (s *simulation) detect(c change, all bool, runs int, stream uint64) ([]float64, error) {
+	limit := 100 * infer.TwoSampleFloor(c.from, c.to, share, alpha)
+	return s.each(runs, stream, func(rng *rand.Rand) (float64, error) {
+		r := rollout{sim: s, rng: rng, all: all}
+		for {
+			e, err := r.look(lookRequests, c.from, c.to)
+			if err != nil {
+				return 0, err
+			}
+			n := float64(r.errors.Treated.Exposure)
+			if e >= -math.Log(alpha) {
+				return n, nil
+			}
+			if n > limit {
+				return 0, fmt.Errorf("%s was not seen within 100 floors: the comparison has no power", c.name)
+			}
+		}
+	})
+}
+
+// falseAborts runs the healthy version to the horizon and counts the runs whose
+// greatest evidence would have aborted, for both levels and both combinations.
+func (s *simulation) falseAborts(c change, stream uint64, log io.Writer) ([]result.Row, error) {
+	var rows []result.Row
+	for _, all := range []bool{false, true} {
+		most, err := s.each(2*s.runs, stream*2+b2u(all), func(rng *rand.Rand) (float64, error) {
+			r := rollout{sim: s, rng: rng, all: all}
+			greatest := math.Inf(-1)
+			for r.errors.Treated.Exposure < uint64(c.horizon) {
+				e, err := r.look(healthyLook, c.from, c.from)
+				if err != nil {
+					return 0, err
+				}
+				greatest = max(greatest, e)
+			}
+			return greatest, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range []float64{alpha, alphaDemo} {
+			n := 0
+			for _, e := range most {
+				if e >= -math.Log(a) {
+					n++
+				}
+			}
+			low, high := infer.ClopperPearson(uint64(n), uint64(len(most)), 0.95)
+			what := "errors alone"
+			if all {
+				what = "errors and 5 latency bounds"
+			}
+			name := fmt.Sprintf("false aborts at alpha %g %%, %g %% healthy, %s", 100*a, 100*c.from, what)
+			row := result.New(name, "%", []float64{100 * float64(n) / float64(len(most))}).Want("<=", 100*a)
+			row.Rounds = len(most)
+			if row.Ours > 0 {
+				row.Noise = 100 * (high - low) / row.Ours
+			}
+			rows = append(rows, row)
+			fmt.Fprintf(log, "%s: %d of %d within %d canary requests, 95 %% interval %.3f to %.3f %%\n", name, n, len(most), c.horizon, 100*low, 100*high)
+		}
+	}
+	return rows, nil
+}
+
+// each runs the simulation runs times, spread over the processors. Every run has its
+// own stream of the seed, so the figures do not depend on how many there are.
+func (s *simulation) each(runs int, stream uint64, one func(*rand.Rand) (float64, error)) ([]float64, error) {
+	out := make([]float64, runs)
+	workers := runtime.GOMAXPROCS(0)
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < runs && errs[w] == nil; i += workers {
+				out[i], errs[w] = one(rand.New(rand.NewPCG(s.seed, stream<<32|uint64(i))))
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// binomial jumps from event to event.
+func binomial(rng *rand.Rand, n uint64, p float64) (x uint64) {
+	if p > 0.5 {
+		return n - binomial(rng, n, 1-p)
+	}
+	for i := -1.0; ; x++ {
+		if i += 1 + math.Floor(math.Log1p(-rng.Float64())/math.Log1p(-p)); i >= float64(n) {
+			return x
+		}
+	}
+}

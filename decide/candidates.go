@@ -1,0 +1,101 @@
+package decide
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"assay.dev/assay"
+)
+
+// excess is bad responses per canary request beyond the old version's, of the worst
+// indicator without bounds: plug-in rates, half a bad event added to each arm. An
+// estimate, not a bound.
+func excess(d assay.Decision) float64 {
+	worst := 0.0
+	for _, t := range d.Tests {
+		if t.Bound != 0 || t.Canary.Total == 0 || t.Control.Total == 0 {
+			continue
+		}
+		a := (float64(t.Canary.Bad) + 0.5) / (float64(t.Canary.Total) + 1)
+		b := (float64(t.Control.Bad) + 0.5) / (float64(t.Control.Total) + 1)
+		worst = max(worst, a-b)
+	}
+	return worst
+}
+
+// perSecond is how many requests both versions served together.
+func perSecond(d assay.Decision, s State) float64 {
+	most := uint64(0)
+	for _, t := range d.Tests {
+		most = max(most, t.Canary.Total+t.Control.Total)
+	}
+	last := s.Began
+	for _, w := range s.Watches {
+		if w.Through.After(last) {
+			last = w.Through
+		}
+	}
+	if span := last.Sub(s.Began).Seconds(); span > 0 {
+		return float64(most) / span
+	}
+	return 0
+}
+
+// candidates are all actions that the rollout could take now, with their expected
+// loss until the next look and whether the evidence allows them.
+func candidates(p Plan, s State, e evidence, d assay.Decision) []assay.Candidate {
+	from := s.Weight(p)
+	weigh := func(kind assay.ActionKind, weight int, eligible bool, reason string) assay.Candidate {
+		c := assay.Candidate{
+			Action:   assay.Action{Kind: kind, Service: p.Service, Version: p.Canary, From: from, Weight: weight},
+			Eligible: eligible, Reason: reason, Budget: -1,
+			Errors: excess(d) * perSecond(d, s) * p.Look.Seconds() * float64(weight) / 100,
+		}
+		if p.Budget > 0 {
+			c.Budget = c.Errors / p.Budget
+		}
+		return c
+	}
+	out := []assay.Candidate{weigh(assay.ActionAbort, 0, e.harmful, harmReason(e, d))}
+	ok, why := mayAdvance(p, s, e, d)
+	if weight := p.Steps[min(s.Step+1, len(p.Steps)-1)]; weight == 100 {
+		out = append(out, weigh(assay.ActionFinish, 100, ok, why))
+	} else {
+		out = append(out, weigh(assay.ActionAdvance, weight, ok, why))
+	}
+	return append(out,
+		weigh(assay.ActionHold, from, true, "always possible"),
+		weigh(assay.ActionAsk, from, true, "always possible"))
+}
+
+func harmReason(e evidence, d assay.Decision) string {
+	if e.harmful {
+		return fmt.Sprintf("harm e %s reached %s", evalue(e.harm), evalue(d.AbortAt))
+	}
+	if math.IsInf(e.harm, -1) {
+		return "no signal is known"
+	}
+	return fmt.Sprintf("harm e %s has not reached %s", evalue(e.harm), evalue(d.AbortAt))
+}
+
+// mayAdvance reports whether the evidence and the step's minimum are there.
+func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
+	requests := uint64(math.MaxUint64)
+	for i, w := range s.Watches {
+		if p.Indicators[i].Required {
+			requests = min(requests, w.StepRequests)
+		}
+	}
+	switch {
+	case !e.known:
+		return false, "a required signal is unknown"
+	case !e.safe:
+		return false, fmt.Sprintf("safety e %s has not reached %s", evalue(d.Safe), evalue(d.ShipAt))
+	case requests < p.MinRequests:
+		return false, fmt.Sprintf("the step has had %d of %d canary requests", requests, p.MinRequests)
+	case d.Time.Sub(s.StepBegan) < p.MinDuration:
+		return false, fmt.Sprintf("the step has lasted %s of %s", d.Time.Sub(s.StepBegan).Round(time.Millisecond), p.MinDuration)
+	}
+	return true, fmt.Sprintf("safety e %s reached %s", evalue(d.Safe), evalue(d.ShipAt))
+}

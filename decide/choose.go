@@ -1,0 +1,107 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"assay.dev/assay"
+)
+
+// choice picks the action of a decision and finds its words.
+type choice struct {
+	plan  Plan
+	guard Guard
+	d     *assay.Decision
+
+	abort, forward, hold, ask assay.Candidate
+}
+
+// choose decides by the evidence, not by expected losses: those are there to be
+// read, and break no tie.
+func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
+	d.Candidates = candidates(p, s, e, *d)
+	c := choice{p, guard, d, d.Candidates[0], d.Candidates[1], d.Candidates[2], d.Candidates[3]}
+	at := fmt.Sprintf("Hold at %d %%: ", c.hold.Action.Weight)
+	switch {
+	case c.abort.Eligible:
+		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s is worse than %s; %s.", p.Canary, p.Control, c.abort.Reason))
+	case c.forward.Eligible:
+		c.take(c.forward, c.hold, fmt.Sprintf("%s %d %%: %s is not %s times worse than %s; %s.",
+			forwardWord(c.forward), c.forward.Action.Weight, p.Canary, number(p.Margin), p.Control, c.forward.Reason))
+	case d.Time.Sub(s.Began) >= p.Horizon && !e.safe:
+		c.horizon(e)
+	case e.unknown != "" && !e.known:
+		c.settle(c.hold, at+e.unknown+".")
+	case e.safe:
+		c.settle(c.hold, at+c.forward.Reason+".")
+	default:
+		c.settle(c.hold, at+"neither harm nor safety is shown; "+remaining(d.Remaining)+".")
+	}
+	c.reasons(e)
+}
+
+func forwardWord(c assay.Candidate) string {
+	if c.Action.Kind == assay.ActionFinish {
+		return "Finish at"
+	}
+	return "Advance to"
+}
+
+// horizon applies the plan's policy for a rollout that has not been decided in
+// time. Nothing is aborted or promoted while a required signal is unknown.
+func (c choice) horizon(e evidence) {
+	begin := fmt.Sprintf("the horizon of %s is over and neither harm nor safety is shown", c.plan.Horizon)
+	switch {
+	case !e.known:
+		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, e.unknown))
+	case c.plan.OnHorizon == HorizonAbort:
+		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s; the plan says to abort then.", begin))
+	case c.plan.OnHorizon == HorizonPromote:
+		c.take(c.forward, c.ask, fmt.Sprintf("%s %d %% without proof: %s; the plan says to go on and watch.",
+			forwardWord(c.forward), c.forward.Action.Weight, begin))
+	default:
+		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, remaining(c.d.Remaining)))
+	}
+}
+
+// take chooses want if every guard passes it, otherwise instead.
+func (c choice) take(want, instead assay.Candidate, words string) {
+	verdicts := slices.Clone(c.guard(want.Action))
+	for i := range verdicts {
+		verdicts[i].Action = want.Action.Kind
+	}
+	c.d.Guards = append(c.d.Guards, verdicts...)
+	var refused []string
+	for _, v := range verdicts {
+		if v.Outcome != assay.OutcomePass {
+			refused = append(refused, fmt.Sprintf("guard %s says %s: %s", v.Guard, v.Outcome, v.Reason))
+		}
+	}
+	if len(refused) == 0 {
+		c.settle(want, words)
+		return
+	}
+	c.settle(instead, fmt.Sprintf("%s instead of %s: %s.", title(instead.Action.Kind), want.Action.Kind, strings.Join(refused, "; ")))
+	c.d.Reasons = append(c.d.Reasons, words)
+}
+
+func (c choice) settle(k assay.Candidate, words string) {
+	c.d.Action, c.d.Words = k.Action, words
+}
+
+func title(k assay.ActionKind) string { return strings.ToUpper(string(k[:1])) + string(k[1:]) }
+
+// reasons lists the numbers behind the words.
+func (c choice) reasons(e evidence) {
+	d := c.d
+	d.Reasons = append(d.Reasons,
+		fmt.Sprintf("combined harm e %s, abort at %s (alpha %s %%)", evalue(d.Harm), evalue(d.AbortAt), number(100*c.plan.Alpha)),
+		fmt.Sprintf("least safety e %s, go on at %s (beta %s %%, margin %s times)", evalue(d.Safe), evalue(d.ShipAt), number(100*c.plan.Beta), number(c.plan.Margin)))
+	if e.unknown != "" {
+		d.Reasons = append(d.Reasons, e.unknown)
+	}
+	for _, t := range d.Tests {
+		d.Reasons = append(d.Reasons, testWords(*d, t))
+	}
+}

@@ -1,0 +1,175 @@
+package decide
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/infer"
+)
+
+// Engine names the rules of this package in every decision. It changes whenever
+// the same inputs may give another decision.
+const Engine = "decide/1"
+
+// MaxReadings bounds the readings of one decision.
+const MaxReadings = 10_000
+
+// Guard says whether an action may be taken; every verdict that is not a pass
+// forbids it. It is asked only about actions that change the world and whose
+// evidence suffices, at most once each, and must answer from what it was built of.
+type Guard func(assay.Action) []assay.GuardVerdict
+
+// Next decides. It returns the decision and the state with the readings folded in;
+// the caller stores both together, and hands the state to Applied after the
+// action. s is not changed. Errors: CodeInvalid for a plan or reading that cannot
+// be, CodeConflict for a state of another plan or a rollout that has ended.
+func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time) (assay.Decision, State, error) {
+	if err := p.Check(); err != nil {
+		return assay.Decision{}, s, err
+	}
+	if len(readings) > MaxReadings {
+		return assay.Decision{}, s, assay.Errorf(assay.CodeTooLarge, "%d readings for one decision, at most %d are taken", len(readings), MaxReadings)
+	}
+	if s.Phase != Running {
+		return assay.Decision{}, s, assay.Errorf(assay.CodeConflict, "rollout %q has %s: nothing is left to decide", p.Name, s.Phase)
+	}
+	if guard == nil {
+		return assay.Decision{}, s, assay.Errorf(assay.CodeInvalid, "plan %q is decided without a guard", p.Name)
+	}
+	tests, err := p.tests()
+	if err != nil {
+		return assay.Decision{}, s, err
+	}
+	if err := s.check(p, tests); err != nil {
+		return assay.Decision{}, s, err
+	}
+	now = now.UTC()
+	before, next := s, s.clone()
+	signals, err := fold(p, tests, &next, readings, now)
+	if err != nil {
+		return assay.Decision{}, s, err
+	}
+	d := assay.Decision{
+		Engine: Engine, Plan: p.Name, Service: p.Service, Canary: p.Canary, Control: p.Control, Time: now,
+		Signals: signals, AbortAt: -math.Log(p.Alpha), ShipAt: -math.Log(p.Beta),
+	}
+	e := weigh(p, tests, before, next, &d)
+	choose(p, next, e, guard, &d)
+	d.Inputs, err = digest(p, before, readings, d.Guards, now)
+	return d, next, err
+}
+
+// evidence is what the three questions are answered from.
+type evidence struct {
+	harm    float64 // combined ln E of the known tests; unknown ones count as 0
+	harmful bool
+	safe    bool
+	known   bool   // every required signal is known
+	unknown string // the first signal that is not, and why
+}
+
+// weigh fills d's test values and combines them.
+func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidence {
+	e := evidence{known: true}
+	for i, sig := range d.Signals {
+		if !sig.Known && e.unknown == "" {
+			e.unknown = sig.Indicator + " is unknown: " + sig.Reason
+		}
+		e.known = e.known && (sig.Known || !p.Indicators[i].Required)
+	}
+	var all, known []infer.Weighted
+	var safe []float64
+	total, knownWeight := 0.0, 0.0
+	for _, t := range tests {
+		v := value(p, t, before.Watches[t.indicator].Tests[t.slot], after.Watches[t.indicator].Tests[t.slot])
+		d.Tests = append(d.Tests, v)
+		w := infer.Weighted{LogE: v.Harm, Weight: t.weight}
+		all = append(all, w)
+		total += t.weight
+		if d.Signals[t.indicator].Known {
+			known = append(known, w)
+			knownWeight += t.weight
+		}
+		if !v.Required {
+			continue
+		}
+		safe = append(safe, v.Safe)
+		if d.Remaining = max(d.Remaining, v.Remaining); v.Remaining < 0 {
+			d.Remaining = math.Inf(1)
+		}
+	}
+	if math.IsInf(d.Remaining, 1) {
+		d.Remaining = -1
+	}
+	d.Harm, _ = infer.Average(all) // weights were checked with the plan
+	d.Safe = infer.All(safe...)
+	e.harm = math.Inf(-1)
+	if len(known) > 0 {
+		mean, _ := infer.Average(known)
+		e.harm = mean + math.Log(knownWeight/total)
+	}
+	e.harmful = e.harm >= d.AbortAt
+	e.safe = d.Safe >= d.ShipAt
+	return e
+}
+
+// value describes one test before and after the readings.
+func value(p Plan, t test, before, after infer.State) assay.TestValue {
+	c := t.comparison
+	v := assay.TestValue{
+		Name: t.name, Weight: t.weight, Bound: t.bound, Required: p.Indicators[t.indicator].Required,
+		Canary:     assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
+		Control:    assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
+		HarmBefore: c.Harm(before), Harm: c.Harm(after),
+		SafeBefore: t.safe(before), Safe: t.safe(after),
+	}
+	v.Certainty, v.Basis = c.Certainty()
+	ci := c.Interval(after, p.Alpha)
+	v.RatioLow = ci.Low
+	if !math.IsInf(ci.High, 1) {
+		v.RatioHigh = ci.High
+	}
+	v.Remaining = t.remaining(after, -math.Log(p.Beta))
+	for _, z := range c.Posterior(after) {
+		v.Sizes = append(v.Sizes, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
+	}
+	slices.SortStableFunc(v.Sizes, func(a, b assay.HarmSize) int { return cmp.Compare(b.Share, a.Share) })
+	return v
+}
+
+// safe is ln E against "too bad to ship". With a tolerable rate that is "at least
+// Margin times worse and above the tolerable rate": an e value against either half
+// is one against both, and so is their mean.
+func (t test) safe(s infer.State) float64 {
+	e := t.comparison.Safe(s)
+	if t.ceiling == nil {
+		return e
+	}
+	mean, _ := infer.Average([]infer.Weighted{{LogE: e, Weight: 1}, {LogE: t.ceiling.LogE(s.Treated), Weight: 1}})
+	return mean
+}
+
+// remaining is canary requests until safe reaches at; −1 is never at these rates.
+// The two halves of safe are each given the whole threshold plus ln 2.
+func (t test) remaining(s infer.State, at float64) float64 {
+	if t.safe(s) >= at {
+		return 0
+	}
+	if t.ceiling == nil {
+		if n, ok := t.comparison.UntilSafe(s, at); ok {
+			return n
+		}
+		return -1
+	}
+	best := -1.0
+	if n, ok := t.comparison.UntilSafe(s, at+math.Ln2); ok {
+		best = n
+	}
+	if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && (best < 0 || n < best) {
+		best = n
+	}
+	return best
+}

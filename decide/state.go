@@ -1,0 +1,118 @@
+package decide
+
+import (
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/infer"
+)
+
+// Phase is where a rollout stands.
+type Phase string
+
+const (
+	Running  Phase = "running"
+	Finished Phase = "finished"
+	Aborted  Phase = "aborted"
+)
+
+// State is everything that a plan's decisions remember. It is a value: the caller
+// stores it and hands it back. Begin makes the first one.
+type State struct {
+	Phase     Phase     `json:"phase"`
+	Step      int       `json:"step"` // index into Plan.Steps
+	Began     time.Time `json:"began"`
+	StepBegan time.Time `json:"step_began"`
+	// Watches are the plan's indicators, in its order.
+	Watches []Watch `json:"watches"`
+}
+
+// Watch is what is remembered of one indicator.
+type Watch struct {
+	Through      time.Time `json:"through"`    // readings up to here are in the evidence
+	EventTime    time.Time `json:"event_time"` // newest event, of the arm that is further behind
+	Completeness float64   `json:"completeness"`
+	// StepRequests are canary requests since the step began.
+	StepRequests uint64 `json:"step_requests"`
+	// Tests are the evidence: one State, or one per bound.
+	Tests []infer.State `json:"tests"`
+}
+
+// Begin is the state of a rollout whose canary just got the first step's share.
+// Readings of before now are not evidence.
+func Begin(p Plan, now time.Time) (State, error) {
+	if err := p.Check(); err != nil {
+		return State{}, err
+	}
+	s := State{Phase: Running, Began: now.UTC(), StepBegan: now.UTC()}
+	for _, i := range p.Indicators {
+		s.Watches = append(s.Watches, Watch{Through: now.UTC(), Tests: make([]infer.State, max(1, len(i.Bounds)))})
+	}
+	return s, nil
+}
+
+// Weight is the canary's share of traffic in percent.
+func (s State) Weight(p Plan) int {
+	switch {
+	case s.Phase == Aborted:
+		return 0
+	case s.Phase == Finished:
+		return 100
+	}
+	return p.Steps[s.Step]
+}
+
+// Applied is the state after an action was read back from the world. The evidence
+// stays: it speaks of the version, not of its share.
+func (s State) Applied(p Plan, a assay.Action, now time.Time) (State, error) {
+	s.Watches = slices.Clone(s.Watches)
+	switch a.Kind {
+	case assay.ActionHold, assay.ActionAsk:
+		return s, nil
+	case assay.ActionAbort:
+		s.Phase = Aborted
+	case assay.ActionFinish:
+		s.Phase, s.Step = Finished, len(p.Steps)-1
+	case assay.ActionAdvance:
+		i := slices.Index(p.Steps, a.Weight)
+		if i != s.Step+1 || s.Phase != Running {
+			return s, assay.Errorf(assay.CodeConflict, "an advance to %d %% does not follow step %d of %v", a.Weight, s.Step, p.Steps)
+		}
+		s.Step = i
+	default:
+		return s, assay.Errorf(assay.CodeInvalid, "action %q is not one of hold, advance, finish, abort, ask", a.Kind)
+	}
+	s.StepBegan = now.UTC()
+	for i := range s.Watches {
+		s.Watches[i].StepRequests = 0
+	}
+	return s, nil
+}
+
+// check refuses a state that does not belong to p and its tests.
+func (s State) check(p Plan, tests []test) error {
+	if s.Step < 0 || s.Step >= len(p.Steps) || len(s.Watches) != len(p.Indicators) {
+		return assay.Errorf(assay.CodeConflict, "state of %d indicators at step %d does not belong to plan %q", len(s.Watches), s.Step, p.Name)
+	}
+	for i, w := range s.Watches {
+		if len(w.Tests) != max(1, len(p.Indicators[i].Bounds)) {
+			return assay.Errorf(assay.CodeConflict, "state of %s has %d tests and does not belong to plan %q", p.Indicators[i].Name, len(w.Tests), p.Name)
+		}
+	}
+	for _, t := range tests {
+		if err := t.comparison.Check(s.Watches[t.indicator].Tests[t.slot]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clone copies s so that Next never changes what the caller holds.
+func (s State) clone() State {
+	s.Watches = slices.Clone(s.Watches)
+	for i := range s.Watches {
+		s.Watches[i].Tests = slices.Clone(s.Watches[i].Tests)
+	}
+	return s
+}

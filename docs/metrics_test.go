@@ -1,0 +1,85 @@
+package docs_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// liveMetrics starts a server, has it answer something of every kind, and prints /metrics.
+const liveMetrics = `set -e
+export ASSAY_PASSPHRASE=metrics
+assay key create > key.txt
+assay serve --listen 127.0.0.1:0 > serve.log 2>&1 &
+timeout 30 sh -c 'until grep -q "^serving" serve.log; do sleep 0.1; done'
+url=$(sed -n 's/^serving \([^ ]*\).*/\1/p' serve.log)
+curl -fsS $url/readyz > ready.txt
+curl -sS $url/v1/facts > refused.txt
+curl -fsS $url/metrics
+kill %1`
+
+// metricRow is a row of the table in metrics.md.
+var metricRow = regexp.MustCompile("(?m)^\\| `(assay_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\| [^|]+ \\|$")
+
+var (
+	metricType  = regexp.MustCompile(`(?m)^# TYPE (assay_[a-z_]+) ([a-z]+)$`)
+	metricLabel = regexp.MustCompile(`([a-z_]+)="`)
+)
+
+func TestMetricsPageListsExactlyWhatAServerExposes(t *testing.T) {
+	requireTools(t, "curl ")
+	page, err := os.ReadFile("metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	copyExample(t, dir)
+	exposed := exposedMetrics(shell(t, liveMetrics, dir))
+	if len(exposed) == 0 {
+		t.Fatal("the server exposed no metric; did it start?")
+	}
+	written := map[string]string{}
+	for _, m := range metricRow.FindAllStringSubmatch(string(page), -1) {
+		written[m[1]] = describe(m[2], strings.FieldsFunc(m[3], func(r rune) bool { return strings.ContainsRune("`, ", r) }))
+	}
+	for _, name := range slices.Sorted(maps.Keys(exposed)) {
+		switch got := written[name]; got {
+		case exposed[name]:
+		case "":
+			t.Errorf("metrics.md has no row for %s, %s", name, exposed[name])
+		default:
+			t.Errorf("metrics.md says that %s is a %s; the server exposes a %s", name, got, exposed[name])
+		}
+	}
+	for name := range written {
+		if exposed[name] == "" {
+			t.Errorf("metrics.md has a row for %s, which no server exposes", name)
+		}
+	}
+}
+
+// exposedMetrics reads type and labels of every metric of ours.
+func exposedMetrics(text string) map[string]string {
+	out := map[string]string{}
+	for _, m := range metricType.FindAllStringSubmatch(text, -1) {
+		labels := map[string]bool{}
+		samples := regexp.MustCompile(`(?m)^` + m[1] + `(?:_bucket|_sum|_count)?\{(.*)\} `)
+		for _, s := range samples.FindAllStringSubmatch(text, -1) {
+			for _, l := range metricLabel.FindAllStringSubmatch(s[1], -1) {
+				labels[l[1]] = true
+			}
+		}
+		delete(labels, "le")
+		out[m[1]] = describe(m[2], slices.Collect(maps.Keys(labels)))
+	}
+	return out
+}
+
+func describe(kind string, labels []string) string {
+	slices.Sort(labels)
+	return fmt.Sprintf("%s with the labels %v", kind, labels)
+}

@@ -1,0 +1,148 @@
+package enforce
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/attest"
+)
+
+// Refusal says why a version may not be entered: the first step of the
+// verification that did not hold. Steps 1 to 9 are attest.Verify's.
+type Refusal struct {
+	Step   int    `json:"step"`
+	Name   string `json:"name"`   // of the step: "signature", "subject digest", "time", "revocation"
+	Detail string `json:"detail"` // one sentence: what was found, and what was expected
+}
+
+// Err is the refusal as an error with assay.CodeDenied.
+func (r *Refusal) Err(version string) error {
+	e := assay.Errorf(assay.CodeDenied, "version %s is refused entry: step %d (%s): %s", version, r.Step, r.Name, r.Detail)
+	e.Hint = "attest the artifact and hand its attestation in with the route"
+	return e
+}
+
+// Doorman verifies attestations against one trust policy and remembers what
+// cannot change about them. It is safe for concurrent use.
+type Doorman struct {
+	trust  attest.TrustPolicy
+	dryRun bool
+
+	mu    sync.Mutex
+	known map[claimKey]*claim // those of the last Build
+}
+
+// NewDoorman makes a Doorman that believes trust. Routes whose entry mode is not
+// enforce are refused unless allowDryRun is set: that choice is the operator's of
+// this enforcer, not of whoever writes routes.
+func NewDoorman(trust attest.TrustPolicy, allowDryRun bool) *Doorman {
+	return &Doorman{trust: trust, dryRun: allowDryRun}
+}
+
+// claimKey is everything that the immutable part of a verification depends on.
+type claimKey [sha256.Size]byte
+
+// claim is one attestation, verified but for what time may change.
+type claim struct {
+	digest  assay.Digest // of the attestation's bytes
+	failed  *Refusal     // by a step that no time can mend
+	at      time.Time    // when the gate spoke; zero if it does not say
+	maxAge  time.Duration
+	until   time.Time // end of the first exception it rests on; zero if it rests on none
+	excused string    // that exception
+	steps   int       // of the report, for the numbers of ours
+}
+
+// eternity is an instant no summary lies beyond, so that attest.Verify judges
+// everything but the time, which is judged per request.
+var eternity = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// claimOf verifies data, or finds it verified. Found claims are carried into keep.
+func (d *Doorman) claimOf(data json.RawMessage, digest assay.Digest, e Entry, keep map[claimKey]*claim) *claim {
+	want := attest.Expect{
+		Subject: string(digest), ResourceURI: e.ResourceURI, Levels: e.Levels,
+		PolicyDigest: e.PolicyDigest, AllowUnenforced: e.AllowUnenforced,
+	}
+	sum := sha256.Sum256(data)
+	key := claimKey(sha256.Sum256(fmt.Appendf(sum[:], "%q %q %q %q %v %d", want.Subject, want.ResourceURI, want.Levels, want.PolicyDigest, want.AllowUnenforced, e.MaxAge)))
+	c, ok := d.known[key]
+	if !ok {
+		c = d.verify(data, want, time.Duration(e.MaxAge))
+		c.digest = assay.DigestOf(sum)
+	}
+	keep[key] = c
+	return c
+}
+
+func (d *Doorman) verify(data []byte, want attest.Expect, maxAge time.Duration) *claim {
+	report := attest.Verify(data, d.trust, want, eternity)
+	c := &claim{maxAge: maxAge, steps: len(report.Steps)}
+	for _, s := range report.Steps {
+		if !s.OK {
+			c.failed = &Refusal{Step: s.N, Name: s.Name, Detail: s.Detail}
+			return c
+		}
+	}
+	c.at = report.Summary.TimeVerified
+	if c.at.IsZero() && maxAge > 0 {
+		c.failed = &Refusal{Step: timeStep, Name: "time", Detail: fmt.Sprintf("the summary states no time; expected one at most %s old", maxAge)}
+	}
+	for _, x := range report.Summary.Exceptions {
+		if c.until.IsZero() || x.ValidUntil.Before(c.until) {
+			c.until, c.excused = x.ValidUntil, x.ID
+		}
+	}
+	return c
+}
+
+// timeStep is the number of attest.Verify's step about time.
+const timeStep = 8
+
+// refuses judges c at an instant. nil lets in.
+func (c *claim) refuses(now time.Time, revoked map[assay.Digest]bool) *Refusal {
+	age := now.Sub(c.at)
+	switch {
+	case c.failed != nil:
+		return c.failed
+	case !c.at.IsZero() && age < -attest.MaxSkew:
+		return &Refusal{timeStep, "time", fmt.Sprintf("verified at %s, which lies in the future; expected a time before now", c.at.UTC().Format(time.RFC3339))}
+	case c.maxAge > 0 && age > c.maxAge:
+		return &Refusal{timeStep, "time", fmt.Sprintf("verified at %s; expected at most %s ago", c.at.UTC().Format(time.RFC3339), c.maxAge)}
+	case !c.until.IsZero() && !now.Before(c.until):
+		return &Refusal{c.steps + 1, "exception", fmt.Sprintf("the verdict rests on exception %s, which ended at %s", c.excused, c.until.UTC().Format(time.RFC3339))}
+	case revoked[c.digest]:
+		return &Refusal{c.steps + 2, "revocation", "attestation " + string(c.digest) + " is revoked"}
+	}
+	return nil
+}
+
+// Enter decides whether t may answer a request at now. nil lets it in; so does a
+// route in mode dry-run, whose Refusal is then only for the record (pass is true).
+func (t *Target) Enter(now time.Time) (refusal *Refusal, pass bool) {
+	refusal = t.refusal(now)
+	return refusal, refusal == nil || t.Way.Route.Entry.Mode == assay.ModeDryRun
+}
+
+func (t *Target) refusal(now time.Time) *Refusal {
+	if t.revoked[t.Version.Digest] {
+		return &Refusal{11, "revocation", "artifact " + string(t.Version.Digest) + " is revoked"}
+	}
+	if len(t.claims) == 0 {
+		return &Refusal{1, "signature", "cannot be read: there is no attestation"}
+	}
+	var best *Refusal
+	for _, c := range t.claims {
+		r := c.refuses(now, t.revoked)
+		if r == nil {
+			return nil
+		}
+		if best == nil || r.Step > best.Step {
+			best = r // of several that fail, the one that got farthest explains most
+		}
+	}
+	return best
+}

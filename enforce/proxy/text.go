@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+)
+
+// Names of the metrics, the same in Prometheus text and in OTLP.
+const (
+	metricRequests = "assay_enforce_requests_total"
+	metricErrors   = "assay_enforce_errors_total"
+	metricDuration = "assay_enforce_request_duration_seconds"
+	metricInFlight = "assay_enforce_requests_in_flight"
+	metricShare    = "assay_enforce_share_ratio"
+	metricAdmitted = "assay_enforce_version_admitted"
+	metricRefused  = "assay_enforce_refused_total"
+	metricDropped  = "assay_enforce_export_dropped_total"
+)
+
+var help = map[string]string{
+	metricRequests: "Requests that a version answered, by result; canceled ones were given up by the client.",
+	metricErrors:   "Requests that a version answered with 5xx, late, or not properly.",
+	metricDuration: "Time from accepting a request to the head of its response.",
+	metricInFlight: "Requests under way.",
+	metricShare:    "Desired share of the route's traffic.",
+	metricAdmitted: "1 if the version may be entered now, 0 if it is refused.",
+	metricRefused:  "Requests that reached no version, by reason.",
+	metricDropped:  "Batches of metrics that were given up.",
+}
+
+// page writes the Prometheus text format, version 0.0.4. Label values are names
+// of ours or checked names, so they need no escapes.
+type page struct{ bytes.Buffer }
+
+func (p *page) family(name, kind string) {
+	fmt.Fprintf(p, "# HELP %s %s\n# TYPE %s %s\n", name, help[name], name, kind)
+}
+
+func (p *page) sample(name, labels string, value string) {
+	fmt.Fprintf(p, "%s{%s} %s\n", name, labels, value)
+}
+
+// text is the state of all counters as one page.
+func (p *Proxy) text() []byte {
+	all := p.read()
+	var out page
+	out.family(metricRequests, "counter")
+	for _, c := range all {
+		for r, n := range c.requests {
+			out.sample(metricRequests, c.labels()+`,result="`+resultNames[r]+`"`, strconv.FormatUint(n, 10))
+		}
+	}
+	out.family(metricErrors, "counter")
+	for _, c := range all {
+		out.sample(metricErrors, c.labels(), strconv.FormatUint(c.errors, 10))
+	}
+	out.family(metricDuration, "histogram")
+	for _, c := range all {
+		out.histogram(c)
+	}
+	out.family(metricInFlight, "gauge")
+	for _, c := range all {
+		out.sample(metricInFlight, c.labels(), strconv.FormatInt(c.inFlight, 10))
+	}
+	out.family(metricShare, "gauge")
+	for _, c := range all {
+		out.sample(metricShare, c.labels(), decimalOf(float64(c.percent)/100))
+	}
+	out.family(metricAdmitted, "gauge")
+	for _, c := range all {
+		out.sample(metricAdmitted, c.labels(), strconv.Itoa(int(bit(c.admitted))))
+	}
+	out.family(metricRefused, "counter")
+	for _, r := range p.refusals.read() {
+		out.sample(metricRefused, `result="`+r.reason+`"`, strconv.FormatUint(r.n, 10))
+	}
+	out.family(metricDropped, "counter")
+	fmt.Fprintf(&out, "%s %d\n", metricDropped, p.export.status().Dropped)
+	return out.Bytes()
+}
+
+func (p *page) histogram(c counts) {
+	var sum uint64
+	for i, n := range c.latency {
+		sum += n
+		le := "+Inf"
+		if i < len(latencyBounds) {
+			le = decimalOf(latencyBounds[i].Seconds())
+		}
+		p.sample(metricDuration+"_bucket", c.labels()+`,le="`+le+`"`, strconv.FormatUint(sum, 10))
+	}
+	p.sample(metricDuration+"_sum", c.labels(), decimalOf(c.sum.Seconds()))
+	p.sample(metricDuration+"_count", c.labels(), strconv.FormatUint(sum, 10))
+}
+
+func (c counts) labels() string {
+	return `service="` + c.service + `",route="` + c.route + `",version="` + c.version + `"`
+}
+
+func decimalOf(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// boundsInSeconds are latencyBounds as OTLP wants them.
+func boundsInSeconds() (out []float64) {
+	for _, b := range latencyBounds {
+		out = append(out, b.Seconds())
+	}
+	return out
+}

@@ -1,0 +1,73 @@
+package enforce
+
+import (
+	"time"
+
+	"assay.dev/assay"
+)
+
+// Status is what an enforcer says about itself: the control API answers it, and
+// an actuator reads back from it.
+type Status struct {
+	Revision   assay.Digest  `json:"revision"`
+	Generation uint64        `json:"generation"` // of the configuration
+	Started    time.Time     `json:"started"`
+	Time       time.Time     `json:"time"`
+	Routes     []RouteStatus `json:"routes"`
+	Refused    []RefusalSeen `json:"refused,omitempty"`
+	Export     ExportStatus  `json:"export"`
+}
+
+// RouteStatus is one route as it is enforced now.
+type RouteStatus struct {
+	Name       string          `json:"name"`
+	Service    string          `json:"service"`
+	Generation uint64          `json:"generation"`
+	Versions   []VersionStatus `json:"versions"`
+}
+
+// VersionStatus is one version as it is enforced now. Counts are since Started.
+type VersionStatus struct {
+	Name     string       `json:"name"`
+	Digest   assay.Digest `json:"digest"`
+	Backend  string       `json:"backend"`
+	Percent  int          `json:"percent"`
+	Refusal  *Refusal     `json:"refusal,omitempty"` // nil: it may be entered
+	Requests uint64       `json:"requests"`
+	Errors   uint64       `json:"errors"`
+	InFlight int64        `json:"in_flight"`
+}
+
+// RefusalSeen counts refused requests of one version for one reason.
+type RefusalSeen struct {
+	Route   string    `json:"route"`
+	Version string    `json:"version"`
+	Refusal Refusal   `json:"refusal"`
+	Count   uint64    `json:"count"`
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+}
+
+// ExportStatus tells whether metrics reached their collector.
+type ExportStatus struct {
+	Sequence uint64 `json:"sequence"` // of the last batch made
+	Sent     uint64 `json:"sent"`
+	Queued   int    `json:"queued"`
+	Dropped  uint64 `json:"dropped"` // batches given up
+	Error    string `json:"error,omitempty"`
+}
+
+// Problem is the body of every refusal (RFC 9457, application/problem+json).
+type Problem struct {
+	Title   string     `json:"title"`
+	Status  int        `json:"status"`
+	Code    assay.Code `json:"code"`
+	Detail  string     `json:"detail"`
+	Refusal *Refusal   `json:"refusal,omitempty"` // set when a version was refused entry
+}
+
+// Answer is what a change of the control API returns.
+type Answer struct {
+	Receipt  Receipt `json:"receipt"`
+	Replayed bool    `json:"replayed"` // the key had been answered before; nothing was done now
+}

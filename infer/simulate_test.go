@@ -1,0 +1,186 @@
+package infer
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gonum.org/v1/gonum/mathext"
+)
+
+func TestClopperPearsonAgreesWithTheBetaQuantiles(t *testing.T) {
+	for _, c := range [][2]uint64{{0, 10}, {1, 10}, {5, 10}, {10, 10}, {37, 10_000}, {9_990, 10_000}} {
+		k, n := float64(c[0]), float64(c[1])
+		low, high := 0.0, 1.0
+		if k > 0 {
+			low = mathext.InvRegIncBeta(k, n-k+1, 0.025)
+		}
+		if k < n {
+			high = mathext.InvRegIncBeta(k+1, n-k, 0.975)
+		}
+		if a, b := ClopperPearson(c[0], c[1], 0.95); math.Abs(a-low) > 1e-9 || math.Abs(b-high) > 1e-9 {
+			t.Errorf("%v: %v to %v, want %v to %v", c, a, b, low, high)
+		}
+	}
+	if a, b := ClopperPearson(2, 1, 0.95); a != 0 || b != 1 {
+		t.Errorf("two of one: %v to %v", a, b)
+	}
+}
+
+// binomial jumps from event to event.
+func binomial(rng *rand.Rand, n uint64, p float64) (x uint64) {
+	if p > 0.5 {
+		return n - binomial(rng, n, 1-p)
+	}
+	for i := -1.0; ; x++ {
+		if i += 1 + math.Floor(math.Log1p(-rng.Float64())/math.Log1p(-p)); i >= float64(n) {
+			return x
+		}
+	}
+}
+
+// alarms is in how many of runs logE ever reaches at during blocks of 100 requests.
+func alarms(t *testing.T, k *Comparison, logE func(State) float64, at float64, runs, blocks int, treated, control func(block int) float64, seed uint64) int {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 2106))
+	n := 0
+	for range runs {
+		var s State
+		for b := range blocks {
+			m := binomial(rng, 100, 0.2) // what was routed, not what was intended
+			p := Pair{Count{binomial(rng, m, treated(b)), m}, Count{binomial(rng, 100-m, control(b)), 100 - m}}
+			s = update(t, k, s, p)
+			if logE(s) >= at {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// Under the null, looked at after every block, the share of runs that ever alarm is
+// at most alpha: its exact interval does not lie above it. Rates go up to 50 %, and
+// in one case swing from block to block.
+func TestFalseAlarmsStayBelowAlphaAtEveryRate(t *testing.T) {
+	const alpha, runs, seed = 0.05, 10_000, 20261
+	at := -math.Log(alpha)
+	flat := func(p float64) func(int) float64 { return func(int) float64 { return p } }
+	swing := func(b int) float64 { return []float64{.02, .6, .3}[b%3] }
+	for _, c := range []struct {
+		name             string
+		kind             Kind
+		treated, control func(int) float64
+		safe             bool
+	}{
+		{"ratio, harm, 2 %", Ratio, flat(.02), flat(.02), false},
+		{"ratio, harm, 50 %", Ratio, flat(.5), flat(.5), false},
+		{"ratio, safe, twice 4 %", Ratio, flat(.08), flat(.04), true},
+		{"odds, harm, 5 %", Odds, flat(.05), flat(.05), false},
+		{"odds, harm, 50 %", Odds, flat(.5), flat(.5), false},
+		{"odds, harm, swinging", Odds, swing, swing, false},
+		{"odds, safe, twice the odds of 50 %", Odds, flat(2. / 3), flat(.5), true},
+	} {
+		k, err := New(Config{Kind: c.kind, Harm: Side{1, HarmSizes()}, Safe: Side{2, SafeSizes()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logE := k.Harm
+		if c.safe {
+			logE = k.Safe
+		}
+		n := alarms(t, k, logE, at, runs, 20, c.treated, c.control, seed)
+		low, high := ClopperPearson(uint64(n), runs, 0.95)
+		t.Logf("%s: %d of %d alarms, %.2f %% [%.2f %%, %.2f %%], alpha %.0f %%, seed %d", c.name, n, runs, 100*float64(n)/runs, 100*low, 100*high, 100*alpha, seed)
+		if low > alpha {
+			t.Errorf("%s: false alarms are above alpha", c.name)
+		}
+		if n == 0 && c.kind == Odds { // at 50 % Ratio is valid and has no power left
+			t.Errorf("%s: no alarm at all: the test is not doing anything", c.name)
+		}
+	}
+}
+
+// The one-sample and two-sample grids reproduce the mean delays of the published
+// study that they were taken from (10,000 to 20,000 runs there, alpha 1 %).
+func TestMeanDelayAgreesWithPublishedFigures(t *testing.T) {
+	grid := []Size{{1.1, 1}, {1.25, 1}, {1.5, 1}, {2, 1}, {3, 1}, {5, 1}, {10, 1}, {30, 1}}
+	const runs, seed = 4000, 20262
+	for _, c := range []struct {
+		name          string
+		p0, p1, w     float64
+		want, percent float64
+	}{
+		{"one sample, 0.1 to 0.5 %", .001, .005, 1, 1554, 6},
+		{"one sample, 1 to 2 %", .01, .02, 1, 1533, 6},
+		{"two samples, 0.1 to 0.5 %, w 0.5", .001, .005, .5, 3903, 6},
+		{"two samples, 0.1 to 0.5 %, w 0.1", .001, .005, .1, 1826, 6},
+		{"two samples, 1 to 2 %, w 0.1", .01, .02, .1, 1782, 6},
+	} {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		total := 0.0
+		for range runs {
+			total += delay(rng, grid, c.p0, c.p1, c.w)
+		}
+		got := total / runs
+		t.Logf("%s: mean %.0f, published %.0f, seed %d", c.name, got, c.want, seed)
+		if math.Abs(got/c.want-1) > c.percent/100 {
+			t.Errorf("%s: mean delay %.0f, published %.0f", c.name, got, c.want)
+		}
+	}
+}
+
+// delay is the treated requests until a grid rejects at 1 %, with w 1 for a known
+// control rate. It jumps from event to event; harm evidence only grows at them.
+func delay(rng *rand.Rand, grid []Size, p0, p1, w float64) float64 {
+	q := w*p1 + (1-w)*p0
+	n, x, y := 0.0, 0.0, 0.0
+	for {
+		n += math.Floor(math.Log1p(-rng.Float64())/math.Log1p(-q)) + 1
+		if rng.Float64() < w*p1/q {
+			x++
+		} else {
+			y++
+		}
+		e := 0.0
+		for _, z := range grid {
+			log := x*math.Log(z.Ratio) + (n-x)*(math.Log1p(-z.Ratio*p0)-math.Log1p(-p0))
+			if w < 1 {
+				log = x*math.Log(z.Ratio) - (x+y)*math.Log1p(w*(z.Ratio-1))
+			}
+			e += math.Exp(log) / float64(len(grid))
+		}
+		if e >= 100 {
+			return n * w
+		}
+	}
+}
+
+func TestFloorsAgreeWithPublishedFigures(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		got, want float64
+	}{
+		{"kl 0.1 to 0.5 %", KL(.005, .001), .004055},
+		{"kl 1 to 5 %", KL(.05, .01), .041291},
+		{"Wald 0.1 to 0.5 %", WaldFloor(.001, .005, .01, .05), 1030},
+		{"Wald 1 to 2 %", WaldFloor(.01, .02, .01, .05), 1067},
+		{"Wald to accept, 1 to 2 %", WaldFloor(.02, .01, .05, .01), 933},
+		{"power one 0.1 to 0.5 %", PowerOneFloor(.001, .005, .01), 1136},
+		{"power one 5 to 6 %", PowerOneFloor(.05, .06, .01), 4642},
+		{"two samples 0.1 to 0.5 %, w 0.5", TwoSampleFloor(.001, .005, .5, .01), 3155},
+		{"two samples 0.1 to 0.5 %, w 0.1", TwoSampleFloor(.001, .005, .1, .01), 1377},
+		{"two samples 1 to 2 %, w 0.05", TwoSampleFloor(.01, .02, .05, .01), 1256},
+		{"clean 0.1 to 0.5 %", CleanFloor(.001, .005, .05), 747},
+		{"clean 1 to 2 %, 1 %", CleanFloor(.01, .02, .01), 454},
+	} {
+		if math.Abs(c.got/c.want-1) > 2e-3 {
+			t.Errorf("%s: %v, published %v", c.name, c.got, c.want)
+		}
+	}
+	for _, v := range []float64{KL(2, .5), KL(.5, 0), KL(math.NaN(), .5)} {
+		if !math.IsNaN(v) {
+			t.Errorf("a rate that is none gives %v", v)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package assay
+
+import (
+	"math"
+	"time"
+)
+
+// Bucket is one bound of a cumulative histogram: Count observations were at
+// most LE. LE is in the indicator's unit, seconds for a latency. The bucket
+// without a bound is not listed: its count is the reading's Total.
+type Bucket struct {
+	LE    float64 `json:"le"`
+	Count uint64  `json:"count"`
+}
+
+// Reading is what one indicator counted for one version of a service in the
+// interval [Start, End). Counts are increments over that interval, never running
+// totals, so readings of adjoining intervals add up.
+type Reading struct {
+	Service     string `json:"service"`
+	Environment string `json:"environment,omitempty"`
+	Indicator   string `json:"indicator"` // "errors", "latency"
+	Version     string `json:"version"`   // the arm: the version label that the requests were served by
+
+	Good    uint64   `json:"good"`              // events that met the indicator; at most Total
+	Total   uint64   `json:"total"`             // all events
+	Buckets []Bucket `json:"buckets,omitempty"` // for a latency: bounds and counts ascend, counts at most Total
+
+	Start        time.Time `json:"start"`
+	End          time.Time `json:"end"`
+	EventTime    time.Time `json:"event_time"`   // of the newest event counted
+	Ingested     time.Time `json:"ingested"`     // when the newest of it arrived here
+	Completeness float64   `json:"completeness"` // share of the expected sources that reported, 0 to 1
+}
+
+// Bad is the number of events that missed the indicator.
+func (r Reading) Bad() uint64 { return r.Total - min(r.Good, r.Total) }
+
+// Age is how far behind now the newest event counted is. Event time counts, not
+// arrival: a late batch of old events is old.
+func (r Reading) Age(now time.Time) time.Duration { return now.Sub(r.EventTime) }
+
+// Check refuses a reading that cannot be a count of anything; CodeInvalid.
+func (r Reading) Check() error {
+	switch {
+	case r.Indicator == "" || r.Version == "":
+		return Errorf(CodeInvalid, "reading of service %q names no indicator or no version", clip(r.Service))
+	case r.Good > r.Total:
+		return Errorf(CodeInvalid, "reading %s has %d good of %d events", clip(r.Indicator), r.Good, r.Total)
+	case !r.Start.Before(r.End):
+		return Errorf(CodeInvalid, "reading %s has an interval that does not end after it starts", clip(r.Indicator))
+	case !(r.Completeness >= 0 && r.Completeness <= 1):
+		return Errorf(CodeInvalid, "reading %s has completeness %v, want 0 to 1", clip(r.Indicator), r.Completeness)
+	}
+	for i, b := range r.Buckets {
+		if math.IsNaN(b.LE) || math.IsInf(b.LE, 0) || b.Count > r.Total {
+			return Errorf(CodeInvalid, "reading %s: bucket %d has bound %v and count %d of %d", clip(r.Indicator), i, b.LE, b.Count, r.Total)
+		}
+		if i > 0 && (b.LE <= r.Buckets[i-1].LE || b.Count < r.Buckets[i-1].Count) {
+			return Errorf(CodeInvalid, "reading %s: bucket %d does not ascend", clip(r.Indicator), i)
+		}
+	}
+	return nil
+}
+
+// Signal says what one indicator was worth to a decision. An input that is
+// stale, thin or missing is unknown: it is never read as zero.
+type Signal struct {
+	Indicator    string  `json:"indicator"`
+	Known        bool    `json:"known"`
+	Reason       string  `json:"reason,omitempty"` // why it is unknown, one sentence
+	AgeSeconds   float64 `json:"age_seconds"`      // of the older arm
+	Completeness float64 `json:"completeness"`     // of the less complete arm
+}
