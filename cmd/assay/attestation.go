@@ -36,7 +36,7 @@ func (a *app) attestationVerifyCmd() *cobra.Command {
 		Long: `Verify a SLSA verification summary in the seven steps of the specification.
 
 Reads the artifact, the bundle or proof file and the public file. Needs no
-network, no server and no state directory. With --proof the ledger entry is
+network, no server and no state directory, and changes nothing. With --proof the ledger entry is
 verified as well; with --policy and --evidence the files must be the very ones
 that the gate used.
 
@@ -93,13 +93,13 @@ func (a *app) verifyAttestation(ctx context.Context, f attestationFlags, args []
 		if err != nil {
 			return attest.Report{}, err
 		}
-		return artifact.VerifyProof(data, trust, want, public.ledger, time.Now()), nil
+		return artifact.VerifyProof(data, trust, want, public.ledger, a.now()), nil
 	}
 	data, err := readFile(f.bundle, attest.MaxBundle)
 	if err != nil {
 		return attest.Report{}, err
 	}
-	return attest.Verify(data, trust, want, time.Now()), nil
+	return attest.Verify(data, trust, want, a.now()), nil
 }
 
 func (a *app) expected(ctx context.Context, f attestationFlags, args []string) (attest.Expect, error) {
@@ -148,7 +148,7 @@ func (a *app) printSteps(r attest.Report) {
 		case !s.OK:
 			sign = a.out.Paint(term.Vermilion, "✗")
 		}
-		fmt.Fprintf(a.out, "%s %2d %-15s %s\n", sign, s.N, s.Name, s.Detail)
+		fmt.Fprintf(a.out, "%s %2d %-16s %s\n", sign, s.N, s.Name, s.Detail)
 	}
 	if r.OK() {
 		fmt.Fprintln(a.out, a.out.Paint(term.Green, "verified"))

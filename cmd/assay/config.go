@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"assay.dev/assay"
@@ -27,7 +28,7 @@ var settings = []setting{
 	{name: "token", usage: "bearer token", secret: true},
 	{name: "namespace", def: "default", usage: "namespace (tenant) for work on a local directory"},
 	{name: "policy", def: "policies", usage: "policy directory"},
-	{name: "key", usage: "private key file for attestations (default DIR/keys/attest.key)"},
+	{name: "key", usage: "private key file for attestations (default DIR/keys/assay.key)"},
 	{name: "passphrase", usage: "passphrase of the private keys", secret: true},
 	{name: "passphrase-file", usage: "file that holds the passphrase of the private keys"},
 	{name: "verifier-id", def: assay.DefaultVerifierID, usage: "verifier.id in the attestations we sign"},
@@ -119,7 +120,8 @@ func readConfigFile(flag string, env func(string) string) (string, map[string]st
 		return "", nil, err
 	}
 	var doc configFile
-	if err := strict.YAML(data, &doc); err != nil {
+	at, err := decodeConfig(data, &doc)
+	if err != nil {
 		return "", nil, inFile(err, path)
 	}
 	if doc.APIVersion != assay.APIVersion || doc.Kind != "Config" {
@@ -135,11 +137,23 @@ func readConfigFile(flag string, env func(string) string) (string, map[string]st
 		}
 	}
 	for k := range doc.Spec {
-		if !contains(known, k) {
-			return "", nil, &assay.Error{Code: assay.CodeInvalid, File: path, Field: "spec." + k, Msg: strict.OneOf(k, known)}
+		if !slices.Contains(known, k) {
+			return "", nil, at.Errorf([]string{"spec", k}, "%s", strict.OneOf(k, known)).In(path)
 		}
 	}
 	return path, doc.Spec, nil
+}
+
+// decodeConfig decodes the one document of a configuration file.
+func decodeConfig(data []byte, doc *configFile) (strict.Document, error) {
+	docs, err := strict.Documents(data)
+	if err != nil {
+		return strict.Document{}, err
+	}
+	if len(docs) != 1 {
+		return strict.Document{}, assay.Errorf(assay.CodeInvalid, "holds %d YAML documents; expected one of kind Config", len(docs))
+	}
+	return docs[0], docs[0].Decode(doc)
 }
 
 // readFile reads a whole small file and refuses a larger one.
@@ -169,7 +183,13 @@ func (a *app) configCmd() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "show",
 		Short: "Print every setting, its value and where it came from; secrets are masked",
-		Args:  cobra.NoArgs,
+		Long: `Print every setting, its value and where it came from; secrets are masked.
+
+Flags win over the environment (ASSAY_…), the environment over the configuration
+file, the file over defaults. Reads the configuration file and changes nothing.
+
+Exit codes: 0 printed · 1 the configuration is wrong · 2 usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			type row struct {
 				Name   string `json:"name"`

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/internal/term"
 	"github.com/spf13/cobra"
@@ -32,7 +33,9 @@ func (a *app) doctorCmd() *cobra.Command {
 		Long: `Check the state directory, keys, policies and the disk below, and say what to do.
 
 Reads DIR and the policy directory; writes and removes one small file in DIR to
-time the disk. Exit code 1 if a check fails; warnings do not change it.`,
+time the disk.
+
+Exit codes: 0 nothing fails, warnings included · 1 a check fails · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list := a.diagnose(cmd.Context())
@@ -64,7 +67,7 @@ func (a *app) printDiagnoses(list []diagnosis) {
 func (a *app) diagnose(ctx context.Context) []diagnosis {
 	dir := a.cfg.get("dir")
 	list := []diagnosis{diagnoseDir(dir)}
-	if list[0].State != "fail" {
+	if _, err := os.Stat(dir); err == nil && list[0].State != "fail" {
 		list = append(list, diagnoseDisk(dir), diagnoseEncryption(dir), diagnoseSync(dir), diagnoseLock(dir), diagnoseKeys(a.keyPaths()))
 	}
 	return append(list, a.diagnosePolicy(ctx))
@@ -154,8 +157,11 @@ func diagnoseSync(dir string) diagnosis {
 
 func diagnoseLock(dir string) diagnosis {
 	lock, err := durable.LockDir(dir)
-	if err != nil {
+	if assay.CodeOf(err) == assay.CodeConflict {
 		return diagnosis{"process", "ok", "in use: " + err.Error(), ""}
+	}
+	if err != nil {
+		return diagnosis{"process", "fail", err.Error(), "make DIR writable for this user"}
 	}
 	if err := lock.Release(); err != nil {
 		return diagnosis{"process", "fail", err.Error(), ""}

@@ -17,13 +17,15 @@ func (a *app) evidenceCmd() *cobra.Command {
 		Short: "Show what is recognised in a report: format, tool, counts, findings",
 		Long: `Show what is recognised in a report: format, tool, counts, findings.
 
-Reads the files and changes nothing. Exit code 1 if a file is not understood.`,
+Reads the files and changes nothing.
+
+Exit codes: 0 understood · 1 a file is not understood · 2 usage.`,
 		Example: `  assay evidence inspect tests.json lint.sarif sbom.json -o json`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var list []assay.Evidence
 			for _, path := range args {
-				ev, err := readEvidence(path)
+				ev, err := a.readEvidence(path)
 				if err != nil {
 					return err
 				}
@@ -38,13 +40,13 @@ Reads the files and changes nothing. Exit code 1 if a file is not understood.`,
 	return cmd
 }
 
-func readEvidence(path string) (assay.Evidence, error) {
+func (a *app) readEvidence(path string) (assay.Evidence, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return assay.Evidence{}, err
 	}
 	defer f.Close()
-	return evidence.Read(f, path, evidence.Options{Origin: assay.OriginLive, Collected: time.Now().UTC()})
+	return evidence.Read(f, path, evidence.Options{Origin: assay.OriginLive, Collected: a.now().UTC()})
 }
 
 // shownFindings is how many findings the table shows; -o json has all.

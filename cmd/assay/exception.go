@@ -38,8 +38,14 @@ func (a *app) exceptionRequestCmd() *cobra.Command {
 	var subjects []string
 	var from, until string
 	cmd := &cobra.Command{
-		Use:     "request --rule RULE --reason TEXT --until TIME",
-		Short:   "Ask for an exception; somebody else has to approve it",
+		Use:   "request --rule RULE --reason TEXT --until TIME",
+		Short: "Ask for an exception; somebody else has to approve it",
+		Long: `Ask for an exception; somebody else has to approve it.
+
+Writes the request into the state directory (no other process may use it
+meanwhile) or sends it to --server; a fact tells who asked.
+
+Exit codes: 0 done · 1 refused or error · 2 usage.`,
 		Example: `  assay exception request --rule release/no-critical-vulnerabilities --advisory CVE-2026-1 --reason "not reachable, fix in review" --until 72h`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,7 +57,7 @@ func (a *app) exceptionRequestCmd() *cobra.Command {
 				req.Scope.Subjects = append(req.Scope.Subjects, d)
 			}
 			var err error
-			now := time.Now()
+			now := a.now()
 			if req.NotAfter, err = parseTime(until, now); err != nil {
 				return usageError{fmt.Errorf("--until: %w", err)}
 			}
@@ -85,7 +91,13 @@ func (a *app) exceptionApproveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "approve ID",
 		Short: "Approve a request of somebody else",
-		Args:  cobra.ExactArgs(1),
+		Long: `Approve a request of somebody else.
+
+Changes the exception in the state directory (no other process may use it
+meanwhile) or on --server; a fact tells who approved. Needs the role approver.
+
+Exit codes: 0 done · 1 refused or error · 2 usage.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
 				return ops.ApproveException(cmd.Context(), args[0])
@@ -99,7 +111,14 @@ func (a *app) exceptionRevokeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke ID --reason TEXT",
 		Short: "End an exception at once",
-		Args:  cobra.ExactArgs(1),
+		Long: `End an exception at once, whether it was approved or not. It never comes back.
+
+Changes the exception in the state directory (no other process may use it
+meanwhile) or on --server; a fact tells who revoked it and why. Whoever asked for
+it may, and every approver.
+
+Exit codes: 0 done · 1 refused or error · 2 usage.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
 				return ops.RevokeException(cmd.Context(), args[0], reason)
@@ -115,7 +134,13 @@ func (a *app) exceptionListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List exceptions and the time they have left",
-		Args:  cobra.NoArgs,
+		Long: `List the exceptions of the namespace and the time they have left.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server; changes nothing.
+
+Exit codes: 0 listed · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
@@ -126,7 +151,7 @@ func (a *app) exceptionListCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(list, func() { a.exceptionTable(list, time.Now()) })
+			return a.print(list, func() { a.exceptionTable(list, a.now()) })
 		},
 	}
 }
@@ -142,7 +167,7 @@ func (a *app) withExceptions(ctx context.Context, do func(exceptions) (assay.Exc
 		return err
 	}
 	return a.print(e, func() {
-		a.exceptionTable([]assay.Exception{e}, time.Now())
+		a.exceptionTable([]assay.Exception{e}, a.now())
 		if next != "" {
 			fmt.Fprintf(a.out, next+"\n", e.ID)
 		}

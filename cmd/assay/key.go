@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"assay.dev/assay"
@@ -46,14 +47,16 @@ func (a *app) keyCreateCmd() *cobra.Command {
 		Short: "Create the keys of a state directory: one signs attestations, one the ledger",
 		Long: `Create the keys of a state directory: one signs attestations, one the ledger.
 
-Makes DIR with keys/assay.key and keys/assay.ledger.key, encrypted with a
+Writes into DIR, which it makes: keys/assay.key and keys/assay.ledger.key, encrypted with a
 passphrase, and keys/assay.pub, which is all that an auditor needs. assay.key has
 the format of cosign. Existing keys are never replaced.
 
-The passphrase comes from ASSAY_PASSPHRASE, --passphrase-file or a prompt.`,
+The passphrase comes from ASSAY_PASSPHRASE, --passphrase-file or a prompt.
+
+Exit codes: 0 created · 1 error, nothing was replaced · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !contains(keyAlgorithms, algorithm) {
+			if !slices.Contains(keyAlgorithms, algorithm) {
 				return usageError{fmt.Errorf("--algorithm %s", strict.OneOf(algorithm, keyAlgorithms))}
 			}
 			pass, err := a.newPassphrase()
@@ -105,7 +108,12 @@ func (a *app) keyListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the public keys of a state directory",
-		Args:  cobra.NoArgs,
+		Long: `List the public keys of a state directory.
+
+Reads DIR/keys/assay.pub, needs no passphrase, and changes nothing.
+
+Exit codes: 0 listed · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			public, err := loadPublic(a.publicKeyPath())
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"assay.dev/assay/attest"
 	"assay.dev/assay/internal/term"
 	"assay.dev/assay/ledger"
+	"assay.dev/assay/store"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
@@ -24,7 +25,7 @@ type ledgerReads interface {
 
 func (a *app) ledgerCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "ledger", Short: "Look at the ledger, prove what is in it, and audit it"}
-	cmd.AddCommand(a.ledgerHeadCmd(), a.ledgerProveCmd(), a.ledgerVerifyCmd(), a.ledgerAuditCmd(), a.ledgerRestoreCmd())
+	cmd.AddCommand(a.ledgerHeadCmd(), a.ledgerFactsCmd(), a.ledgerProveCmd(), a.ledgerVerifyCmd(), a.ledgerAuditCmd(), a.ledgerRestoreCmd())
 	return cmd
 }
 
@@ -32,7 +33,13 @@ func (a *app) ledgerHeadCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "head",
 		Short: "Print the newest signed checkpoint",
-		Args:  cobra.NoArgs,
+		Long: `Print the newest signed checkpoint.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server; changes nothing. The note itself, as C2SP defines it, is in -o json.
+
+Exit codes: 0 printed · 1 error, or nothing is published yet · 2 usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
@@ -58,15 +65,19 @@ func (a *app) ledgerProveCmd() *cobra.Command {
 		Long: `Write the proof that a fact is in the ledger; waits until it is published.
 
 The proof of an attestation (fact kind attest.signed) holds the attestation too.
-It needs no network and no server to be verified: see assay ledger verify.`,
+It needs no network and no server to be verified: see assay ledger verify. The
+proof is a file format of its own, whatever --output says.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server. Changes the ledger only if the fact waits for publication and no server
+publishes it; that needs the passphrase.
+
+Exit codes: 0 written · 1 error · 2 usage.`,
+		Example: `  assay ledger facts --kind exception.approved
+  assay ledger prove 0197f2c1-… -f approval.proof.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			p, err := ops.Proof(cmd.Context(), assay.FactID(args[0]))
+			p, err := a.prove(cmd.Context(), assay.FactID(args[0]))
 			if err != nil {
 				return err
 			}
@@ -81,6 +92,30 @@ It needs no network and no server to be verified: see assay ledger verify.`,
 	return cmd
 }
 
+// prove returns the proof of a fact. Nobody publishes facts of a local directory
+// while no server runs on it, so a sequencer is run if the fact waits for one.
+func (a *app) prove(ctx context.Context, id assay.FactID) ([]byte, error) {
+	ops, err := a.connect(ctx, stateNeeded)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ops.Publication(ctx, id)
+	noLedger := assay.CodeOf(err) == assay.CodeUnavailable
+	if err != nil && !noLedger || p.Published || a.cfg.get("server") != "" {
+		defer ops.close()
+		if err != nil && !noLedger {
+			return nil, err
+		}
+		return ops.Proof(ctx, id)
+	}
+	ops.close()
+	if ops, err = a.connect(ctx, stateSigning); err != nil {
+		return nil, err
+	}
+	defer ops.close()
+	return ops.Proof(ctx, id)
+}
+
 func (a *app) ledgerVerifyCmd() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
@@ -89,7 +124,9 @@ func (a *app) ledgerVerifyCmd() *cobra.Command {
 		Long: `Verify that the ledger holds the fact in a proof file.
 
 Reads the proof file and the public file; needs no network, no server and no
-state directory. Exit code 3 if the proof does not hold.`,
+state directory, and changes nothing.
+
+Exit codes: 0 holds · 1 error · 2 usage · 3 the proof does not hold.`,
 		Example: `  assay ledger verify app.proof.json --pub assay.pub`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -124,7 +161,9 @@ func (a *app) ledgerAuditCmd() *cobra.Command {
 		Long: `Compare the whole ledger with the store, entry by entry.
 
 Reads the state directory, which no other process may use meanwhile, and changes
-nothing. Exit code 3 if ledger and store disagree or a signature does not hold.`,
+nothing.
+
+Exit codes: 0 they agree · 1 error · 2 usage · 3 they disagree, or a signature does not hold.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in, err := a.open(cmd.Context(), false, prometheus.NewRegistry())
@@ -164,6 +203,34 @@ func (a *app) printAudit(r ledger.Report) {
 	}
 }
 
+// refuseNeedlessEpoch keeps a healthy ledger from being cut: everybody who follows
+// it would have to find out why.
+func (in *installation) refuseNeedlessEpoch(ctx context.Context, data string) error {
+	newest := in.epochs[len(in.epochs)-1]
+	signed, err := ledger.LastHead(ctx, newest.Reader, ledger.HeadPath(ledger.EpochDir(data, newest.Number)), newest.Verifier)
+	if err != nil {
+		return nil // it is not healthy
+	}
+	published, err := in.ledger.Head(ctx)
+	if err != nil || published.Size != signed.Size || published.Root != signed.Root {
+		return nil // older than what was signed
+	}
+	r, err := in.ledger.Audit(ctx, false)
+	if err != nil || !r.OK {
+		return err
+	}
+	e := assay.Errorf(assay.CodeConflict, "store and ledger agree: there is nothing to restore")
+	e.Hint = "give the newer checkpoint that somebody has with --head, if that is the reason"
+	return e
+}
+
+// recordHalt keeps the fact that the sequencer stopped; the log has it too.
+func (in *installation) recordHalt(ctx context.Context, h ledger.Halt) {
+	_ = in.store.Update(ctx, func(tx store.Tx) error { // a store that fails is why it halted
+		_, err := tx.Append(haltFact(h))
+		return err
+	})
+}
 func haltFact(h ledger.Halt) assay.Fact {
 	// Two plain fields always encode.
 	payload, _ := json.Marshal(struct {
@@ -187,15 +254,24 @@ When one of them is older than the other the sequencer refuses to sign: a fork i
 worse than a stop. This opens a new tree under a new origin (…/epoch-N) whose first
 leaf commits to the old head, so that everybody can see that and where it happened.
 Give the newest checkpoint that anybody still has with --head if it is newer than
-the one in the state directory.`,
+the one in the state directory.
+
+Reads the state directory, which no other process may use meanwhile, and adds the
+new epoch to it; nothing in the old one changes.
+
+Exit codes: 0 opened · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			n, err := a.restoreLedger(cmd.Context(), head)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s the ledger goes on in epoch %d\n", a.out.Paint(term.Green, "✓"), n)
-			return nil
+			v := struct {
+				Epoch int `json:"epoch"`
+			}{n}
+			return a.print(v, func() {
+				fmt.Fprintf(a.out, "%s the ledger goes on in epoch %d\n", a.out.Paint(term.Green, "✓"), n)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&head, "head", "", "file with the newest known checkpoint of the old epoch")

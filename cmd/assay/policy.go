@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"assay.dev/assay"
 	"assay.dev/assay/control"
+	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/internal/term"
 	"assay.dev/assay/policy"
 	"github.com/spf13/cobra"
@@ -34,12 +37,16 @@ func (a *app) policyLintCmd() *cobra.Command {
 		Long: `Check resources and Rego for mistakes, with the place and what to do.
 
 Reads DIR (default: the configured policy directory) and changes nothing.
-Exit code 3 if an error was found; warnings do not change it.`,
+
+Exit codes: 0 no errors, warnings included · 1 DIR cannot be read or parsed · 2 usage · 3 errors found.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			problems, err := lintPolicy(cmd.Context(), a.policyDir(args))
 			if err != nil {
 				return err
+			}
+			if problems == nil {
+				problems = []policyProblem{} // a list in every format
 			}
 			err = a.print(problems, func() {
 				for _, p := range problems {
@@ -67,7 +74,8 @@ func (a *app) policyTestCmd() *cobra.Command {
 		Long: `Run the Rego unit tests of a policy directory (rules named test_…).
 
 Reads DIR (default: the configured policy directory) and changes nothing.
-Exit code 3 if a test fails, 4 if there are none.`,
+
+Exit codes: 0 all pass · 1 error · 2 usage · 3 a test fails · 4 there are no tests.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := testPolicy(cmd.Context(), a.policyDir(args))
@@ -119,8 +127,10 @@ func (a *app) policyFmtCmd() *cobra.Command {
 		Short: "Format Rego files; without -w, list those that are not formatted",
 		Long: `Format Rego files the way "opa fmt" does.
 
-Without -w nothing is changed, the files that are not formatted are listed, and
-the exit code is 3 if there are any.`,
+Reads DIR (default: the configured policy directory) and lists the files that are
+not formatted. Changes nothing without -w; with it, those files are rewritten.
+
+Exit codes: 0 all formatted, or written · 1 error · 2 usage · 3 some are not formatted.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.formatPolicy(cmd.Context(), a.policyDir(args), write)
@@ -135,19 +145,18 @@ func (a *app) formatPolicy(ctx context.Context, root string, write bool) error {
 	if err != nil {
 		return err
 	}
-	changed := 0
+	unformatted := []string{}
 	for _, class := range []policy.Class{policy.ClassModule, policy.ClassTest} {
 		for _, f := range rev.Files(class) {
-			out, err := formatRego(f.Path, f.Content)
+			out, err := formatRego(root, f.Path, f.Content)
 			if err != nil {
 				return err
 			}
 			if bytes.Equal(out, f.Content) {
 				continue
 			}
-			changed++
 			path := filepath.Join(root, filepath.FromSlash(f.Path))
-			fmt.Fprintln(a.out, path)
+			unformatted = append(unformatted, path)
 			if !write {
 				continue
 			}
@@ -155,12 +164,20 @@ func (a *app) formatPolicy(ctx context.Context, root string, write bool) error {
 			if err != nil {
 				return err
 			}
-			if err := os.WriteFile(path, out, info.Mode().Perm()); err != nil {
+			if err := durable.WriteFile(path, out, info.Mode().Perm()); err != nil {
 				return err
 			}
 		}
 	}
-	if changed > 0 && !write {
+	err = a.print(unformatted, func() {
+		for _, path := range unformatted {
+			fmt.Fprintln(a.out, path)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if len(unformatted) > 0 && !write {
 		return exit(exitFailed)
 	}
 	return nil
@@ -170,7 +187,12 @@ func (a *app) policySchemaCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema KIND",
 		Short: "Print the JSON Schema of a resource kind, for editors",
-		Args:  cobra.ExactArgs(1),
+		Long: `Print the JSON Schema of a resource kind, for editors.
+
+Reads and changes nothing.
+
+Exit codes: 0 printed · 1 no such kind · 2 usage.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			b, err := control.Schema(args[0])
 			if err != nil {
@@ -186,7 +208,7 @@ func (a *app) policySchemaCmd() *cobra.Command {
 func (a *app) diagnosePolicy(ctx context.Context) diagnosis {
 	path := a.cfg.get("policy")
 	if _, err := os.Stat(path); err != nil && !a.cfg.chosen("policy") {
-		return diagnosis{"policy", "warn", "no policy directory " + path, "see docs/gate.md for a first gate"}
+		return diagnosis{"policy", "warn", "no policy directory " + path, "write a first gate; its form: assay policy schema Gate"}
 	}
 	problems, err := lintPolicy(ctx, path)
 	switch {
@@ -198,4 +220,21 @@ func (a *app) diagnosePolicy(ctx context.Context) diagnosis {
 		return diagnosis{"policy", "warn", fmt.Sprintf("%d warnings", len(problems)), "assay policy lint " + path}
 	}
 	return diagnosis{"policy", "ok", path + " compiles and lints clean", ""}
+}
+
+// policyURI names the policy repository in verdicts by its folder's name: a
+// path of this machine would mean nothing to who reads the verdict elsewhere.
+func policyURI(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return "dir:" + filepath.Base(path)
+}
+
+// below completes the name of a policy file, which a revision knows only within its folder.
+func below(err error, folder string) error {
+	if e, ok := errors.AsType[*assay.Error](err); ok && e.File != "" {
+		return e.In(filepath.Join(folder, e.File))
+	}
+	return err
 }

@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
+	"time"
+	"unicode"
 
 	"assay.dev/assay"
 	"assay.dev/assay/control"
 	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/internal/term"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -36,6 +40,7 @@ type usageError struct{ error }
 
 // app is one run of the program: what it may read and write, and what was configured.
 type app struct {
+	now    func() time.Time
 	env    func(string) string
 	stdin  io.Reader
 	out    *term.Writer
@@ -50,12 +55,19 @@ type app struct {
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{env: env, stdin: stdin, out: term.New(stdout, env), err: term.New(stderr, env)}
+	return newApp(env, stdin, stdout, stderr).run(ctx, args)
+}
+
+func newApp(env func(string) string, stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{now: time.Now, env: env, stdin: stdin, out: term.New(stdout, env), err: term.New(stderr, env)}
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	return a.code(root.ExecuteContext(ctx))
 }
 
@@ -77,8 +89,15 @@ func (a *app) code(err error) int {
 	return exitError
 }
 
+// oneLine keeps what was in a file or an argument from moving the cursor.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+	visible := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, err.Error())
+	return strings.Join(strings.Fields(visible), " ")
 }
 
 func (a *app) root() *cobra.Command {
@@ -95,7 +114,7 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) },
 	}
 	root.SetVersionTemplate("assay {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	a.flags = addConfigFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output format: table, json or yaml")
 	root.AddCommand(
@@ -103,17 +122,69 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 		a.exceptionCmd(), a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
 		a.doctorCmd(), a.configCmd(), a.versionCmd(),
 	)
+	root.SetHelpCommand(helpCmd(root))
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	wrapUsage(root)
 	return root
 }
 
-// wrapUsage marks mistakes in arguments as usage errors, and makes a group
-// without a sub-command one as well instead of printing help and succeeding.
+// flagError marks mistakes in flags as usage errors, with the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if s := strict.Suggest(unknown.GetSpecifiedName(), known); s != "" {
+			err = fmt.Errorf("%w (did you mean --%s?)", err, s)
+		}
+	}
+	return usageError{fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())}
+}
+
+// helpCmd is cobra's, but a topic that does not exist is a mistake.
+func helpCmd(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Args:  cobra.ArbitraryArgs,
+		Short: "Print the help of a command",
+		Long:  "Print the help of a command.\n\nReads and changes nothing.\n\nExit codes: 0 printed · 2 no such command.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return usageError{err}
+			}
+			if len(rest) > 0 {
+				return usageError{fmt.Errorf("%s %s; see: %s --help", cmd.CommandPath(), strict.OneOf(rest[0], names(cmd)), cmd.CommandPath())}
+			}
+			return cmd.Help()
+		},
+	}
+}
+
+func names(cmd *cobra.Command) []string {
+	var list []string
+	for _, s := range cmd.Commands() {
+		if s.IsAvailableCommand() {
+			list = append(list, s.Name())
+		}
+	}
+	return list
+}
+
+// wrapUsage marks mistakes in arguments and missing flags as usage errors, and
+// an unknown command of a group as well, which cobra would answer with help.
 func wrapUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
+				return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+			}
+			return nil
+		}
+	}
+	if cmd.RunE != nil {
+		cmd.PreRunE = func(c *cobra.Command, _ []string) error {
+			if err := c.ValidateRequiredFlags(); err != nil {
 				return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 			}
 			return nil
@@ -125,11 +196,7 @@ func wrapUsage(cmd *cobra.Command) {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			var known []string
-			for _, s := range c.Commands() {
-				known = append(known, s.Name())
-			}
-			return usageError{fmt.Errorf("%s: %s; see: %s --help", c.CommandPath(), strict.OneOf(args[0], known), c.CommandPath())}
+			return usageError{fmt.Errorf("command %s; see: %s --help", strict.OneOf(args[0], names(c)), c.CommandPath())}
 		}
 	}
 	for _, sub := range cmd.Commands() {
@@ -139,7 +206,7 @@ func wrapUsage(cmd *cobra.Command) {
 
 // configure resolves the configuration before any command runs.
 func (a *app) configure(cmd *cobra.Command) error {
-	if formats := []string{"table", "json", "yaml"}; !contains(formats, a.format) {
+	if formats := []string{"table", "json", "yaml"}; !slices.Contains(formats, a.format) {
 		return usageError{fmt.Errorf("--output %s", strict.OneOf(a.format, formats))}
 	}
 	cfg, err := loadConfig(a.flags, cmd.Flags().Changed, a.env)
@@ -180,13 +247,4 @@ func (a *app) print(v any, table func()) error {
 		table()
 		return nil
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }

@@ -35,7 +35,11 @@ func (a *app) serveCmd() *cobra.Command {
 Uses the state directory alone until it is stopped (Ctrl-C, or SIGTERM: running
 requests finish first). SIGHUP loads the policy directory again; a policy with
 mistakes is refused and the old one stays in force. Callers need a token:
-assay token create. Listens without TLS, so put it behind a proxy that has it.`,
+assay token create. Listens without TLS, so put it behind a proxy that has it.
+
+Reads the policy directory; changes the state directory.
+
+Exit codes: 0 stopped · 1 error · 2 usage.`,
 		Example: `  assay key create --dir /var/lib/assay
   assay token create ci --role developer --dir /var/lib/assay
   assay serve --dir /var/lib/assay --policy policies`,
@@ -69,12 +73,15 @@ func (a *app) serve(ctx context.Context, listen string) error {
 	handler := server.New(server.Config{
 		Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log,
 	})
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody is told that we run
+	defer signal.Stop(hup)
 	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
-	return a.runGroup(ctx, in, ln, handler, policies)
+	return a.runGroup(ctx, in, ln, handler, func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies) })
 }
 
 // runGroup runs the parts of the server; when one ends, all end.
-func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h http.Handler, policies *reloading) error {
+func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h http.Handler, watch func(context.Context) error) error {
 	var group rungroup.Group
 	serving, stop := context.WithCancel(ctx)
 	group.Add(func() error { return server.Serve(serving, ln, h, a.log) }, func(error) { stop() })
@@ -89,23 +96,26 @@ func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h
 		}
 	}, func(error) { stopWatching() })
 
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
 	reloads, stopReloads := context.WithCancel(ctx)
-	group.Add(func() error {
-		defer signal.Stop(hup)
-		for {
-			select {
-			case <-hup:
-				if err := policies.reload(reloads); err != nil {
-					a.log.Error("policy refused; the old one stays in force", "error", err)
-				}
-			case <-reloads.Done():
-				return nil
-			}
-		}
-	}, func(error) { stopReloads() })
+	group.Add(func() error { return watch(reloads) }, func(error) { stopReloads() })
 	return group.Run()
+}
+
+// watchPolicies loads the policy again for every signal, until ctx ends.
+func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies *reloading) error {
+	for {
+		select {
+		case <-hup:
+			if err := policies.reload(ctx); err != nil {
+				a.log.Error("policy refused; the old one stays in force", "error", err)
+				continue
+			}
+			p, _ := policies.current() // never fails
+			a.log.Info("policy loaded", "uri", p.URI, "digest", p.Revision.Digest())
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // ready reports whether the store answers and the sequencer has not stopped for good.

@@ -32,15 +32,24 @@ func (a *app) tokenCreateCmd() *cobra.Command {
 		Long: `Create a token for a person or a machine; its secret is printed once.
 
 Roles: viewer reads · developer runs gates and asks for exceptions · approver
-approves and revokes exceptions · operator runs the installation · admin creates tokens.`,
+approves and revokes exceptions · operator runs the installation · admin creates
+and revokes the tokens of its namespace.
+
+Writes the token's hash into the state directory (no other process may use it
+meanwhile) or on --server; a fact tells who made it for whom.
+
+Exit codes: 0 created · 1 refused or error · 2 usage.`,
 		Example: `  assay token create alice --role developer --expires 720h`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			until, err := parseTime(expires, time.Now())
+			until, err := parseTime(expires, a.now())
 			if err != nil {
 				return usageError{fmt.Errorf("--expires: %w", err)}
 			}
-			req := api.TokenRequest{Name: args[0], Namespace: a.cfg.get("namespace"), Expires: until}
+			req := api.TokenRequest{Name: args[0], Expires: until}
+			if a.cfg.chosen("namespace") {
+				req.Namespace = a.cfg.get("namespace") // else the caller's
+			}
 			for _, r := range roles {
 				req.Roles = append(req.Roles, api.Role(r))
 			}
@@ -66,7 +75,13 @@ func (a *app) tokenRevokeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID",
 		Short: "End a token at once",
-		Args:  cobra.ExactArgs(1),
+		Long: `End a token at once; the next request with it is refused.
+
+Changes the token in the state directory (no other process may use it meanwhile)
+or on --server; a fact tells who revoked it.
+
+Exit codes: 0 done · 1 refused or error · 2 usage.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
@@ -86,7 +101,13 @@ func (a *app) tokenListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List tokens, without their secrets",
-		Args:  cobra.NoArgs,
+		Long: `List the tokens of the namespace, without their secrets.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server; changes nothing.
+
+Exit codes: 0 listed · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
@@ -104,7 +125,7 @@ func (a *app) tokenListCmd() *cobra.Command {
 				}
 				var rows [][]string
 				for _, t := range list {
-					rows = append(rows, []string{t.ID, t.Name, t.Namespace, tokenRoles(t), t.Expires.Format(time.RFC3339), tokenState(t, time.Now())})
+					rows = append(rows, []string{t.ID, t.Name, t.Namespace, tokenRoles(t), t.Expires.Format(time.RFC3339), tokenState(t, a.now())})
 				}
 				a.out.Table([]string{"ID", "NAME", "NAMESPACE", "ROLES", "EXPIRES", "STATE"}, rows)
 			})

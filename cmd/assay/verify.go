@@ -93,8 +93,10 @@ func (a *app) attestCmd() *cobra.Command {
 		Short: "Run a gate, sign its verdict, and publish it in the ledger",
 		Long: `Run a gate, sign its verdict as a SLSA verification summary, and publish it in the ledger.
 
-Needs a state directory with keys (see: assay key create) or a server. A failed
-verdict is signed and published too: it proves that the gate said no.
+Reads the artifact (only its digest is used), the policy directory and the
+reports. Changes the state directory, which must have keys (see: assay key
+create), or asks --server. A failed verdict is signed and published too: it
+proves that the gate said no.
 
 Exit codes: 0 pass · 1 error · 2 usage · 3 fail · 4 absent evidence.`,
 		Example: `  assay attest bin/app --evidence tests.json --bundle app.sigstore.json --proof app.proof.json`,
@@ -114,14 +116,14 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 fail · 4 absent evidence.`,
 				return err
 			}
 			if err := a.attested(cmd.Context(), ops, att, f, bundle, proof); err != nil {
-				return err
+				return fmt.Errorf("the attestation is recorded as fact %s (assay ledger prove has its proof), but not everything was written: %w", att.Fact, err)
 			}
 			return verdictExit(att.Verdict)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&bundle, "bundle", "", "write the Sigstore bundle to this file")
-	cmd.Flags().StringVar(&proof, "proof", "", "wait until the ledger has published it and write the portable proof to this file")
+	cmd.Flags().StringVar(&proof, "proof", "", "write the portable proof to this file: attestation and ledger entry")
 	return cmd
 }
 
@@ -131,11 +133,12 @@ func (a *app) attested(ctx context.Context, ops *operations, att api.Attested, f
 			return err
 		}
 	}
+	// Whoever is told that it is attested can prove it: wait for the ledger.
+	p, err := ops.Proof(ctx, att.Fact)
+	if err != nil {
+		return err
+	}
 	if proof != "" {
-		p, err := ops.Proof(ctx, att.Fact)
-		if err != nil {
-			return err
-		}
 		if err := writeFile(proof, p); err != nil {
 			return err
 		}

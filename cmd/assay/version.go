@@ -26,7 +26,12 @@ func (a *app) versionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of assay and of the Go it was built with",
-		Args:  cobra.NoArgs,
+		Long: `Print the version of assay and of the Go it was built with.
+
+Reads and changes nothing.
+
+Exit codes: 0 printed · 2 usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version string `json:"version"`

@@ -6,16 +6,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/api"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/attest/keyfile"
 	"assay.dev/assay/client"
@@ -77,6 +73,9 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		return nil, err
 	}
 	caller, err := a.caller(ctx, in.plane)
+	if err == nil {
+		err = control.CheckNamespace(caller.Namespace)
+	}
 	if err != nil {
 		in.close()
 		return nil, err
@@ -87,6 +86,9 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 
 // stateless is a control plane that keeps nothing: for a gate in continuous integration.
 func (a *app) stateless() (*operations, error) {
+	if err := control.CheckNamespace(a.cfg.get("namespace")); err != nil {
+		return nil, err
+	}
 	tmp, err := os.MkdirTemp("", "assay-evidence-*")
 	if err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func (a *app) stateless() (*operations, error) {
 	}
 	memory := mem.New(mem.Config{})
 	plane := control.New(control.Config{
-		Store: memory, Blobs: blobs, Policy: a.policySource(), Now: time.Now, Rand: rand.Reader,
+		Store: memory, Blobs: blobs, Policy: a.policySource(), Now: a.now, Rand: rand.Reader,
 		VerifierID: a.cfg.get("verifier-id"),
 	})
 	s := plane.As(a.localCaller())
@@ -126,39 +128,43 @@ type installation struct {
 
 // open opens the state directory, alone. With signing it also loads the keys and
 // runs the sequencer.
-func (a *app) open(ctx context.Context, signing bool, reg *prometheus.Registry) (in *installation, err error) {
+func (a *app) open(ctx context.Context, signing bool, reg *prometheus.Registry) (*installation, error) {
 	posix.RedirectLog(a.log)
 	data := a.cfg.get("dir")
 	if _, err := os.Stat(data); err != nil {
 		return nil, &assay.Error{Code: assay.CodeNotFound, File: data, Msg: "is not a state directory", Hint: "create one with: assay key create --dir " + data}
 	}
-	in = &installation{halted: make(chan error, 1), stop: func() {}}
-	if in.lock, err = durable.LockDir(data); err != nil {
+	in := &installation{halted: make(chan error, 1), stop: func() {}}
+	if err := a.openAll(ctx, in, data, signing, reg); err != nil {
+		in.close()
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			in.close()
-		}
-	}()
+	return in, nil
+}
+
+// openAll opens the parts of in; what is open when it fails is the caller's to close.
+func (a *app) openAll(ctx context.Context, in *installation, data string, signing bool, reg *prometheus.Registry) (err error) {
+	if in.lock, err = durable.LockDir(data); err != nil {
+		return err
+	}
 	if in.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(data, "assay.db"), Upcasters: store.BuiltinUpcasters()}); err != nil {
-		return nil, err
+		return err
 	}
 	if err = durable.MkdirAll(filepath.Join(data, "blobs"), 0o700); err != nil {
-		return nil, err
+		return err
 	}
 	if in.blobs, err = files.Open(filepath.Join(data, "blobs")); err != nil {
-		return nil, err
+		return err
 	}
 	cfg := control.Config{
-		Store: in.store, Blobs: in.blobs, Policy: a.policySource(), Now: time.Now, Rand: rand.Reader,
+		Store: in.store, Blobs: in.blobs, Policy: a.policySource(), Now: a.now, Rand: rand.Reader,
 		VerifierID: a.cfg.get("verifier-id"), Version: map[string]string{"assay": version()},
 	}
 	if err = a.openLedger(ctx, in, data, &cfg, signing, reg); err != nil {
-		return nil, err
+		return err
 	}
 	in.plane = control.New(cfg)
-	return in, nil
+	return nil
 }
 
 // openLedger opens the ledger for reading, if its keys exist, and for writing if signing.
@@ -232,7 +238,7 @@ func (a *app) startSequencer(ctx context.Context, in *installation, data string,
 	if err != nil {
 		return err
 	}
-	cfg.Signer, cfg.Poke = signer, in.seq.Poke
+	cfg.Signer, cfg.Publishes, cfg.Poke = signer, true, in.seq.Poke
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	in.stop = stop
 	in.done.Go(func() {
@@ -290,14 +296,6 @@ func (in *installation) openReaders(data string, salt []byte, verifier note.Veri
 	return err
 }
 
-// recordHalt keeps the fact that the sequencer stopped; the log has it too.
-func (in *installation) recordHalt(ctx context.Context, h ledger.Halt) {
-	_ = in.store.Update(ctx, func(tx store.Tx) error { // a store that fails is why it halted
-		_, err := tx.Append(haltFact(h))
-		return err
-	})
-}
-
 // close stops the sequencer after what it has under way and releases the directory.
 func (in *installation) close() {
 	in.stop()
@@ -332,35 +330,9 @@ func (a *app) loadPolicy(ctx context.Context) (control.Policy, error) {
 	}
 	engine, err := rego.Compile(ctx, rev)
 	if err != nil {
-		return control.Policy{}, err
+		return control.Policy{}, below(err, path)
 	}
 	return control.Policy{Revision: rev, URI: policyURI(path), Engine: engine}, nil
-}
-
-// policyURI names the policy repository in verdicts by its folder's name: a
-// path of this machine would mean nothing to who reads the verdict elsewhere.
-func policyURI(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = abs
-	}
-	return "dir:" + filepath.Base(path)
-}
-
-// caller is who the token says, or the account on this machine.
-func (a *app) caller(ctx context.Context, p *control.Plane) (control.Caller, error) {
-	if t := a.cfg.get("token"); t != "" {
-		return p.Authenticate(ctx, t)
-	}
-	return a.localCaller(), nil
-}
-
-// localCaller has every role: who can write the directory can do everything anyway.
-func (a *app) localCaller() control.Caller {
-	name := "local"
-	if u, err := user.Current(); err == nil && strings.TrimSpace(u.Username) != "" {
-		name = u.Username
-	}
-	return control.Caller{Name: name, Namespace: a.cfg.get("namespace"), Roles: api.Roles}
 }
 
 // restoreLedger opens a new epoch. It runs alone: no sequencer works meanwhile.
@@ -372,6 +344,11 @@ func (a *app) restoreLedger(ctx context.Context, headFile string) (int, error) {
 	defer in.close()
 	if in.ledger == nil {
 		return 0, assay.Errorf(assay.CodeNotFound, "%s has no ledger to restore", a.cfg.get("dir"))
+	}
+	if headFile == "" {
+		if err := in.refuseNeedlessEpoch(ctx, a.cfg.get("dir")); err != nil {
+			return 0, err
+		}
 	}
 	pass, err := a.passphrase()
 	if err != nil {
@@ -452,7 +429,10 @@ func createKeyFiles(folder, algorithm string, pass []byte, origin string) (publi
 }
 
 // The policy tools, by the names that the policy commands use.
-type policyTests = rego.TestReport
+type (
+	policyTests   = rego.TestReport
+	policyProblem = rego.Problem
+)
 
 const testPassed = rego.TestPassed
 
@@ -465,7 +445,11 @@ func lintPolicy(ctx context.Context, path string) ([]rego.Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rego.Lint(rev), nil
+	problems := rego.Lint(rev)
+	for i := range problems {
+		problems[i].File = filepath.Join(path, problems[i].File)
+	}
+	return problems, nil
 }
 
 func lintFailed(problems []rego.Problem) bool {
@@ -477,7 +461,14 @@ func testPolicy(ctx context.Context, path string) (rego.TestReport, error) {
 	if err != nil {
 		return rego.TestReport{}, err
 	}
-	return rego.Test(ctx, rev)
+	report, err := rego.Test(ctx, rev)
+	for i := range report.Results {
+		report.Results[i].File = filepath.Join(path, report.Results[i].File)
+	}
+	return report, below(err, path)
 }
 
-func formatRego(path string, src []byte) ([]byte, error) { return rego.Format(path, src) }
+func formatRego(folder, path string, src []byte) ([]byte, error) {
+	out, err := rego.Format(path, src)
+	return out, below(err, folder)
+}
