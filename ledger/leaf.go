@@ -133,12 +133,18 @@ func SaltNamespace(salt []byte, namespace string) string {
 
 // LeafOf makes the leaf of a numbered outbox entry.
 func LeafOf(e store.Entry, salt []byte) (Leaf, error) {
+	return leafOf(e, SaltNamespace(salt, e.Fact.Namespace))
+}
+
+// leafOf makes the leaf of an entry whose namespace was salted before: facts come
+// in runs of one namespace.
+func leafOf(e store.Entry, namespace string) (Leaf, error) {
 	if !e.Numbered {
 		return Leaf{}, assay.Errorf(assay.CodeInternal, "fact %s has no sequence number yet", e.Fact.ID)
 	}
 	l := Leaf{
 		V: LeafVersion, Seq: e.Seq, Fact: e.Fact.ID, Kind: leafKind(e.Fact.Kind), Version: e.Fact.Version,
-		Digest: FactDigest(e.Fact), Namespace: SaltNamespace(salt, e.Fact.Namespace),
+		Digest: FactDigest(e.Fact), Namespace: namespace,
 		Time: e.Fact.Time.UnixNano(), Subject: e.Fact.Subject, Policy: e.Fact.PolicyRevision,
 	}
 	if err := l.check(); err != nil {

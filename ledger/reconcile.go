@@ -61,7 +61,7 @@ func (s *Sequencer) reconcile(ctx context.Context, t Tree) error {
 			return err
 		}
 	}
-	s.next, s.origin, s.ahead = size, eb, batch{}
+	s.next, s.origin, s.ahead, s.unnoted = size, eb, batch{}, arrived{}
 	s.cfg.Metrics.treeSize.Set(float64(size))
 	s.cfg.Metrics.stopped.Set(0)
 	return nil

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
+	"runtime"
+	"sync"
 	"time"
 
 	"assay.dev/assay"
@@ -55,7 +56,8 @@ type Halt struct {
 // Sequencer moves facts from the store's outbox into the tree. One goroutine, Run,
 // does everything; Poke may be called from any.
 //
-// It never has two batches under way (it only loads the next while one is). Each batch is appended at once, every index
+// It never has two batches under way: while one is, the store only notes where the
+// one before ended up, and loads the next. Each batch is appended at once, every index
 // is awaited and compared with the assigned one (the tree's end, counted on). After
 // any error and any other index it stops, reports, closes the tree, opens it again
 // and asks the tree's own end what happened: leaves that arrived are placed where
@@ -69,7 +71,8 @@ type Sequencer struct {
 	next    uint64 // index that the next leaf must get
 	origin  epochBase
 	waiting []unpublished
-	ahead   batch // loaded while the last one was appended
+	ahead   batch   // loaded while the last one was appended
+	unnoted arrived // appended last; noted while the next one is appended
 }
 
 // epochBase says how store numbers and tree indices of an epoch relate: without
@@ -221,7 +224,7 @@ func (s *Sequencer) step(ctx context.Context, tree Tree) (int, error) {
 	s.ahead = batch{}
 	if len(b.entries) == 0 {
 		var err error
-		if b, err = s.load(ctx, s.cfg.Batch, 0); err != nil || len(b.entries) == 0 {
+		if b, err = s.load(ctx, 0); err != nil || len(b.entries) == 0 {
 			return 0, err
 		}
 	}
@@ -230,25 +233,59 @@ func (s *Sequencer) step(ctx context.Context, tree Tree) (int, error) {
 	if len(b.entries) == s.cfg.Batch {
 		join = s.loadBehind(ctx, last)
 	}
+	noted := s.noteBehind(ctx)
 	indices, err := tree.Append(ctx, b.leaves)
 	ahead, aheadErr := join()
+	noteErr := noted()
 	if err != nil {
 		return 0, assay.Errorf(codeOf(err), "ledger append of %d facts from number %d failed: %w", len(b.entries), first, err)
+	}
+	if noteErr != nil {
+		return 0, noteErr
 	}
 	if err := s.compare(b.entries, indices); err != nil {
 		return 0, err
 	}
-	placed := make([]store.Placement, len(b.entries))
-	for i, e := range b.entries {
-		placed[i] = store.Placement{Seq: e.Seq, Index: indices[i]}
-	}
-	if err := s.cfg.Outbox.Place(ctx, placed); err != nil {
-		return 0, assay.Errorf(codeOf(err), "store did not take the ledger index of %d facts from number %d: %w", len(b.entries), first, err)
-	}
 	s.next += uint64(len(b.entries))
-	s.placed(b.recorded)
+	s.unnoted = arrived{first: first, placed: make([]store.Placement, len(b.entries)), recorded: b.recorded}
+	for i, e := range b.entries {
+		s.unnoted.placed[i] = store.Placement{Seq: e.Seq, Index: indices[i]}
+	}
+	if len(ahead.entries) == 0 { // no append will follow at once to note them beside
+		if err := s.noteBehind(ctx)(); err != nil {
+			return 0, err
+		}
+	}
 	s.ahead = ahead
 	return len(b.entries), aheadErr
+}
+
+// arrived is a batch that is in the tree, at the assigned indices, and whose
+// indices the store has not noted yet.
+type arrived struct {
+	first    uint64
+	placed   []store.Placement
+	recorded []time.Time
+}
+
+// noteBehind has the store note where the last batch is, while the next one is
+// appended. At most two batches are in the tree without the store knowing, and
+// the store notes them in order, which is all that reconcile asks for.
+func (s *Sequencer) noteBehind(ctx context.Context) (join func() error) {
+	a := s.unnoted
+	s.unnoted = arrived{}
+	if len(a.placed) == 0 {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.cfg.Outbox.Place(ctx, a.placed) }()
+	return func() error {
+		if err := <-done; err != nil {
+			return assay.Errorf(codeOf(err), "store did not take the ledger index of %d facts from number %d: %w", len(a.placed), a.first, err)
+		}
+		s.placed(a)
+		return nil
+	}
 }
 
 // batch is what one append takes.
@@ -259,46 +296,50 @@ type batch struct {
 }
 
 // load numbers facts and makes the leaves of those from number from on.
-func (s *Sequencer) load(ctx context.Context, limit int, from uint64) (batch, error) {
-	entries, err := s.cfg.Outbox.Sequence(ctx, limit)
+func (s *Sequencer) load(ctx context.Context, from uint64) (batch, error) {
+	entries, err := s.cfg.Outbox.Sequence(ctx, from, s.cfg.Batch)
 	if err != nil {
 		return batch{}, err
 	}
-	for len(entries) > 0 && entries[0].Seq < from {
-		entries = entries[1:]
-	}
-	return s.batchOf(entries[:min(len(entries), s.cfg.Batch)])
+	return s.batchOf(entries)
 }
 
-// batchOf makes the leaves of entries.
+// batchOf makes the leaves of entries, on all processors: it is the work of the
+// ledger that no disk waits for.
 func (s *Sequencer) batchOf(entries []store.Entry) (batch, error) {
-	b := batch{entries: entries, leaves: make([][]byte, len(entries)), recorded: make([]time.Time, len(entries))}
-	for i, e := range entries {
-		l, err := LeafOf(e, s.cfg.Salt)
-		if err != nil {
-			return batch{}, &finalError{err} // no retry makes it valid, and none may be skipped
-		}
-		b.leaves[i], b.recorded[i] = l.Marshal(), e.Fact.Recorded
+	n := len(entries)
+	b := batch{entries: entries, leaves: make([][]byte, n), recorded: make([]time.Time, n)}
+	parts := runtime.GOMAXPROCS(0)
+	errs := make([]error, parts)
+	var wg sync.WaitGroup
+	for p := range parts {
+		wg.Go(func() { errs[p] = b.make(p*n/parts, (p+1)*n/parts, s.cfg.Salt) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return batch{}, &finalError{err} // no retry makes it valid, and none may be skipped
 	}
 	return b, nil
 }
 
-// loadNext loads the batch behind number last. Facts that have their number already
-// are only read. Else twice as many are numbered, because the batch under way has no
-// index yet, so that the store yields it again, in front.
-func (s *Sequencer) loadNext(ctx context.Context, last uint64) (batch, error) {
-	entries, err := s.cfg.Outbox.Entries(ctx, last+1, s.cfg.Batch)
-	if err != nil {
-		return batch{}, err
+// make makes the leaves from one position to another.
+func (b *batch) make(from, to int, salt []byte) error {
+	var namespace, salted string
+	for i, e := range b.entries[from:to] {
+		if e.Fact.Namespace != namespace || salted == "" {
+			namespace, salted = e.Fact.Namespace, SaltNamespace(salt, e.Fact.Namespace)
+		}
+		l, err := leafOf(e, salted)
+		if err != nil {
+			return err
+		}
+		b.leaves[from+i], b.recorded[from+i] = l.Marshal(), e.Fact.Recorded
 	}
-	if len(entries) == s.cfg.Batch && !slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Placed }) {
-		return s.batchOf(entries)
-	}
-	return s.load(ctx, 2*s.cfg.Batch, last+1)
+	return nil
 }
 
-// loadBehind runs loadNext while the batch of last is on its way to the disk: the
-// store answers while the tree syncs.
+// loadBehind loads what follows number last while the batch of last is on its way
+// to the disk: the store answers while the tree syncs.
 func (s *Sequencer) loadBehind(ctx context.Context, last uint64) (join func() (batch, error)) {
 	type loaded struct {
 		batch batch
@@ -306,7 +347,7 @@ func (s *Sequencer) loadBehind(ctx context.Context, last uint64) (join func() (b
 	}
 	done := make(chan loaded, 1)
 	go func() {
-		b, err := s.loadNext(ctx, last)
+		b, err := s.load(ctx, last+1)
 		done <- loaded{b, err}
 	}()
 	return func() (batch, error) {
@@ -333,16 +374,17 @@ func (s *Sequencer) compare(entries []store.Entry, indices []uint64) error {
 	return nil
 }
 
-// placed measures a batch that is in the tree.
-func (s *Sequencer) placed(recorded []time.Time) {
+// placed measures a batch that is in the tree and in the store.
+func (s *Sequencer) placed(a arrived) {
 	m := s.cfg.Metrics
-	observe(m.placed, recorded, s.cfg.Now())
-	m.leaves.Add(float64(len(recorded)))
-	m.treeSize.Set(float64(s.next))
+	observe(m.placed, a.recorded, s.cfg.Now())
+	m.leaves.Add(float64(len(a.recorded)))
+	size := a.placed[len(a.placed)-1].Index + 1
+	m.treeSize.Set(float64(size))
 	if s.cfg.Head == nil {
 		return
 	}
-	s.waiting = append(s.waiting, unpublished{size: s.next, recorded: recorded})
+	s.waiting = append(s.waiting, unpublished{size: size, recorded: a.recorded})
 	if len(s.waiting) > 1024 { // signing is stuck; the gauges show it
 		s.waiting = s.waiting[1:]
 	}

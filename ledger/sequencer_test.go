@@ -165,6 +165,35 @@ func TestSequencerRecoversFromEveryStoreFault(t *testing.T) {
 	}
 }
 
+// The store notes a batch while the tree takes the next one, so both can fail at once.
+func TestSequencerRecoversWhenStoreAndTreeFailTogether(t *testing.T) {
+	for _, fault := range []memtree.Fault{memtree.NotPersisted, memtree.Persisted, memtree.FirstHalf, memtree.Misreported} {
+		for nth := 2; nth <= 9; nth++ {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				calls := 0
+				w.store = mem.New(mem.Config{Hooks: mem.Hooks{BeforeCommit: func() error {
+					if calls++; calls == nth {
+						return errors.New("disk full")
+					}
+					return nil
+				}}})
+				w.ledger = w.open(t, w.store)
+				w.log.Fault = faulty(fault)
+				commit(t, w.store, 0, 45)
+				stop := run(t, w.sequencer(t, nil))
+				pass(time.Minute)
+				synctest.Wait()
+				stop()
+				if len(w.halts) == 0 || w.halts[len(w.halts)-1].Final {
+					t.Fatalf("fault %v and commit %d: halts %+v, want some that are not final", fault, nth, w.halts)
+				}
+				w.check(t, 45)
+			})
+		}
+	}
+}
+
 func TestSequencerGoesOnAfterARestartAtAnyPoint(t *testing.T) {
 	for after := range 8 {
 		synctest.Test(t, func(t *testing.T) {

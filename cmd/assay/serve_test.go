@@ -208,7 +208,7 @@ func TestServeDoesOverHTTPWhatTheCommandLineDoesLocally(t *testing.T) {
 	out, _ = w.must(0, as(bob), "ledger", "facts", "--kind", "exception.approved", "-o", "json")
 	var facts []struct{ ID, State, Actor string }
 	field(t, out, &facts)
-	if len(facts) != 1 || facts[0].Actor != "bob" {
+	if len(facts) != 1 || facts[0].Actor != "bob" || facts[0].State != "published" {
 		t.Fatalf("approvals: %+v", facts)
 	}
 	w.must(0, as(bob), "ledger", "prove", facts[0].ID, "-f", "approval.proof.json")

@@ -82,6 +82,8 @@ type Installation struct {
 func New(t testing.TB) *Installation {
 	t.Helper()
 	in := Idle(t)
+	in.Config.Publishes = true
+	in.Plane = control.New(in.Config)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- in.seq.Run(ctx) }()

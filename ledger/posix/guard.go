@@ -19,6 +19,7 @@ import (
 type guard struct {
 	signer note.Signer
 	reader ledger.Reader
+	dir    string // of the tree
 	path   string // of the kept head
 
 	mu     sync.Mutex
@@ -31,10 +32,10 @@ type guard struct {
 
 // newGuard reads the last signed head: the newer of the one kept beside the
 // directory and the one published in it.
-func newGuard(ctx context.Context, signer note.Signer, verifier note.Verifier, reader ledger.Reader, path string) (*guard, error) {
-	g := &guard{signer: signer, reader: reader, path: path}
+func newGuard(ctx context.Context, cfg Config, reader ledger.Reader) (*guard, error) {
+	g := &guard{signer: cfg.Signer, reader: reader, dir: cfg.Dir, path: ledger.HeadPath(cfg.Dir)}
 	var err error
-	if g.last, err = ledger.LastHead(ctx, reader, path, verifier); err != nil {
+	if g.last, err = ledger.LastHead(ctx, reader, g.path, cfg.Verifier); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -72,6 +73,10 @@ func (g *guard) sign(text []byte) ([]byte, error) {
 		if err := ledger.CheckExtends(context.Background(), g.reader, g.last, next); err != nil {
 			return nil, assay.Errorf(assay.CodeConflict, "the tree does not extend its last signed head: %w", err)
 		}
+	}
+	// A head over a tree that shrinks in a power failure could never be extended.
+	if err := settleState(g.dir); err != nil {
+		return nil, assay.Errorf(assay.CodeUnavailable, "cannot make the tree durable before it is signed: %w", err)
 	}
 	sig, err := g.signer.Sign(text)
 	if err != nil {

@@ -115,7 +115,7 @@ func open(ctx context.Context, cfg Config, vet ledger.Vet) (_ *tree, err error) 
 	if t.dir, err = ledger.OpenDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if t.guard, err = newGuard(ctx, cfg.Signer, cfg.Verifier, t.dir, ledger.HeadPath(cfg.Dir)); err != nil {
+	if t.guard, err = newGuard(ctx, cfg, t.dir); err != nil {
 		return nil, err
 	}
 	if err = t.missing(cfg.Dir); err != nil {
@@ -131,6 +131,10 @@ func open(ctx context.Context, cfg Config, vet ledger.Vet) (_ *tree, err error) 
 	if err = t.guard.check(size); err != nil {
 		return nil, err
 	}
+	// The vet may note in the store what it sees in the tree.
+	if err = settleEdge(cfg.Dir, size); err != nil {
+		return nil, unavailable(cfg.Dir, err)
+	}
 	if err = vet(ctx, t); err != nil {
 		return nil, err
 	}
@@ -141,7 +145,7 @@ func open(ctx context.Context, cfg Config, vet ledger.Vet) (_ *tree, err error) 
 // missing refuses a directory whose head is known but whose state is gone, before
 // Tessera takes it for a new one.
 func (t *tree) missing(dir string) error {
-	_, err := os.Stat(filepath.Join(dir, ".state", "treeState"))
+	_, err := os.Stat(filepath.Join(dir, stateDir, "treeState"))
 	if errors.Is(err, os.ErrNotExist) {
 		return t.guard.check(0)
 	}

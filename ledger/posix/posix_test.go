@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,11 +20,6 @@ import (
 	"assay.dev/assay/store/mem"
 	"golang.org/x/mod/sumdb/note"
 )
-
-func TestMain(m *testing.M) {
-	posix.RedirectLog(slog.New(slog.DiscardHandler))
-	os.Exit(m.Run())
-}
 
 var salt = []byte("sixteen bytes or more")
 

@@ -1,0 +1,236 @@
+package signal
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"assay.dev/assay"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+)
+
+// Point is one sample of a counter. A stale marker is a point too.
+type Point struct {
+	Time  int64 // Unix milliseconds
+	Value float64
+}
+
+// Series is one counter's points from Lookback before an interval to its end,
+// in order of time.
+type Series struct {
+	Labels  labels.Labels
+	Points  []Point
+	Arrived int64 // when its newest point came, Unix milliseconds; 0 if unknown
+}
+
+// Data is what a source found for each part of an indicator. Terms that are
+// taken away stand in Minus of their part.
+type Data struct {
+	Good, Bad, Total, Buckets Part
+}
+
+// Part is the series of one sum.
+type Part struct{ Plus, Minus []Series }
+
+// increase is what a counter grew by through samples in [start, end), both in
+// Unix milliseconds. The growth between two samples belongs to the later one's
+// time, so the increases of adjoining intervals add up. A fall is a reset: the
+// counter began again at zero. The first sample of a series counts nothing
+// unless one stands before it: what it counted before is not known to lie in
+// the interval.
+func increase(points []Point, start, end int64) (grown float64, newest int64, alive bool) {
+	base, has := 0.0, false
+	for _, p := range points {
+		if p.Time >= end {
+			break
+		}
+		if value.IsStaleNaN(p.Value) {
+			alive = false
+			continue
+		}
+		if p.Time >= start {
+			switch {
+			case !has:
+			case p.Value < base:
+				grown += p.Value
+			default:
+				grown += p.Value - base
+			}
+			newest = p.Time
+		}
+		base, has, alive = p.Value, true, true
+	}
+	return grown, newest, alive
+}
+
+// arm gathers what belongs to one version.
+type arm struct {
+	counts   map[string]float64 // by part, or by le for buckets
+	newest   int64
+	arrived  int64
+	reported int // series that had a sample in the interval
+	alive    int // series that had one in the interval or shortly before
+	seen     map[string]bool
+}
+
+// Count turns series into readings; sources call it after they found the data.
+// Whatever the source, an event is counted the same way.
+func Count(q Query, data Data) ([]assay.Reading, error) {
+	arms := map[string]*arm{}
+	parts := []struct {
+		name string
+		part Part
+		base bool // its series decide about freshness and completeness
+	}{{"total", data.Total, true}, {"good", data.Good, false}, {"bad", data.Bad, false}, {"", data.Buckets, true}}
+	for _, p := range parts {
+		gather(arms, q, p.name, p.part.Plus, 1, p.base)
+		gather(arms, q, p.name, p.part.Minus, -1, p.base)
+	}
+	somebodyIsGood := len(data.Good.Plus) > 0
+	var out []assay.Reading
+	for version, a := range arms {
+		if a.reported == 0 {
+			continue
+		}
+		r := assay.Reading{
+			Service: q.Indicator.Service, Environment: q.Indicator.Environment, Indicator: q.Indicator.Name, Version: version,
+			Start: q.Start.UTC(), End: q.End.UTC(), EventTime: time.UnixMilli(a.newest).UTC(), Ingested: time.UnixMilli(a.arrived).UTC(),
+			Completeness: float64(a.reported) / float64(max(a.alive, a.reported)),
+		}
+		if len(q.Indicator.Good) > 0 && !somebodyIsGood {
+			// No version ever had a good event: the selector is wrong sooner than
+			// everything is bad. Nothing is known.
+			continue
+		}
+		var err error
+		if len(q.Indicator.Buckets) > 0 {
+			err = a.histogram(&r, q.Indicator.Threshold)
+		} else {
+			err = a.ratio(&r, len(q.Indicator.Good) > 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b assay.Reading) int { return compare(a.Version, b.Version) })
+	return out, nil
+}
+
+func gather(arms map[string]*arm, q Query, part string, series []Series, sign float64, base bool) {
+	start, end := q.Start.UnixMilli(), q.End.UnixMilli()
+	for _, s := range series {
+		version := s.Labels.Get(q.Indicator.VersionLabel)
+		if version == "" {
+			version = UnknownVersion
+		}
+		a := arms[version]
+		if a == nil {
+			a = &arm{counts: map[string]float64{}, seen: map[string]bool{}}
+			arms[version] = a
+		}
+		key := part
+		if key == "" {
+			key = boundKey(s.Labels.Get(labels.BucketLabel))
+		}
+		grown, newest, alive := increase(s.Points, start, end)
+		a.counts[key] += sign * grown
+		a.seen[key] = true
+		if !base {
+			continue
+		}
+		if alive || newest > 0 {
+			a.alive++
+		}
+		if newest > 0 {
+			a.reported++
+		}
+		a.newest, a.arrived = max(a.newest, newest), max(a.arrived, s.Arrived)
+	}
+}
+
+// boundKey writes a bound one way: 0.5 and 0.50 are the same bucket.
+func boundKey(le string) string {
+	bound, err := strconv.ParseFloat(le, 64)
+	if err != nil {
+		return le
+	}
+	return strconv.FormatFloat(bound, 'g', -1, 64)
+}
+
+// ratio fills good and total. Counters that are read at slightly different
+// times may disagree by an event or two; good never exceeds total.
+func (a *arm) ratio(r *assay.Reading, good bool) error {
+	total, err := whole(a.counts["total"], r.Indicator)
+	if err != nil {
+		return err
+	}
+	part := a.counts["bad"]
+	if good {
+		part = a.counts["good"]
+	}
+	n, err := whole(part, r.Indicator)
+	if err != nil {
+		return err
+	}
+	if r.Total, r.Good = total, min(n, total); !good {
+		r.Good = total - r.Good
+	}
+	return nil
+}
+
+// histogram fills the buckets; the one without a bound is the total.
+func (a *arm) histogram(r *assay.Reading, threshold float64) error {
+	for le, v := range a.counts {
+		bound, err := strconv.ParseFloat(le, 64)
+		if err != nil || math.IsNaN(bound) {
+			return assay.Errorf(assay.CodeInvalid, "indicator %s counts a series whose le is %s; expected the _bucket series of a histogram", r.Indicator, clip(le))
+		}
+		n, err := whole(v, r.Indicator)
+		if err != nil {
+			return err
+		}
+		if math.IsInf(bound, 1) {
+			r.Total = n
+			continue
+		}
+		r.Buckets = append(r.Buckets, assay.Bucket{LE: bound, Count: n})
+	}
+	if !a.seen["+Inf"] {
+		return assay.Errorf(assay.CodeInvalid, "indicator %s: version %s has no bucket le=\"+Inf\", so its events cannot be counted", r.Indicator, clip(r.Version))
+	}
+	slices.SortFunc(r.Buckets, func(x, y assay.Bucket) int {
+		switch {
+		case x.LE < y.LE:
+			return -1
+		case x.LE > y.LE:
+			return 1
+		}
+		return 0
+	})
+	found, running := false, uint64(0)
+	for i := range r.Buckets {
+		b := &r.Buckets[i]
+		running = max(running, min(b.Count, r.Total)) // counters that are read apart may disagree by an event
+		b.Count = running
+		if b.LE == threshold {
+			found, r.Good = true, b.Count
+		}
+	}
+	if !found {
+		return assay.Errorf(assay.CodeInvalid, "indicator %s has the threshold %v, which is no bound of the histogram's %d buckets", r.Indicator, threshold, len(r.Buckets))
+	}
+	return nil
+}
+
+// whole refuses what is not a number of events. A difference below zero is
+// counters that are taken away and were read later: none.
+func whole(v float64, indicator string) (uint64, error) {
+	n := math.Round(v)
+	if math.Abs(v-n) > 1e-6*max(1, math.Abs(v)) || n > 1<<53 {
+		return 0, assay.Errorf(assay.CodeInvalid, "indicator %s grew by %v, which is no number of events; its counters must count in ones", indicator, v)
+	}
+	return uint64(max(n, 0)), nil
+}
