@@ -39,11 +39,20 @@ type Document struct {
 	root *yaml.Node
 }
 
+// rawControl reports whether YAML forbids r outside of an escape.
+func rawControl(r rune) bool {
+	return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0x7f
+}
+
 // Documents parses a YAML stream and checks its form. Anchors and aliases are
 // refused: they hide values from reviewers and can expand without bound.
 func Documents(data []byte) ([]Document, error) {
 	if off := invalidUTF8(data); off >= 0 {
 		return nil, place(data, int64(off), "", "is not valid UTF-8")
+	}
+	// The library refuses these as well, without saying where.
+	if off := bytes.IndexFunc(data, rawControl); off >= 0 {
+		return nil, place(data, int64(off), "", "contains a control character")
 	}
 	var docs []Document
 	dec := yaml.NewDecoder(bytes.NewReader(data))
