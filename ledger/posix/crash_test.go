@@ -415,3 +415,26 @@ func TestNothingIsAcknowledgedThatAFailedCallDidNotMakeDurable(t *testing.T) {
 		})
 	}
 }
+
+// TestAProcessThatDiesOfALockLosesNothing lets the library fail to open its own lock,
+// as when the process has no file descriptor left. It panics then, in a goroutine of
+// its own, where nobody can catch it: the process ends in the middle of its work.
+func TestAProcessThatDiesOfALockLosesNothing(t *testing.T) {
+	const site = "openat ledger/epoch-0/.state/treeState.lock"
+	g := newLedger()
+	opens := sitesOf(t, g, openCalls)[site]
+	if opens < 3 {
+		t.Fatalf("the lock was opened %d times: the library changed, this test proves nothing", opens)
+	}
+	for at := range opens {
+		dir, p := g.copy(t)
+		r := runChild(childCommand(t.Context(), dir, g.facts, fault{calls: openCalls, at: at + 1, times: 1, errno: syscall.EMFILE, root: dir, site: site}), p)
+		if at == 0 && len(r.hit()) != 1 {
+			t.Errorf("the lock did not fail: %s", r.stderr)
+		}
+		t.Logf("opening %d fails: panicked %v, %d facts acknowledged", at+1, strings.Contains(r.stderr, "panic: "), len(p.facts))
+		if err := p.recover(t.Context(), dir); err != nil {
+			t.Errorf("opening %d failed: %v: %s", at+1, err, r.stderr)
+		}
+	}
+}

@@ -26,11 +26,12 @@ import (
 const (
 	syncCalls  = "sync"  // fsync, fdatasync, rename and link: where something becomes durable or visible
 	writeCalls = "write" // write and pwrite into files
+	openCalls  = "open"  // openat
 )
 
 // fault says what happens to a process.
 type fault struct {
-	calls string        // syncCalls or writeCalls; "" means none, nothing is counted
+	calls string        // one of the kinds above; "" means none, nothing is counted
 	at    int64         // from which call on, from 1
 	times int64         // to how many calls in a row
 	errno syscall.Errno // they fail with it; 0 kills the process
@@ -132,6 +133,9 @@ func inject(f fault) (seen func() map[string]int64, err error) {
 func callsOf(kind string) map[int32]string {
 	if kind == writeCalls {
 		return map[int32]string{syscall.SYS_WRITE: "write", syscall.SYS_PWRITE64: "pwrite64"}
+	}
+	if kind == openCalls {
+		return map[int32]string{syscall.SYS_OPENAT: "openat"}
 	}
 	calls := map[int32]string{
 		syscall.SYS_FSYNC: "fsync", syscall.SYS_FDATASYNC: "fdatasync",
@@ -252,6 +256,8 @@ func (in *injector) path(n *notification) string {
 	switch in.names[n.nr] {
 	case "renameat", "renameat2", "linkat":
 		return in.join(n.args[2], n.args[3])
+	case "openat":
+		return in.join(n.args[0], n.args[1])
 	case "rename", "link":
 		return in.text(n.args[1])
 	}
