@@ -61,13 +61,18 @@ func CreateFile(path string, perm fs.FileMode) (created bool, err error) {
 	return true, SyncDir(filepath.Dir(path))
 }
 
-// MkdirAll makes path and its missing parents, and syncs the folder of each
-// one it made. An existing folder is left as it is.
+// MkdirAll makes path and its missing parents, and syncs the folder of each one
+// it made. Of those that exist the innermost is synced into its parent as well:
+// who made it may have been killed before that. A parent that may not be read
+// belongs to somebody else, who made it long ago.
 func MkdirAll(path string, perm fs.FileMode) error {
 	info, err := os.Stat(path)
 	if err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("is a file, not a folder")}
+		}
+		if err := SyncDir(filepath.Dir(filepath.Clean(path))); !errors.Is(err, fs.ErrPermission) {
+			return err
 		}
 		return nil
 	}
