@@ -36,6 +36,7 @@ type Config struct {
 	Ledger     *ledger.Ledger    // where audit facts are published; nil if this plane has none
 	LedgerKey  string            // the ledger's public key, C2SP vkey; goes with Ledger
 	Publishes  bool              // a sequencer of this process publishes to Ledger
+	Halted     <-chan struct{}   // closed when that sequencer stopped for good; may be nil
 	Poke       func()            // tells the sequencer that facts were committed; may be nil
 	Signer     attest.Signer     // nil if this plane only checks and does not attest
 	VerifierID string            // of the VSAs we sign; default assay.DefaultVerifierID

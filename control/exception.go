@@ -72,9 +72,7 @@ func (s *Session) published(ctx context.Context) func(exception.Record, error) (
 			return r.Exception, err
 		}
 		s.p.cfg.Poke()
-		wait, cancel := context.WithTimeout(ctx, publishTime)
-		defer cancel()
-		if _, err := s.p.cfg.Ledger.WaitPublished(wait, s.caller.Namespace, r.Last()); err != nil {
+		if err := s.waitPublished(ctx, r.Last()); err != nil {
 			return r.Exception, assay.Errorf(assay.CodeUnavailable, "exception %s is %s and recorded, but the ledger has not published it yet: %w", r.ID, r.State, err)
 		}
 		return r.Exception, nil

@@ -61,9 +61,7 @@ func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait, cancel := context.WithTimeout(ctx, publishTime)
-	defer cancel()
-	if _, err := s.p.cfg.Ledger.WaitPublished(wait, s.caller.Namespace, id); err != nil {
+	if err := s.waitPublished(ctx, id); err != nil {
 		return nil, err
 	}
 	if entry.Fact.Kind != assay.FactAttested {
@@ -82,6 +80,35 @@ func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 		return nil, err
 	}
 	return attest.MarshalProof(p)
+}
+
+// waitPublished waits for the next signed checkpoint, at most publishTime, and
+// not at all once the sequencer has stopped for good.
+func (s *Session) waitPublished(ctx context.Context, id assay.FactID) error {
+	wait, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-s.p.cfg.Halted: // nil blocks for ever
+			cancel()
+		case <-ended:
+		}
+	}()
+	_, err := s.p.cfg.Ledger.WaitPublished(wait, s.caller.Namespace, id)
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-s.p.cfg.Halted:
+		return &assay.Error{
+			Code: assay.CodeUnavailable, Msg: "the ledger stopped and signs nothing: store and ledger contradict each other",
+			Hint: "bring back the newer of the two, or open a new epoch with: assay ledger restore", Err: err,
+		}
+	default:
+		return err
+	}
 }
 
 // Head returns the newest signed checkpoint and how many facts wait behind it.

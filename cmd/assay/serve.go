@@ -120,8 +120,10 @@ func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies 
 
 // ready reports whether the store answers and the sequencer has not stopped for good.
 func (in *installation) ready(ctx context.Context) error {
-	if in.stopped.Load() {
+	select {
+	case <-in.stopped:
 		return assay.Errorf(assay.CodeUnavailable, "the ledger sequencer stopped; see the log")
+	default:
 	}
 	return in.store.View(ctx, func(store.Reader) error { return nil })
 }

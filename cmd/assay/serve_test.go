@@ -275,8 +275,8 @@ func (w *world) tesseraReads(d *daemon, head api.Head) {
 }
 
 func TestAnInstallationWhoseSequencerStoppedIsNotReady(t *testing.T) {
-	in := &installation{}
-	in.stopped.Store(true)
+	in := &installation{stopped: make(chan struct{})}
+	close(in.stopped)
 	if err := in.ready(t.Context()); assay.CodeOf(err) != assay.CodeUnavailable {
 		t.Errorf("ready: %v", err)
 	}

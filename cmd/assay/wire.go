@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"assay.dev/assay"
 	"assay.dev/assay/attest"
@@ -122,8 +121,8 @@ type installation struct {
 	readers []*ledger.Dir
 	stop    context.CancelFunc
 	done    sync.WaitGroup
-	halted  chan error  // the error of a sequencer that stopped for good
-	stopped atomic.Bool // the sequencer stopped for good
+	halted  chan error    // the error of a sequencer that stopped for good
+	stopped chan struct{} // closed when the sequencer stopped for good
 }
 
 // open opens the state directory, alone. With signing it also loads the keys and
@@ -134,7 +133,7 @@ func (a *app) open(ctx context.Context, signing bool, reg *prometheus.Registry) 
 	if _, err := os.Stat(data); err != nil {
 		return nil, &assay.Error{Code: assay.CodeNotFound, File: data, Msg: "is not a state directory", Hint: "create one with: assay key create --dir " + data}
 	}
-	in := &installation{halted: make(chan error, 1), stop: func() {}}
+	in := &installation{halted: make(chan error, 1), stopped: make(chan struct{}), stop: func() {}}
 	if err := a.openAll(ctx, in, data, signing, reg); err != nil {
 		in.close()
 		return nil, err
@@ -238,12 +237,12 @@ func (a *app) startSequencer(ctx context.Context, in *installation, data string,
 	if err != nil {
 		return err
 	}
-	cfg.Signer, cfg.Publishes, cfg.Poke = signer, true, in.seq.Poke
+	cfg.Signer, cfg.Publishes, cfg.Poke, cfg.Halted = signer, true, in.seq.Poke, in.stopped
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	in.stop = stop
 	in.done.Go(func() {
 		if err := in.seq.Run(run); err != nil {
-			in.stopped.Store(true)
+			close(in.stopped)
 			in.halted <- err
 		}
 	})
