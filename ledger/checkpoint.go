@@ -36,7 +36,8 @@ func ParseCheckpoint(raw []byte, origin string, v note.Verifier) (Checkpoint, er
 	if c.Origin != origin {
 		return Checkpoint{}, unverified("checkpoint is of origin %q, expected %q", clip(c.Origin), origin)
 	}
-	if _, err := note.Open(raw, note.VerifierList(v)); err != nil {
+	n, err := note.Open(raw, note.VerifierList(v))
+	if err != nil {
 		if _, ok := errors.AsType[*note.InvalidSignatureError](err); ok {
 			return Checkpoint{}, unverified("checkpoint signature does not verify with key %s", v.Name())
 		}
@@ -46,6 +47,12 @@ func ParseCheckpoint(raw []byte, origin string, v note.Verifier) (Checkpoint, er
 			return Checkpoint{}, e
 		}
 		return Checkpoint{}, assay.Errorf(assay.CodeInvalid, "checkpoint is not a signed note: %w", err)
+	}
+	for _, s := range n.Sigs {
+		// The library passes over the unused bits of the last character.
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return Checkpoint{}, assay.Errorf(assay.CodeInvalid, "checkpoint signature is not in the exact form of base64")
+		}
 	}
 	c.Raw = bytes.Clone(raw)
 	return c, nil

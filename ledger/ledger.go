@@ -11,7 +11,6 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/store"
 	"github.com/transparency-dev/merkle/rfc6962"
-	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -57,6 +56,7 @@ type Ledger struct {
 // epoch caches what never changes of an epoch, and the head that was verified last.
 type epoch struct {
 	Epoch
+	tiles tileCache
 
 	mu    sync.Mutex
 	head  Checkpoint
@@ -129,41 +129,50 @@ func (e *epoch) readBase(ctx context.Context, size uint64) (epochBase, error) {
 
 // State says where a fact is. A fact that is not an audit fact is CodeNotFound.
 func (l *Ledger) State(ctx context.Context, namespace string, id assay.FactID) (Status, error) {
-	s, _, _, err := l.find(ctx, namespace, id)
-	return s, err
+	f, err := l.find(ctx, namespace, id)
+	return f.Status, err
 }
 
-// find returns the status, the outbox entry and, for a placed fact, its epoch.
-func (l *Ledger) find(ctx context.Context, namespace string, id assay.FactID) (Status, store.Entry, *epoch, error) {
+// found is where a fact was found.
+type found struct {
+	Status
+	entry store.Entry
+	epoch *epoch     // that holds it, from StatePlaced on
+	head  Checkpoint // that covers it, if published
+}
+
+// find looks a fact up in the outbox and in the newest head.
+func (l *Ledger) find(ctx context.Context, namespace string, id assay.FactID) (found, error) {
 	en, err := l.outbox.Entry(ctx, namespace, id)
 	if err != nil {
-		return Status{}, store.Entry{}, nil, err
+		return found{}, err
 	}
-	s := Status{State: StateRecorded, Numbered: en.Numbered, Seq: en.Seq}
+	f := found{entry: en, Status: Status{State: StateRecorded, Numbered: en.Numbered, Seq: en.Seq}}
 	if !en.Placed {
-		return s, en, nil, nil
+		return f, nil
 	}
 	ep, base, err := l.epochFor(ctx, en.Seq)
 	if err != nil {
-		return Status{}, store.Entry{}, nil, err
+		return found{}, err
 	}
-	s.State, s.Index, s.Epoch = StatePlaced, en.Index, ep.Number
+	f.epoch = ep
+	f.State, f.Index, f.Epoch = StatePlaced, en.Index, ep.Number
 	if en.Seq < base.until {
 		// The store knows the index in the epoch that was lost; here it was placed
 		// again, in order.
-		s.Index = en.Seq - base.start + base.base
+		f.Index = en.Seq - base.start + base.base
 	}
 	head, err := ep.readHead(ctx)
 	if assay.CodeOf(err) == assay.CodeNotFound {
-		return s, en, ep, nil
+		return f, nil
 	}
 	if err != nil {
-		return Status{}, store.Entry{}, nil, err
+		return found{}, err
 	}
-	if s.Index < head.Size {
-		s.State = StatePublished
+	if f.Index < head.Size {
+		f.State, f.head = StatePublished, head
 	}
-	return s, en, ep, nil
+	return f, nil
 }
 
 // epochFor returns the newest epoch that begins at or before a sequence number.
@@ -218,45 +227,53 @@ func (l *Ledger) WaitPublished(ctx context.Context, namespace string, id assay.F
 // covers yet is CodeUnavailable; a leaf that is not the fact's is CodeUnverified.
 // The proof was verified before it is returned.
 func (l *Ledger) Prove(ctx context.Context, namespace string, id assay.FactID) (Proof, error) {
-	s, en, ep, err := l.find(ctx, namespace, id)
+	f, err := l.find(ctx, namespace, id)
 	if err != nil {
 		return Proof{}, err
 	}
-	if s.State != StatePublished {
-		e := assay.Errorf(assay.CodeUnavailable, "fact %s is %s, but no signed checkpoint covers it yet", id, s.State)
+	if f.State != StatePublished {
+		e := assay.Errorf(assay.CodeUnavailable, "fact %s is %s, but no signed checkpoint covers it yet", id, f.State)
 		e.Hint = "wait for the next checkpoint, or start the sequencer"
 		return Proof{}, e
 	}
-	want, err := LeafOf(en, l.salt)
+	want, err := LeafOf(f.entry, l.salt)
 	if err != nil {
 		return Proof{}, err
 	}
-	return ep.prove(ctx, s.Index, want.Marshal())
+	return f.epoch.prove(ctx, f.head, f.Index, want.Marshal())
 }
 
-func (e *epoch) prove(ctx context.Context, index uint64, leaf []byte) (Proof, error) {
-	head, err := e.readHead(ctx)
-	if err != nil {
-		return Proof{}, err
+// prove proves a leaf under a head that covers it.
+func (e *epoch) prove(ctx context.Context, head Checkpoint, index uint64, leaf []byte) (Proof, error) {
+	leafHash := rfc6962.DefaultHasher.HashLeaf(leaf)
+	build := func(p *prover) ([][]byte, error) {
+		hashes, err := p.inclusion(ctx, index)
+		if err != nil {
+			return nil, err
+		}
+		return hashes, VerifyInclusion(index, head.Size, leafHash, hashes, head.Root[:])
 	}
-	b, err := client.NewProofBuilder(ctx, head.Size, e.Reader.ReadTile)
-	if err != nil {
-		return Proof{}, assay.Errorf(assay.CodeUnavailable, "cannot build an inclusion proof: %w", err)
+	p := &prover{reader: e.Reader, size: head.Size, cache: &e.tiles}
+	hashes, err := build(p)
+	if err != nil && p.cached {
+		p = &prover{reader: e.Reader, size: head.Size}
+		hashes, err = build(p)
 	}
-	hashes, err := b.InclusionProof(ctx, index)
-	if err != nil {
-		return Proof{}, assay.Errorf(assay.CodeUnavailable, "cannot build the inclusion proof of leaf %d: %w", index, err)
-	}
-	if err := VerifyInclusion(index, head.Size, rfc6962.DefaultHasher.HashLeaf(leaf), hashes, head.Root[:]); err != nil {
+	switch assay.CodeOf(err) {
+	case "":
+	case assay.CodeUnverified:
 		e := unverified("the ledger's leaf %d is not what the store's fact gives: %w", index, err)
 		e.Hint = "run `assay ledger audit --fsck` to see what was altered"
 		return Proof{}, e
+	default:
+		return Proof{}, err
 	}
-	p := Proof{Leaf: leaf, Index: index, Checkpoint: head.Raw}
-	for _, h := range hashes {
-		p.Hashes = append(p.Hashes, [32]byte(h))
+	e.tiles.keep(p.read)
+	out := Proof{Leaf: leaf, Index: index, Checkpoint: head.Raw, Hashes: make([][32]byte, len(hashes))}
+	for i, h := range hashes {
+		out.Hashes[i] = [32]byte(h)
 	}
-	return p, nil
+	return out, nil
 }
 
 // ProveConsistency returns the hashes that show that the current head extends an
@@ -279,14 +296,7 @@ func consistency(ctx context.Context, r Reader, older, newer uint64) ([][]byte, 
 	if older == 0 || older == newer {
 		return nil, nil
 	}
-	b, err := client.NewProofBuilder(ctx, newer, r.ReadTile)
-	if err == nil {
-		var hashes [][]byte
-		if hashes, err = b.ConsistencyProof(ctx, older, newer); err == nil {
-			return hashes, nil
-		}
-	}
-	return nil, assay.Errorf(assay.CodeUnavailable, "cannot build the consistency proof from %d to %d leaves: %w", older, newer, err)
+	return (&prover{reader: r, size: newer}).consistency(ctx, older)
 }
 
 // CheckExtends verifies, from a tree's own tiles, that newer extends older.

@@ -3,9 +3,11 @@ package ledger
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"strings"
 
 	"assay.dev/assay"
-	tproof "github.com/transparency-dev/formats/proof"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
@@ -20,9 +22,24 @@ type Proof struct {
 	Checkpoint []byte              // the signed head it leads to
 }
 
+// proofHeader begins a tlog-proof.
+const proofHeader = "c2sp.org/tlog-proof@v1\n"
+
+// hashLine is the length of a hash in a tlog-proof.
+const hashLine = (sha256.Size + 2) / 3 * 4
+
 // Marshal returns the proof in C2SP's tlog-proof format, without the leaf.
 func (p Proof) Marshal() []byte {
-	return tproof.TLogProof{Index: p.Index, Hashes: p.Hashes, Checkpoint: p.Checkpoint}.Marshal()
+	b := make([]byte, 0, len(proofHeader)+len("index \n\n")+20+len(p.Hashes)*(hashLine+1)+len(p.Checkpoint))
+	b = append(b, proofHeader+"index "...)
+	b = strconv.AppendUint(b, p.Index, 10)
+	b = append(b, '\n')
+	for _, h := range p.Hashes {
+		b = base64.StdEncoding.AppendEncode(b, h[:])
+		b = append(b, '\n')
+	}
+	b = append(b, '\n')
+	return append(b, p.Checkpoint...)
 }
 
 // ParseProof reads a C2SP tlog-proof. Only the exact form that Marshal writes is
@@ -31,17 +48,42 @@ func ParseProof(raw []byte) (Proof, error) {
 	if len(raw) > MaxProof {
 		return Proof{}, tooLarge("ledger proof", len(raw), MaxProof)
 	}
-	var t tproof.TLogProof
-	if err := t.Unmarshal(raw); err != nil {
-		return Proof{}, assay.Errorf(assay.CodeInvalid, "ledger proof is not a tlog-proof: %w", err)
+	rest, ok := bytes.CutPrefix(raw, []byte(proofHeader))
+	if !ok {
+		return Proof{}, assay.Errorf(assay.CodeInvalid, "ledger proof is not a tlog-proof: it does not begin with the line %q", strings.TrimSpace(proofHeader))
 	}
-	if len(t.Hashes) > MaxHashes {
-		return Proof{}, assay.Errorf(assay.CodeTooLarge, "ledger proof has %d hashes; the limit is %d", len(t.Hashes), MaxHashes)
+	inexact := assay.Errorf(assay.CodeInvalid, "ledger proof is cut off or not in the exact form of a tlog-proof without extra data")
+	line, rest, ok := bytes.Cut(rest, []byte("\n"))
+	number, isIndex := bytes.CutPrefix(line, []byte("index "))
+	index, err := strconv.ParseUint(string(number), 10, 64)
+	if !ok || !isIndex || err != nil {
+		return Proof{}, inexact
 	}
-	if len(t.ExtraData) > 0 || !bytes.Equal(t.Marshal(), raw) {
-		return Proof{}, assay.Errorf(assay.CodeInvalid, "ledger proof is cut off or not in the exact form of a tlog-proof without extra data")
+	p := Proof{Index: index}
+	for {
+		if line, rest, ok = bytes.Cut(rest, []byte("\n")); !ok {
+			return Proof{}, inexact
+		}
+		if len(line) == 0 {
+			break
+		}
+		if len(p.Hashes) == MaxHashes {
+			return Proof{}, assay.Errorf(assay.CodeTooLarge, "ledger proof has more than %d hashes", MaxHashes)
+		}
+		hash, err := base64.StdEncoding.AppendDecode(make([]byte, 0, hashLine), line)
+		if err != nil || len(hash) != sha256.Size {
+			return Proof{}, assay.Errorf(assay.CodeInvalid, "ledger proof is not a tlog-proof: hash %d is not the base64 form of %d bytes", len(p.Hashes), sha256.Size)
+		}
+		p.Hashes = append(p.Hashes, [sha256.Size]byte(hash))
 	}
-	return Proof{Index: t.Index, Hashes: t.Hashes, Checkpoint: t.Checkpoint}, nil
+	if n := len(rest); n > 0 && rest[n-1] != '\n' || bytes.IndexByte(rest, '\r') >= 0 {
+		return Proof{}, inexact
+	}
+	p.Checkpoint = bytes.Clone(rest)
+	if !bytes.Equal(p.Marshal(), raw) {
+		return Proof{}, inexact // for example an index with a leading zero
+	}
+	return p, nil
 }
 
 // ProofOrigin returns the origin that a serialised proof claims, to choose the key
@@ -79,7 +121,7 @@ func VerifyProof(leaf, tlogProof []byte, v note.Verifier, origin string) error {
 
 // VerifyInclusion verifies an RFC 6962 inclusion proof for a leaf hash.
 func VerifyInclusion(index, size uint64, leafHash []byte, hashes [][]byte, root []byte) error {
-	err := proof.VerifyInclusion(rfc6962.DefaultHasher, index, size, leafHash, hashes, root)
+	err := proof.VerifyInclusion(hasher{}, index, size, leafHash, hashes, root)
 	if err == nil {
 		return nil
 	}
@@ -104,7 +146,7 @@ func verifyConsistency(size1, size2 uint64, hashes [][]byte, root1, root2 []byte
 	if size1 == 0 && (!bytes.Equal(root1, rfc6962.DefaultHasher.EmptyRoot()) || len(root2) != sha256.Size) {
 		return unverified("checkpoint of size 0 does not have the root of an empty tree")
 	}
-	err := proof.VerifyConsistency(rfc6962.DefaultHasher, size1, size2, hashes, root1, root2)
+	err := proof.VerifyConsistency(hasher{}, size1, size2, hashes, root1, root2)
 	if err == nil {
 		return nil
 	}

@@ -41,6 +41,8 @@ func TestVerifyProofSaysWhatIsWrong(t *testing.T) {
 			f(&c)
 			return c.Marshal()
 		}
+		spare := bytes.Clone(good) // the signature's last character has unused bits
+		spare[bytes.LastIndexByte(spare, '=')-1]++
 		altered := bytes.Replace(p.Leaf, []byte(`"seq":270`), []byte(`"seq":271`), 1)
 		for name, c := range map[string]struct {
 			leaf, proof []byte
@@ -49,21 +51,22 @@ func TestVerifyProofSaysWhatIsWrong(t *testing.T) {
 			want        string
 			code        assay.Code
 		}{
-			"leaf altered":          {altered, good, w.verifier, assay.DefaultOrigin, "leaf or proof altered", assay.CodeUnverified},
-			"hash altered":          {p.Leaf, change(func(p *ledger.Proof) { p.Hashes[3][7] ^= 1 }), w.verifier, assay.DefaultOrigin, "leaf or proof altered", assay.CodeUnverified},
-			"other index":           {p.Leaf, change(func(p *ledger.Proof) { p.Index-- }), w.verifier, assay.DefaultOrigin, "leaf or proof altered", assay.CodeUnverified},
-			"index beyond":          {p.Leaf, change(func(p *ledger.Proof) { p.Index = 300 }), w.verifier, assay.DefaultOrigin, "covers only 300 leaves", assay.CodeUnverified},
-			"hash removed":          {p.Leaf, change(func(p *ledger.Proof) { p.Hashes = p.Hashes[1:] }), w.verifier, assay.DefaultOrigin, "does not fit index 270", assay.CodeUnverified},
-			"proof truncated":       {p.Leaf, good[:len(good)-1], w.verifier, assay.DefaultOrigin, "cut off", assay.CodeInvalid},
-			"signature truncated":   {p.Leaf, good[:len(good)-40], w.verifier, assay.DefaultOrigin, "cut off", assay.CodeInvalid},
-			"checkpoint removed":    {p.Leaf, change(func(p *ledger.Proof) { p.Checkpoint = nil }), w.verifier, assay.DefaultOrigin, "no signature part", assay.CodeInvalid},
-			"checkpoint tampered":   {p.Leaf, bytes.Replace(good, []byte("\n300\n"), []byte("\n301\n"), 1), w.verifier, assay.DefaultOrigin, "does not verify with key " + assay.DefaultOrigin, assay.CodeUnverified},
-			"wrong key, same name":  {p.Leaf, good, sameName, assay.DefaultOrigin, "carries no signature of key", assay.CodeUnverified},
-			"wrong key, other name": {p.Leaf, good, otherKey, assay.DefaultOrigin, "carries no signature of key", assay.CodeUnverified},
-			"wrong origin":          {p.Leaf, good, otherKey, otherSigner.Name(), `is of origin "assay.dev/ledger", expected "example.com/ledger"`, assay.CodeUnverified},
-			"extra data":            {p.Leaf, bytes.Replace(good, []byte("index "), []byte("extra AAAA\nindex "), 1), w.verifier, assay.DefaultOrigin, "without extra data", assay.CodeInvalid},
-			"too large":             {p.Leaf, make([]byte, ledger.MaxProof+1), w.verifier, assay.DefaultOrigin, "the limit is", assay.CodeTooLarge},
-			"empty":                 {p.Leaf, nil, w.verifier, assay.DefaultOrigin, "is not a tlog-proof", assay.CodeInvalid},
+			"leaf altered":           {altered, good, w.verifier, assay.DefaultOrigin, "leaf or proof altered", assay.CodeUnverified},
+			"hash altered":           {p.Leaf, change(func(p *ledger.Proof) { p.Hashes[3][7] ^= 1 }), w.verifier, assay.DefaultOrigin, "leaf or proof altered", assay.CodeUnverified},
+			"other index":            {p.Leaf, change(func(p *ledger.Proof) { p.Index-- }), w.verifier, assay.DefaultOrigin, "leaf or proof altered", assay.CodeUnverified},
+			"index beyond":           {p.Leaf, change(func(p *ledger.Proof) { p.Index = 300 }), w.verifier, assay.DefaultOrigin, "covers only 300 leaves", assay.CodeUnverified},
+			"hash removed":           {p.Leaf, change(func(p *ledger.Proof) { p.Hashes = p.Hashes[1:] }), w.verifier, assay.DefaultOrigin, "does not fit index 270", assay.CodeUnverified},
+			"proof truncated":        {p.Leaf, good[:len(good)-1], w.verifier, assay.DefaultOrigin, "cut off", assay.CodeInvalid},
+			"signature truncated":    {p.Leaf, good[:len(good)-40], w.verifier, assay.DefaultOrigin, "cut off", assay.CodeInvalid},
+			"signature's spare bits": {p.Leaf, spare, w.verifier, assay.DefaultOrigin, "not in the exact form of base64", assay.CodeInvalid},
+			"checkpoint removed":     {p.Leaf, change(func(p *ledger.Proof) { p.Checkpoint = nil }), w.verifier, assay.DefaultOrigin, "no signature part", assay.CodeInvalid},
+			"checkpoint tampered":    {p.Leaf, bytes.Replace(good, []byte("\n300\n"), []byte("\n301\n"), 1), w.verifier, assay.DefaultOrigin, "does not verify with key " + assay.DefaultOrigin, assay.CodeUnverified},
+			"wrong key, same name":   {p.Leaf, good, sameName, assay.DefaultOrigin, "carries no signature of key", assay.CodeUnverified},
+			"wrong key, other name":  {p.Leaf, good, otherKey, assay.DefaultOrigin, "carries no signature of key", assay.CodeUnverified},
+			"wrong origin":           {p.Leaf, good, otherKey, otherSigner.Name(), `is of origin "assay.dev/ledger", expected "example.com/ledger"`, assay.CodeUnverified},
+			"extra data":             {p.Leaf, bytes.Replace(good, []byte("index "), []byte("extra AAAA\nindex "), 1), w.verifier, assay.DefaultOrigin, "without extra data", assay.CodeInvalid},
+			"too large":              {p.Leaf, make([]byte, ledger.MaxProof+1), w.verifier, assay.DefaultOrigin, "the limit is", assay.CodeTooLarge},
+			"empty":                  {p.Leaf, nil, w.verifier, assay.DefaultOrigin, "is not a tlog-proof", assay.CodeInvalid},
 		} {
 			err := ledger.VerifyProof(c.leaf, c.proof, c.key, c.origin)
 			if err == nil || !strings.Contains(err.Error(), c.want) || assay.CodeOf(err) != c.code {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -127,14 +128,19 @@ func (r *Remote) get(ctx context.Context, path string, limit int64) ([]byte, err
 }
 
 func readLimited(r io.Reader, path string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+	var b bytes.Buffer
+	if f, ok := r.(fs.File); ok {
+		if info, err := f.Stat(); err == nil { // what it has now; more is read too
+			b.Grow(int(min(info.Size(), limit)) + bytes.MinRead)
+		}
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(b)) > limit {
-		return nil, tooLarge("ledger resource", len(b), int(limit)).In(path)
+	if int64(b.Len()) > limit {
+		return nil, tooLarge("ledger resource", b.Len(), int(limit)).In(path)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // partialOrFull reads the partial resource, or the full one that replaced it.

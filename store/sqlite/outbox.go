@@ -37,7 +37,7 @@ func (s *Store) Sequence(ctx context.Context, from uint64, limit int) ([]store.E
 	if err := s.submit(ctx, func(t *tx) error { return t.number(limit) }); err != nil {
 		return nil, err
 	}
-	return s.entries(ctx, func(st *statements) *sql.Stmt { return st.unplaced }, signed(from), limit)
+	return s.entries(ctx, s.read.unplaced, signed(from), limit)
 }
 
 // number gives the next sequence numbers to up to limit facts.
@@ -140,7 +140,7 @@ func (s *Store) Entries(ctx context.Context, from uint64, limit int) ([]store.En
 	if err != nil {
 		return nil, err
 	}
-	return s.entries(ctx, func(st *statements) *sql.Stmt { return st.entries }, signed(from), limit)
+	return s.entries(ctx, s.read.entries, signed(from), limit)
 }
 
 // signed is a number as SQLite holds it; there is none above it.
@@ -151,7 +151,7 @@ func (s *Store) Entry(ctx context.Context, namespace string, id assay.FactID) (s
 	if err := store.CheckID(id); err != nil {
 		return store.Entry{}, err
 	}
-	found, err := s.entries(ctx, func(st *statements) *sql.Stmt { return st.entry }, namespace, idBytes(id))
+	found, err := s.entries(ctx, s.read.entry, namespace, idBytes(id))
 	if err != nil {
 		return store.Entry{}, err
 	}
@@ -161,20 +161,22 @@ func (s *Store) Entry(ctx context.Context, namespace string, id assay.FactID) (s
 	return found[0], nil
 }
 
-// entries runs one of the statements that select entryColumns.
-func (s *Store) entries(ctx context.Context, which func(*statements) *sql.Stmt, args ...any) ([]store.Entry, error) {
+// entries runs one of the statements that select entryColumns. One statement sees
+// one snapshot by itself; a transaction around it would cost more than it does.
+func (s *Store) entries(ctx context.Context, stmt *sql.Stmt, args ...any) ([]store.Entry, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.views.Done()
 	var out []store.Entry
-	err := s.snapshot(ctx, func(r *reader) error {
-		rows, err := which(r.st).QueryContext(ctx, args...)
-		if err == nil {
-			out, err = scanEntries(rows)
-		}
-		if err != nil {
-			return readError(ctx, err)
-		}
-		return nil
-	})
-	return out, err
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err == nil {
+		out, err = scanEntries(rows)
+	}
+	if err != nil {
+		return nil, readError(ctx, err)
+	}
+	return out, nil
 }
 
 func scanEntries(rows *sql.Rows) ([]store.Entry, error) {

@@ -54,7 +54,6 @@ func prepare(ctx context.Context, on preparer) (*statements, error) {
 func (st *statements) within(ctx context.Context, t *sql.Tx) *statements {
 	return &statements{
 		get: t.StmtContext(ctx, st.get), list: t.StmtContext(ctx, st.list), fact: t.StmtContext(ctx, st.fact),
-		entry: t.StmtContext(ctx, st.entry), entries: t.StmtContext(ctx, st.entries), unplaced: t.StmtContext(ctx, st.unplaced),
 		query: t.QueryContext,
 	}
 }
@@ -72,20 +71,27 @@ func (s *Store) View(ctx context.Context, fn func(r store.Reader) error) error {
 	return s.snapshot(ctx, func(r *reader) error { return fn(r) })
 }
 
-// snapshot runs fn on a reading transaction.
-func (s *Store) snapshot(ctx context.Context, fn func(r *reader) error) error {
+// enter keeps the store open until the caller calls views.Done, which it must
+// unless there is an error.
+func (s *Store) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if s.closed {
-		s.mu.RUnlock()
 		return errClosed()
 	}
 	s.views.Add(1)
-	s.mu.RUnlock()
-	defer s.views.Done()
+	return nil
+}
 
+// snapshot runs fn on a reading transaction.
+func (s *Store) snapshot(ctx context.Context, fn func(r *reader) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.views.Done()
 	t, err := s.pool.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return readError(ctx, err)
