@@ -9,7 +9,9 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools lint fuzz self-verify bench-spine bench-detect licenses clean
+.PHONY: help build test test-tools lint fuzz self-verify demo demo-repeat screenshots bench-spine bench-detect bench-loop licenses clean
+N        ?= 10
+HEALTHY  ?=
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,11 +24,11 @@ test: test-tools ## Install what tests need and run all tests with the race dete
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the
-# documentation. Root on a Debian machine gets
+# documentation, Chromium to look at the pages. Root on a Debian machine gets
 # them installed; anybody else is told, and tests that need strace are skipped.
 test-tools:
 	@missing=''; \
-	for tool in gcc strace curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for tool in gcc strace curl chromium; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing$$missing"; \
@@ -41,6 +43,9 @@ lint: ## Check format, vet, modern idioms and staticcheck
 	$(SAME) $(GO) vet ./...
 	$(SAME) $(GO) fix -diff ./...
 	$(SAME) $(TOOL) staticcheck ./...
+	cd bench && $(SAME) $(GO) vet ./...
+	cd bench && $(SAME) $(GO) fix -diff ./...
+	cd bench && $(SAME) $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 
 # One instrumented binary per package, then each of its targets for FUZZTIME. A
 # crasher is left in the package's testdata/fuzz, where `go test` repeats it.
@@ -61,11 +66,30 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (default 2s; FUZZTIME=1h to search
 self-verify: build ## Verify, attest, record and prove the binary just built, then try to cheat
 	./examples/self-verify/run.sh
 
+demo: build ## The whole loop on this machine: a bad release caught, a good one promoted (Ctrl-C ends it)
+	bin/assay demo --dir bin/demo
+
+# Each run starts from nothing, on ports and with faults of its own.
+demo-repeat: build ## Run the demo N times (default 10) to its end; HEALTHY=1 without the bad release
+	@set -eu; for i in $$(seq $(N)); do \
+		echo "=== demo $$i of $(N)"; \
+		dir=$$(mktemp -d); \
+		bin/assay demo --once $(if $(HEALTHY),--healthy) --dir "$$dir/demo" --listen 127.0.0.1:0 || { code=$$?; echo "logs: $$dir/demo/logs" >&2; exit $$code; }; \
+		rm -rf "$$dir"; \
+	done; echo "$(N) of $(N) demos came out as described"
+
+screenshots: test-tools ## Take pictures of every page in Chromium into bin/screenshots, light and dark, wide and narrow
+	ASSAY_SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test -count=1 -run TestPagesLookRight ./ui
+	@echo "see bin/screenshots"
+
 bench-spine: build ## Measure store, ledger, proofs and gate against the raw limits of this machine
 	cd bench && $(GO) run ./spine
 
 bench-detect: ## Measure how soon bad releases are stopped against the floor, and how often good ones are
 	cd bench && $(GO) run ./detect
+
+bench-loop: build ## Measure the proxy's overhead, how fast data moves traffic, the demo's start, idle memory
+	cd bench && $(GO) run ./loop
 
 licenses: ## List every dependency of the program with its detected licence (bin/licenses.cdx.json)
 	@mkdir -p bin

@@ -10,12 +10,9 @@ import (
 type ExceptionState string
 
 const (
-	// ExceptionRequested waits for a second person.
-	ExceptionRequested ExceptionState = "requested"
-	// ExceptionApproved excuses what it covers between NotBefore and NotAfter.
-	ExceptionApproved ExceptionState = "approved"
-	// ExceptionRevoked excuses nothing, for ever.
-	ExceptionRevoked ExceptionState = "revoked"
+	ExceptionRequested ExceptionState = "requested" // waits for a second person
+	ExceptionApproved  ExceptionState = "approved"  // excuses what it covers between NotBefore and NotAfter
+	ExceptionRevoked   ExceptionState = "revoked"   // excuses nothing, for ever
 )
 
 // ExceptionScope says what an exception covers. Rules is mandatory; every other
@@ -44,7 +41,8 @@ type Exception struct {
 	Revoked      time.Time      `json:"revoked,omitzero"`
 	RevokeReason string         `json:"revoke_reason,omitempty"`
 	NotBefore    time.Time      `json:"not_before"`
-	NotAfter     time.Time      `json:"not_after"` // mandatory; an exception without an end never matches
+	NotAfter     time.Time      `json:"not_after"`           // mandatory; an exception without an end never matches
+	Statement    Digest         `json:"statement,omitempty"` // of the bundle that signs the approval, "" if nobody signed it
 }
 
 // ActiveAt reports whether e excuses anything at t.
@@ -53,10 +51,11 @@ func (e Exception) ActiveAt(t time.Time) bool {
 		!e.NotAfter.IsZero() && !t.Before(e.NotBefore) && t.Before(e.NotAfter)
 }
 
-// Digest is the SHA-256 of e's canonical form: its JSON with every time in UTC.
-// A verdict and an attestation name an exception by the digest it had when it
-// was approved, which is also the digest of the approval fact's payload.
+// Digest is the SHA-256 of e's canonical form: its JSON with every time in UTC
+// and without Statement, which is made of it. A verdict and an attestation name an
+// exception by the digest it had when it was approved.
 func (e Exception) Digest() Digest {
+	e.Statement = ""
 	for _, t := range []*time.Time{&e.Requested, &e.Approved, &e.Revoked, &e.NotBefore, &e.NotAfter} {
 		*t = t.UTC()
 	}

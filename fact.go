@@ -52,4 +52,11 @@ const (
 	FactTokenRevoked       = "token.revoked"
 	FactLedgerEpoch        = "ledger.epoch"
 	FactLedgerHalted       = "ledger.halted"
+	FactRolloutStarted     = "rollout.started"
+	FactRolloutDecided     = "rollout.decided"
+	FactRolloutActed       = "rollout.acted"
+	FactRolloutRefused     = "rollout.refused"
+	FactRolloutCommanded   = "rollout.commanded"
+	FactRolloutEnded       = "rollout.ended"
+	FactRolloutJudged      = "rollout.judged"
 )

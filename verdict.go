@@ -16,14 +16,10 @@ const (
 type Mode string
 
 const (
-	// ModeOff evaluates nothing.
-	ModeOff Mode = "off"
-	// ModeDryRun evaluates and records, and never blocks.
-	ModeDryRun Mode = "dry-run"
-	// ModeWarn evaluates, records and tells the caller, and never blocks.
-	ModeWarn Mode = "warn"
-	// ModeEnforce blocks.
-	ModeEnforce Mode = "enforce"
+	ModeOff     Mode = "off"     // evaluates nothing
+	ModeDryRun  Mode = "dry-run" // evaluates and records, and never blocks
+	ModeWarn    Mode = "warn"    // evaluates, records and tells the caller, and never blocks
+	ModeEnforce Mode = "enforce" // blocks
 )
 
 // Modes lists every mode, weakest first.
@@ -43,13 +39,12 @@ const (
 
 // Requirement is one required piece of evidence and what became of it.
 type Requirement struct {
-	Name     string           `json:"name"`
-	Kind     EvidenceKind     `json:"kind"`
-	State    RequirementState `json:"state"`
-	Reason   string           `json:"reason"`             // one sentence, always set
-	Evidence []Digest         `json:"evidence,omitempty"` // what was considered
-
-	Exception string `json:"exception,omitempty"` // id of the exception that excuses its absence
+	Name      string           `json:"name"`
+	Kind      EvidenceKind     `json:"kind"`
+	State     RequirementState `json:"state"`
+	Reason    string           `json:"reason"`              // one sentence, always set
+	Evidence  []Digest         `json:"evidence,omitempty"`  // what was considered
+	Exception string           `json:"exception,omitempty"` // id of the exception that excuses its absence
 }
 
 // Violation is one objection of a rule.
@@ -95,6 +90,14 @@ type EvidenceRef struct {
 	Notes      []string     `json:"notes,omitempty"`
 }
 
+// Refusal is a report that was presented to a gate and could not be read.
+type Refusal struct {
+	Location Location     `json:"location"`         // its name as the user gave it, and the place of what is wrong
+	Digest   Digest       `json:"digest,omitempty"` // of its bytes
+	Kind     EvidenceKind `json:"kind,omitempty"`   // what its beginning says that it is, "" if that cannot be read either
+	Reason   string       `json:"reason"`           // one line
+}
+
 // Verdict is the explained answer of one gate about one subject. It is a pure
 // function of the gate's inputs: the same inputs give the same bytes.
 type Verdict struct {
@@ -111,6 +114,7 @@ type Verdict struct {
 	Warnings     []Violation    `json:"warnings,omitempty"`
 	Exceptions   []ExceptionUse `json:"exceptions,omitempty"`
 	Evidence     []EvidenceRef  `json:"evidence"`
+	Refused      []Refusal      `json:"refused,omitempty"` // reports that could not be read; with one the outcome is never pass
 }
 
 // Blocks reports whether the caller must stop: the outcome is not pass and the gate enforces.

@@ -72,8 +72,8 @@ type ExceptionRequest struct {
 	NotAfter  time.Time            `json:"not_after"`           // mandatory
 }
 
-// Decision is the reason that a person gives for approving or revoking.
-type Decision struct {
+// Revocation is the reason that a person gives for revoking.
+type Revocation struct {
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -96,7 +96,7 @@ type Judgement struct {
 }
 
 // Role is what a token's holder may do. Roles do not imply each other, except
-// that every role may read.
+// that every role but agent may read.
 type Role string
 
 const (
@@ -110,10 +110,15 @@ const (
 	RoleOperator Role = "operator"
 	// RoleAdmin creates and revokes the tokens of its namespace.
 	RoleAdmin Role = "admin"
+	// RoleAgent sends telemetry and does nothing else: its token lies on every host.
+	RoleAgent Role = "agent"
 )
 
 // Roles lists every role.
-var Roles = []Role{RoleViewer, RoleDeveloper, RoleApprover, RoleOperator, RoleAdmin}
+var Roles = []Role{RoleViewer, RoleDeveloper, RoleApprover, RoleOperator, RoleAdmin, RoleAgent}
+
+// Readers lists the roles that may read.
+var Readers = []Role{RoleViewer, RoleDeveloper, RoleApprover, RoleOperator, RoleAdmin}
 
 // TokenRequest asks for a token.
 type TokenRequest struct {

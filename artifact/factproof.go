@@ -28,9 +28,78 @@ type ProvenFact struct {
 	Kind      string          `json:"kind"`
 	Namespace string          `json:"namespace"`
 	Actor     string          `json:"actor"`
-	Seq       uint64          `json:"seq"`    // the store's sequence number
-	Origin    string          `json:"origin"` // of the ledger
+	Seq       uint64          `json:"seq"`                 // the store's sequence number
+	Origin    string          `json:"origin"`              // of the ledger
+	SignedBy  []string        `json:"signed_by,omitempty"` // ids of the given keys that signed the statement of an approval
 	Payload   json.RawMessage `json:"payload"`
+}
+
+// ProveException makes the portable proof of an exception.approved fact that names
+// a signed statement: the statement's bundle, and the fact's proof. The ledger must
+// have published the fact.
+func ProveException(ctx context.Context, outbox store.Outbox, blobs store.Blobs, p Prover, namespace string, id assay.FactID) ([]byte, error) {
+	entry, err := outbox.Entry(ctx, namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	var said assay.Exception
+	if err := json.Unmarshal(entry.Fact.Payload, &said); err != nil {
+		return nil, assay.Errorf(assay.CodeInternal, "approval %s cannot be read: %w", id, err)
+	}
+	bundle, err := ReadBundle(ctx, blobs, said.Statement)
+	if err != nil {
+		return nil, err
+	}
+	inclusion, err := p.Prove(ctx, namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	proof := attest.Proof{
+		Bundle: bundle, Fact: ledger.CanonicalFact(entry.Fact),
+		Leaf: inclusion.Leaf, TlogProof: string(inclusion.Marshal()),
+	}
+	// What is handed out must hold together, whatever the store says.
+	if _, err := checkApproval(proof, nil); err != nil {
+		return nil, err
+	}
+	return attest.MarshalProof(proof)
+}
+
+// checkApproval checks that an approval's fact names the bundle of the proof, that
+// the statement in it is of the very exception in the fact, and, if keys are given,
+// that one of them signed it. It returns the ids of those that did.
+func checkApproval(p attest.Proof, keys []attest.Key) (signed []string, err error) {
+	var f canonicalFact
+	if err := strict.JSON(p.Fact, &f); err != nil {
+		return nil, unverified("the fact cannot be read: %w", err)
+	}
+	var said assay.Exception
+	if err := strict.JSON(f.Payload, &said); err != nil {
+		return nil, unverified("the fact's payload cannot be read: %w", err)
+	}
+	if d := p.BundleDigest(); said.Statement != d {
+		return nil, unverified("the approval names statement %q; the proof holds %s", said.Statement, d)
+	}
+	b, err := attest.ParseBundle(p.Bundle)
+	if err != nil {
+		return nil, unverified("the signed statement cannot be read: %w", err)
+	}
+	stated, err := attest.ParseException(b.Envelope.Payload)
+	if err != nil {
+		return nil, unverified("the signed statement cannot be read: %w", err)
+	}
+	if stated.Digest() != said.Digest() {
+		return nil, unverified("the signed statement is of another exception (%s) than the approval (%s)", stated.Digest(), said.Digest())
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	verifiers := make([]attest.Verifier, len(keys))
+	for i, k := range keys {
+		verifiers[i] = k
+	}
+	_, signed, err = b.Envelope.Verify(assay.StatementPayloadType, verifiers, 1)
+	return signed, err
 }
 
 // ProveFact makes the portable proof of any audit fact, as a file. The ledger
@@ -57,9 +126,11 @@ func ProveFact(ctx context.Context, outbox store.Outbox, p Prover, namespace str
 // VerifyFactProof checks, offline, that a ledger holds the fact in a proof file:
 // that the leaf commits to the fact and a signed head of the ledger covers the
 // leaf. It takes the proof of any fact and that of an attestation, whose bundle
-// it does not look at. ledgerKey is the ledger's verifier line. Every failure is
+// it does not look at. The proof of an exception's approval may hold a signed
+// statement, which must be of this exception, and signed by one of the keys if any
+// are given. ledgerKey is the ledger's verifier line. Every failure is
 // assay.CodeUnverified.
-func VerifyFactProof(data []byte, ledgerKey string) (ProvenFact, error) {
+func VerifyFactProof(data []byte, ledgerKey string, keys ...attest.Key) (ProvenFact, error) {
 	p, err := parseFactProof(data)
 	if err != nil {
 		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "the proof file cannot be read: %w", err)
@@ -74,6 +145,12 @@ func VerifyFactProof(data []byte, ledgerKey string) (ProvenFact, error) {
 	if _, err := checkInclusion(p, ledgerKey); err != nil {
 		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "%w", err)
 	}
+	var signed []string
+	if f.Kind == assay.FactExceptionApproved && len(p.Bundle) > 0 {
+		if signed, err = checkApproval(p, keys); err != nil {
+			return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "%w", err)
+		}
+	}
 	leaf, err := ledger.ParseLeaf(p.Leaf)
 	if err != nil {
 		return ProvenFact{}, err
@@ -81,7 +158,7 @@ func VerifyFactProof(data []byte, ledgerKey string) (ProvenFact, error) {
 	origin, err := ledger.ProofOrigin([]byte(p.TlogProof))
 	return ProvenFact{
 		ID: f.ID, Kind: f.Kind, Namespace: f.Namespace, Actor: f.Actor,
-		Seq: leaf.Seq, Origin: origin, Payload: f.Payload,
+		Seq: leaf.Seq, Origin: origin, SignedBy: signed, Payload: f.Payload,
 	}, err
 }
 

@@ -11,6 +11,7 @@ func ExceptionStatement(e assay.Exception) ([]byte, error) {
 	if e.State != assay.ExceptionApproved || e.Approver == "" || e.NotAfter.IsZero() {
 		return nil, fieldError("state", "is "+quote(string(e.State))+"; only an approved exception with an end is attested")
 	}
+	e.Statement = "" // what is signed cannot name its own signature
 	d := e.Digest()
 	if d == "" {
 		return nil, fieldError("not_after", "has a time that JSON cannot hold")
@@ -31,6 +32,9 @@ func ParseException(statement []byte) (assay.Exception, error) {
 	var e assay.Exception
 	if err := strict.JSON(st.Predicate, &e); err != nil {
 		return assay.Exception{}, err
+	}
+	if e.Statement != "" {
+		return assay.Exception{}, fieldError("predicate.statement", "is set; a statement cannot name itself")
 	}
 	if d := e.Digest(); len(st.Subject) != 1 || !st.Subject[0].Has(string(d)) {
 		return assay.Exception{}, assay.Errorf(assay.CodeUnverified, "the statement's subject is not the exception in its predicate (%s)", d)

@@ -186,9 +186,15 @@ func TestExceptionStatementIsAboutTheExceptionItHolds(t *testing.T) {
 	if err != nil || got.Digest() != e.Digest() {
 		t.Fatalf("ParseException = %+v, %v; want the exception back", got, err)
 	}
+	signed := e
+	signed.Statement = e.Digest()
+	if again, err := attest.ExceptionStatement(signed); err != nil || !bytes.Equal(again, data) || signed.Digest() != e.Digest() {
+		t.Errorf("the statement of a signed exception is %s, %v; want the same as before", again, err)
+	}
 	for _, c := range []struct{ old, new, want string }{
 		{`"approver":"kim"`, `"approver":"dan"`, "not the exception in its predicate"},
 		{`"reason"`, `"raeson"`, "raeson"},
+		{`"not_after"`, `"statement":"` + string(e.Digest()) + `","not_after"`, "cannot name itself"},
 		{assay.ExceptionPredicateType, assay.VSAPredicateType, "predicateType"},
 	} {
 		if _, err := attest.ParseException([]byte(strings.Replace(string(data), c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -94,12 +94,16 @@ func (c *Client) Artifacts(ctx context.Context, after assay.Digest, limit int) (
 
 // Facts lists the newest facts of the given kinds, about subject if it is set.
 func (c *Client) Facts(ctx context.Context, kinds []string, subject assay.Digest, limit int) (list []assay.Fact, err error) {
+	err = c.call(ctx, http.MethodGet, "/v1/facts?"+factQuery(kinds, subject, limit).Encode(), nil, &list)
+	return list, err
+}
+
+func factQuery(kinds []string, subject assay.Digest, limit int) url.Values {
 	q := url.Values{"kind": kinds, "limit": {strconv.Itoa(limit)}}
 	if subject != "" {
 		q.Set("subject", string(subject))
 	}
-	err = c.call(ctx, http.MethodGet, "/v1/facts?"+q.Encode(), nil, &list)
-	return list, err
+	return q
 }
 
 // Publication says how far a fact has come on its way into the ledger.
@@ -133,7 +137,7 @@ func (c *Client) ApproveException(ctx context.Context, id string) (e assay.Excep
 
 // RevokeException ends an exception at once.
 func (c *Client) RevokeException(ctx context.Context, id, reason string) (e assay.Exception, err error) {
-	err = c.call(ctx, http.MethodPost, "/v1/exceptions/"+url.PathEscape(id)+"/revocation", api.Decision{Reason: reason}, &e)
+	err = c.call(ctx, http.MethodPost, "/v1/exceptions/"+url.PathEscape(id)+"/revocation", api.Revocation{Reason: reason}, &e)
 	return e, err
 }
 

@@ -64,7 +64,7 @@ func (s *Session) judge(ctx context.Context, req api.CheckRequest) (assay.Verdic
 	if err != nil {
 		return assay.Verdict{}, err
 	}
-	g, err := chooseGate(pol.Revision, req.Gate)
+	g, err := choose("Gate", "--gate", s.caller.Namespace, req.Gate, pol.Revision.Gates(), func(g policy.Gate) policy.Metadata { return g.Metadata })
 	if err != nil {
 		return assay.Verdict{}, err
 	}
@@ -81,11 +81,15 @@ func (s *Session) judge(ctx context.Context, req api.CheckRequest) (assay.Verdic
 		in.Subject.URI = g.Spec.ResourceURI
 	}
 	for _, r := range req.Reports {
-		ev, err := s.readReport(ctx, r)
-		if err != nil {
+		ev, refused, err := s.readReport(ctx, r)
+		switch {
+		case err != nil:
 			return assay.Verdict{}, err
+		case refused != nil:
+			in.Refused = append(in.Refused, *refused)
+		default:
+			in.Evidence = append(in.Evidence, ev)
 		}
-		in.Evidence = append(in.Evidence, ev)
 	}
 	if in.Exceptions, err = exception.Active(ctx, s.p.cfg.Store, s.caller.Namespace, now); err != nil {
 		return assay.Verdict{}, err
@@ -138,27 +142,6 @@ func fieldError(field string, err error) error {
 		return &c
 	}
 	return err
-}
-
-// chooseGate finds the named gate, or the only one.
-func chooseGate(rev *policy.Revision, name string) (policy.Gate, error) {
-	if name != "" {
-		return rev.Gate(name)
-	}
-	gates := rev.Gates()
-	if len(gates) == 1 {
-		return gates[0], nil
-	}
-	var names []string
-	for _, g := range gates {
-		names = append(names, g.Metadata.Name)
-	}
-	e := assay.Errorf(assay.CodeInvalid, "the policy has %d gates: %s", len(gates), orNone(names))
-	e.Hint = "say which with --gate"
-	if len(gates) == 0 {
-		e.Hint = "write one; its form: assay policy schema Gate"
-	}
-	return policy.Gate{}, e
 }
 
 // Schema returns the JSON Schema of a resource kind, for editors.

@@ -21,6 +21,7 @@ import (
 	"assay.dev/assay/gate"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/policy"
+	"assay.dev/assay/rollout"
 	"assay.dev/assay/store"
 )
 
@@ -41,6 +42,10 @@ type Config struct {
 	Signer     attest.Signer     // nil if this plane only checks and does not attest
 	VerifierID string            // of the VSAs we sign; default assay.DefaultVerifierID
 	Version    map[string]string // of the verifier, for the VSA; may be nil
+
+	Rollouts *rollout.Controller // carries rollouts out; nil if this plane only shows them
+	Enforcer Enforcer            // whose traffic is shown; may be nil
+	Books    Books               // of objectives; nil if this plane keeps none
 }
 
 // Policy is a policy revision and the engine that was compiled from it.
@@ -73,6 +78,9 @@ type Caller struct {
 	Roles     []api.Role
 }
 
+// Has reports whether the caller holds a role.
+func (c Caller) Has(role api.Role) bool { return slices.Contains(c.Roles, role) }
+
 // Session is the control plane as one caller may use it.
 type Session struct {
 	p      *Plane
@@ -84,17 +92,15 @@ func (p *Plane) As(c Caller) *Session { return &Session{p: p, caller: c} }
 
 // require refuses a caller who holds none of the roles.
 func (s *Session) require(roles ...api.Role) error {
-	for _, r := range roles {
-		if slices.Contains(s.caller.Roles, r) {
-			return nil
-		}
+	if slices.ContainsFunc(roles, s.caller.Has) {
+		return nil
 	}
 	return assay.Errorf(assay.CodeDenied, "%q has the roles %s; this needs %s",
 		s.caller.Name, orNone(words(s.caller.Roles)), strings.Join(words(roles), " or "))
 }
 
-// read refuses a caller without any role.
-func (s *Session) read() error { return s.require(api.Roles...) }
+// read refuses a caller without a role that reads.
+func (s *Session) read() error { return s.require(api.Readers...) }
 
 // CheckNamespace accepts 1 to 63 lower-case letters, digits and inner hyphens.
 func CheckNamespace(ns string) error {

@@ -47,14 +47,14 @@ func TestEveryMethodNeedsItsRole(t *testing.T) {
 			_, err := s.Attest(ctx, api.CheckRequest{})
 			return err
 		}},
-		"Bundle":      {api.Roles, func(s *control.Session) error { _, err := s.Bundle(ctx, controltest.DigestOf("x")); return err }},
-		"Artifact":    {api.Roles, func(s *control.Session) error { _, err := s.Artifact(ctx, controltest.DigestOf("x")); return err }},
-		"Artifacts":   {api.Roles, func(s *control.Session) error { _, err := s.Artifacts(ctx, "", 1); return err }},
-		"Facts":       {api.Roles, func(s *control.Session) error { _, err := s.Facts(ctx, nil, "", 1); return err }},
-		"Publication": {api.Roles, func(s *control.Session) error { _, err := s.Publication(ctx, id); return err }},
-		"Proof":       {api.Roles, func(s *control.Session) error { _, err := s.Proof(ctx, id); return err }},
-		"Head":        {api.Roles, func(s *control.Session) error { _, err := s.Head(ctx); return err }},
-		"Exceptions":  {api.Roles, func(s *control.Session) error { _, err := s.Exceptions(ctx); return err }},
+		"Bundle":      {api.Readers, func(s *control.Session) error { _, err := s.Bundle(ctx, controltest.DigestOf("x")); return err }},
+		"Artifact":    {api.Readers, func(s *control.Session) error { _, err := s.Artifact(ctx, controltest.DigestOf("x")); return err }},
+		"Artifacts":   {api.Readers, func(s *control.Session) error { _, err := s.Artifacts(ctx, "", 1); return err }},
+		"Facts":       {api.Readers, func(s *control.Session) error { _, err := s.Facts(ctx, nil, "", 1); return err }},
+		"Publication": {api.Readers, func(s *control.Session) error { _, err := s.Publication(ctx, id); return err }},
+		"Proof":       {api.Readers, func(s *control.Session) error { _, err := s.Proof(ctx, id); return err }},
+		"Head":        {api.Readers, func(s *control.Session) error { _, err := s.Head(ctx); return err }},
+		"Exceptions":  {api.Readers, func(s *control.Session) error { _, err := s.Exceptions(ctx); return err }},
 		"RequestException": {[]api.Role{api.RoleDeveloper, api.RoleOperator}, func(s *control.Session) error {
 			_, err := s.RequestException(ctx, api.ExceptionRequest{})
 			return err

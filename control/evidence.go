@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"assay.dev/assay"
@@ -49,28 +50,51 @@ func (s *Session) hasEvidence(ctx context.Context, d assay.Digest) (bool, error)
 	return err == nil, err
 }
 
-func (s *Session) readReport(ctx context.Context, r api.Report) (assay.Evidence, error) {
+// readReport reads an uploaded report. One that cannot be understood is refused
+// with a reason, for the gate to judge; an error means that it could not be asked.
+func (s *Session) readReport(ctx context.Context, r api.Report) (assay.Evidence, *assay.Refusal, error) {
 	known, err := s.hasEvidence(ctx, r.Digest)
 	if err != nil {
-		return assay.Evidence{}, err
+		return assay.Evidence{}, nil, err
 	}
 	if !known {
-		return assay.Evidence{}, assay.Errorf(assay.CodeNotFound, "report %s (%s) was not uploaded; upload it first", r.Source, r.Digest)
+		return assay.Evidence{}, nil, assay.Errorf(assay.CodeNotFound, "report %s (%s) was not uploaded; upload it first", r.Source, r.Digest)
 	}
 	f, err := s.p.cfg.Blobs.Open(ctx, r.Digest)
 	if err != nil {
-		return assay.Evidence{}, err
+		return assay.Evidence{}, nil, err
 	}
 	defer f.Close()
 	if r.Origin == "" {
 		r.Origin = assay.OriginLive
 	}
 	ev, err := evidence.Read(f, r.Source, evidence.Options{Origin: r.Origin, Collected: s.p.cfg.Now().UTC()})
+	if code := assay.CodeOf(err); code == assay.CodeInvalid || code == assay.CodeTooLarge {
+		refused, err := s.refusal(ctx, r, err)
+		return assay.Evidence{}, refused, err
+	}
 	if err != nil {
-		return ev, err
+		return assay.Evidence{}, nil, err
 	}
 	if ev.Digest != r.Digest {
-		return ev, assay.Errorf(assay.CodeUnverified, "report %s was read with digest %s, but is kept as %s", r.Source, ev.Digest, r.Digest)
+		return ev, nil, assay.Errorf(assay.CodeUnverified, "report %s was read with digest %s, but is kept as %s", r.Source, ev.Digest, r.Digest)
 	}
-	return ev, nil
+	return ev, nil, nil
+}
+
+// refusal says why a report was not understood, and what it seems to be.
+func (s *Session) refusal(ctx context.Context, r api.Report, why error) (*assay.Refusal, error) {
+	f, err := s.p.cfg.Blobs.Open(ctx, r.Digest)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := &assay.Refusal{Location: assay.Location{File: r.Source}, Digest: r.Digest, Kind: evidence.Recognise(f), Reason: why.Error()}
+	if e, ok := errors.AsType[*assay.Error](why); ok {
+		out.Location.Line, out.Location.Column = e.Line, e.Column
+		plain := *e
+		plain.File, plain.Line, plain.Column = "", 0, 0
+		out.Reason = plain.Error()
+	}
+	return out, nil
 }

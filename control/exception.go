@@ -1,10 +1,12 @@
 package control
 
 import (
+	"bytes"
 	"context"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/attest"
 	"assay.dev/assay/exception"
 )
 
@@ -19,12 +21,30 @@ func (s *Session) RequestException(ctx context.Context, req api.ExceptionRequest
 	}, s.caller.Name, s.p.cfg.Now()))
 }
 
-// ApproveException approves a request of somebody else.
+// ApproveException approves a request of somebody else. A plane that has a signer
+// signs a statement of it, which the fact names.
 func (s *Session) ApproveException(ctx context.Context, id string) (assay.Exception, error) {
 	if err := s.require(api.RoleApprover); err != nil {
 		return assay.Exception{}, err
 	}
-	return s.published(ctx)(exception.Approve(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now()))
+	var sign exception.Sign
+	if s.p.cfg.Signer != nil {
+		sign = s.signException
+	}
+	return s.published(ctx)(exception.ApproveSigned(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now(), sign))
+}
+
+// signException signs the statement of an approved exception and keeps its bundle.
+func (s *Session) signException(ctx context.Context, e assay.Exception) (assay.Digest, error) {
+	statement, err := attest.ExceptionStatement(e)
+	if err != nil {
+		return "", err
+	}
+	bundle, err := attest.Sign(ctx, s.p.cfg.Signer, statement)
+	if err != nil {
+		return "", err
+	}
+	return s.p.cfg.Blobs.Put(ctx, bytes.NewReader(bundle), attest.MaxBundle)
 }
 
 // RevokeException ends an exception at once. Whoever asked for it may, and every approver.

@@ -52,7 +52,8 @@ func (s *Session) Publication(ctx context.Context, id assay.FactID) (api.Publica
 }
 
 // Proof waits until the fact is published and returns its portable proof. The
-// proof of an attest.signed fact holds the attestation itself.
+// proof of an attest.signed fact holds the attestation itself, that of an
+// exception's signed approval the statement.
 func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 	if err := s.readLedger(); err != nil {
 		return nil, err
@@ -63,6 +64,12 @@ func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 	}
 	if err := s.waitPublished(ctx, id); err != nil {
 		return nil, err
+	}
+	if entry.Fact.Kind == assay.FactExceptionApproved {
+		var said assay.Exception
+		if err := json.Unmarshal(entry.Fact.Payload, &said); err == nil && said.Statement != "" {
+			return artifact.ProveException(ctx, s.p.cfg.Outbox, s.p.cfg.Blobs, s.p.cfg.Ledger, s.caller.Namespace, id)
+		}
 	}
 	if entry.Fact.Kind != assay.FactAttested {
 		return artifact.ProveFact(ctx, s.p.cfg.Outbox, s.p.cfg.Ledger, s.caller.Namespace, id)

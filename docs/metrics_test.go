@@ -14,11 +14,14 @@ import (
 const liveMetrics = `set -e
 export ASSAY_PASSPHRASE=metrics
 assay key create > key.txt
-assay serve --listen 127.0.0.1:0 > serve.log 2>&1 &
+agent=$(assay token create host --role agent --expires 1h)
+assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 > serve.log 2>&1 &
 timeout 30 sh -c 'until grep -q "^serving" serve.log; do sleep 0.1; done'
 url=$(sed -n 's/^serving \([^ ]*\).*/\1/p' serve.log)
 curl -fsS $url/readyz > ready.txt
 curl -sS $url/v1/facts > refused.txt
+curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' -d '{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+  {"name":"x","gauge":{"dataPoints":[{"timeUnixNano":"'$(date +%s)000000000'","asInt":"1"}]}}]}]}]}' $url/v1/metrics > taken.txt
 curl -fsS $url/metrics
 kill %1`
 

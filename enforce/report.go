@@ -22,6 +22,7 @@ type Status struct {
 type RouteStatus struct {
 	Name       string          `json:"name"`
 	Service    string          `json:"service"`
+	Mode       assay.Mode      `json:"mode"` // of entry: enforce, or dry-run, which records refusals and lets pass
 	Generation uint64          `json:"generation"`
 	Versions   []VersionStatus `json:"versions"`
 }

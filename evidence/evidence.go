@@ -155,6 +155,17 @@ func recognise(in *input, asked string) (format, error) {
 	return formats[i], nil
 }
 
+// Recognise returns the kind of evidence that a report seems to be by its
+// beginning, as Read would take it, or "" if it is in no known format. It says
+// nothing about whether Read can read the report.
+func Recognise(r io.Reader) assay.EvidenceKind {
+	f, err := recognise(newInput(r), "")
+	if err != nil {
+		return ""
+	}
+	return f.kinds[0]
+}
+
 // report is the evidence of one Read while it grows.
 type report struct {
 	in      *input

@@ -18,8 +18,8 @@ import (
 const (
 	// MaxDuration is the longest time an exception may be in force, and the furthest its start may lie ahead.
 	MaxDuration = 90 * 24 * time.Hour
-	// MinDuration is the shortest.
-	MinDuration = time.Minute
+	// MinDuration is the shortest: below it a request would end before anybody can answer.
+	MinDuration = 5 * time.Second
 	// MinReason is the shortest reason, in characters: a word or two explain nothing to whoever approves.
 	MinReason = 10
 	// MaxReason is the longest reason, in bytes.

@@ -78,26 +78,67 @@ func Request(ctx context.Context, s store.Store, ask Ask, requester string, now 
 // before, or has ended, is assay.CodeConflict. It excuses nothing that was
 // judged before now.
 func Approve(ctx context.Context, s store.Store, namespace, id, approver string, now time.Time) (Record, error) {
-	now = now.UTC()
+	return ApproveSigned(ctx, s, namespace, id, approver, now, nil)
+}
+
+// Sign signs a statement of the approved exception, keeps it, and returns the
+// digest of its bundle. It may be called for an approval that then fails: a
+// statement that no fact names is of no effect.
+type Sign func(ctx context.Context, approved assay.Exception) (assay.Digest, error)
+
+// ApproveSigned is Approve with a signed statement, which the approval's fact
+// names. Without sign it is Approve. An exception that changed while its approval
+// was signed is assay.CodeConflict.
+func ApproveSigned(ctx context.Context, s store.Store, namespace, id, approver string, now time.Time, sign Sign) (Record, error) {
+	var signed assay.Exception
+	if sign != nil {
+		if err := checkIdentity("identity", approver); err != nil {
+			return Record{}, err
+		}
+		rec, err := Get(ctx, s, namespace, id)
+		if err == nil {
+			signed, err = approved(rec.Exception, approver, now)
+		}
+		// No transaction waits for a signature: everybody would wait for it.
+		if err == nil {
+			signed.Statement, err = sign(ctx, signed)
+		}
+		if err != nil {
+			return Record{}, err
+		}
+	}
 	return change(ctx, s, namespace, id, approver, func(tx store.Tx, r *Record) error {
-		switch {
-		case r.State != assay.ExceptionRequested:
-			return assay.Errorf(assay.CodeConflict, "exception %s is %s; only a requested one can be approved", id, r.State)
-		case !now.Before(r.NotAfter):
-			return assay.Errorf(assay.CodeConflict, "exception %s ended at %s; request a new one", id, r.NotAfter.Format(time.RFC3339))
-		case SameIdentity(approver, r.Requester):
-			e := assay.Errorf(assay.CodeDenied, "%s requested exception %s and cannot approve it", r.Requester, id)
-			e.Hint = "ask a second person"
-			return e
+		e, err := approved(r.Exception, approver, now)
+		if err != nil {
+			return err
 		}
-		r.State, r.Approver, r.Approved = assay.ExceptionApproved, strings.TrimSpace(approver), now
-		if r.NotBefore.Before(now) {
-			r.NotBefore = now
+		if sign != nil && e.Digest() != signed.Digest() {
+			return assay.Errorf(assay.CodeConflict, "exception %s changed while its approval was signed; look at it again", id)
 		}
-		var err error
-		r.ApprovedFact, err = appendFact(tx, assay.FactExceptionApproved, r.Exception, r.Approver, now, r.RequestedFact)
+		r.Exception, r.Statement = e, signed.Statement
+		r.ApprovedFact, err = appendFact(tx, assay.FactExceptionApproved, r.Exception, r.Approver, r.Approved, r.RequestedFact)
 		return err
 	})
+}
+
+// approved returns a requested exception as it is once approver agreed.
+func approved(e assay.Exception, approver string, now time.Time) (assay.Exception, error) {
+	now = now.UTC()
+	switch {
+	case e.State != assay.ExceptionRequested:
+		return e, assay.Errorf(assay.CodeConflict, "exception %s is %s; only a requested one can be approved", e.ID, e.State)
+	case !now.Before(e.NotAfter):
+		return e, assay.Errorf(assay.CodeConflict, "exception %s ended at %s; request a new one", e.ID, e.NotAfter.Format(time.RFC3339))
+	case SameIdentity(approver, e.Requester):
+		err := assay.Errorf(assay.CodeDenied, "%s requested exception %s and cannot approve it", e.Requester, e.ID)
+		err.Hint = "ask a second person"
+		return e, err
+	}
+	e.State, e.Approver, e.Approved = assay.ExceptionApproved, strings.TrimSpace(approver), now
+	if e.NotBefore.Before(now) {
+		e.NotBefore = now
+	}
+	return e, nil
 }
 
 // Revoke ends an exception for ever, whether it was approved or only requested.
@@ -235,13 +276,23 @@ func RecordUse(tx store.Tx, namespace string, v assay.Verdict, use assay.Excepti
 	})
 }
 
+// ApprovedVersion is the version of an exception.approved fact's payload: since 2
+// the exception in it names its signed statement. Other kinds are of version 1.
+const ApprovedVersion = 2
+
 func appendFact(tx store.Tx, kind string, e assay.Exception, actor string, now time.Time, cause assay.FactID) (assay.FactID, error) {
+	version := 1
+	if kind == assay.FactExceptionApproved {
+		version = ApprovedVersion
+	} else {
+		e.Statement = "" // is of the approval's fact alone
+	}
 	payload, err := json.Marshal(e)
 	if err != nil {
 		return "", assay.Errorf(assay.CodeInternal, "exception cannot be encoded: %w", err)
 	}
 	f := assay.Fact{
-		Kind: kind, Version: 1, Time: now, Namespace: e.Namespace, Actor: actor,
+		Kind: kind, Version: version, Time: now, Namespace: e.Namespace, Actor: actor,
 		Retention: assay.RetainAudit, Payload: payload,
 	}
 	if len(e.Scope.Subjects) == 1 {

@@ -19,6 +19,8 @@
 //     exceed maxFailed.
 //   - Exceptions excuse what they cover: a violation by its rule, an absence by
 //     the rule "absent/<requirement>". What is excused stays in the verdict, marked.
+//     An absence because of a report that could not be read is not excused: so
+//     with such a report the outcome is never pass.
 //   - A violation that blocks and is not excused makes the outcome fail; otherwise
 //     an absence that is not excused makes it absent; otherwise it is pass. Fail
 //     wins over absent, because it is known to be wrong whatever is missing.

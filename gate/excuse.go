@@ -42,7 +42,9 @@ func (c *check) excuse() []assay.ExceptionUse {
 		}
 	}
 	for i := range c.requirements {
-		if r := &c.requirements[i]; r.State == assay.Missing {
+		// An exception is about evidence that is not there. A report that is there and
+		// cannot be read may hold what nobody would excuse.
+		if r := &c.requirements[i]; r.State == assay.Missing && !c.unread[i] {
 			r.Exception = find(assay.Violation{Rule: AbsentRule(r.Name), Kind: r.Kind})
 		}
 	}

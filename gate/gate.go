@@ -33,16 +33,9 @@ type Inputs struct {
 	Subject     assay.Subject     `json:"subject"`
 	Environment string            `json:"environment,omitempty"`
 	Evidence    []assay.Evidence  `json:"evidence"`          // in any order
-	Refused     []Refusal         `json:"refused,omitempty"` // in any order
+	Refused     []assay.Refusal   `json:"refused,omitempty"` // reports that could not be read, in any order
 	Exceptions  []assay.Exception `json:"exceptions"`        // in any order; those that do not apply are ignored
 	Now         time.Time         `json:"now"`               // the instant the verdict is about
-}
-
-// Refusal is a report that was presented and could not be read.
-type Refusal struct {
-	Source string             `json:"source"`         // file name as the user gave it
-	Kind   assay.EvidenceKind `json:"kind,omitempty"` // what it was presented as, "" if not known
-	Reason string             `json:"reason"`         // one line
 }
 
 // Digest names the inputs: the SHA-256 of their JSON form, in the order Check
@@ -57,8 +50,10 @@ func (in Inputs) Digest() (assay.Digest, error) {
 
 // Check judges the subject. An error means that there is no verdict: the gate is
 // off (CodeConflict), does not cover the environment, the inputs are unusable
-// (CodeInvalid), or the engine failed. The engine may be nil if the gate names
-// no policy that is on.
+// (CodeInvalid), or the engine failed. A refused report that cannot have been
+// evidence which the gate still lacks makes the inputs unusable: passing over it
+// would hide a mistake, and there is no requirement that it could be held against.
+// The engine may be nil if the gate names no policy that is on.
 func Check(ctx context.Context, in Inputs, engine Engine) (assay.Verdict, error) {
 	if err := usable(in); err != nil {
 		return assay.Verdict{}, err
@@ -67,6 +62,9 @@ func Check(ctx context.Context, in Inputs, engine Engine) (assay.Verdict, error)
 	c := check{in: in, accepted: make([][]string, len(in.Evidence))}
 	for _, r := range in.Gate.Spec.Requires {
 		c.require(r)
+	}
+	if err := c.useless(); err != nil {
+		return assay.Verdict{}, err
 	}
 	if err := c.ask(ctx, engine); err != nil {
 		return assay.Verdict{}, err
@@ -115,6 +113,7 @@ func usable(in Inputs) error {
 type check struct {
 	in           Inputs
 	accepted     [][]string // per evidence: the requirements that accepted it
+	unread       []bool     // per requirement: a refused report may be what it lacks
 	requirements []assay.Requirement
 	violations   []assay.Violation
 	warnings     []assay.Violation
@@ -205,7 +204,7 @@ func (c *check) verdict(uses []assay.ExceptionUse) assay.Verdict {
 		Gate: c.in.Gate.Metadata.Name, Mode: spec.Mode, Environment: c.in.Environment, Subject: c.in.Subject,
 		Outcome: assay.OutcomePass, Time: c.in.Now, Policy: c.in.Revision,
 		Requirements: c.states(), Violations: ordered(c.violations), Warnings: ordered(c.warnings),
-		Exceptions: uses, Evidence: make([]assay.EvidenceRef, len(c.in.Evidence)),
+		Exceptions: uses, Evidence: make([]assay.EvidenceRef, len(c.in.Evidence)), Refused: c.in.Refused,
 	}
 	if v.Subject.URI == "" {
 		v.Subject.URI = spec.ResourceURI

@@ -112,11 +112,24 @@ func TestGateRefusesWhenRequiredEvidenceIsAbsent(t *testing.T) {
 		{"missing", func(in *Inputs) { in.Evidence = in.Evidence[1:] }, "no evidence of kind test-results was presented"},
 		{"unreadable beside nothing", func(in *Inputs) {
 			in.Evidence = in.Evidence[1:]
-			in.Refused = []Refusal{{Source: "t.json", Reason: "is cut off"}}
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "t.json"}, Reason: "is cut off"}}
 		}, "no evidence of kind test-results was presented; t.json could not be read: is cut off"},
 		{"unreadable beside a good one", func(in *Inputs) {
-			in.Refused = []Refusal{{Source: "t2.json", Kind: assay.KindTests, Reason: "is cut off"}}
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "t2.json"}, Kind: assay.KindTests, Reason: "is cut off"}}
 		}, "t2.json could not be read: is cut off"},
+		{"unreadable beside too little", func(in *Inputs) {
+			in.Gate.Spec.Requires[0].MinTests = new(413)
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "t2.json"}, Reason: "is empty"}}
+		}, "at least 413 are required; t2.json could not be read: is empty"},
+		{"unreadable and excused as absent", func(in *Inputs) {
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "t2.json", Line: 3, Column: 9}, Kind: assay.KindTests, Reason: "is cut off"}}
+			in.Exceptions = []assay.Exception{exception("absent/tests")}
+		}, "t2.json:3:9 could not be read: is cut off"},
+		{"unreadable, nobody knows what, and excused as absent", func(in *Inputs) {
+			in.Evidence = in.Evidence[1:]
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "t2.json", Line: 1}, Reason: "is cut off"}}
+			in.Exceptions = []assay.Exception{exception("absent/tests")}
+		}, "t2.json:1 could not be read: is cut off"},
 		{"stale", func(in *Inputs) { in.Gate.Spec.Requires[0].MaxAge = "30s" }, "tests.json is 1m old, and at most 30s is accepted"},
 		{"from the future", func(in *Inputs) { in.Evidence[0].Produced = now.Add(MaxClockSkew + time.Second) }, "is dated 5m1s in the future"},
 		{"recorded", func(in *Inputs) { in.Evidence[0].Origin = assay.OriginRecorded }, "is recorded, and only live evidence is accepted"},
@@ -268,6 +281,12 @@ func TestThereIsNoVerdict(t *testing.T) {
 		{"when a policy is left out", func(in *Inputs) { in.Policies = nil }, assay.CodeInvalid, "names 1 policies, but 0 were given"},
 		{"when another policy is given", func(in *Inputs) { in.Policies[0].Metadata.Name = "other" }, assay.CodeInvalid, `names policy "rules", but "other" was given`},
 		{"of a gate that requires nothing", func(in *Inputs) { in.Gate.Spec.Requires = nil }, assay.CodeInvalid, "requires nothing"},
+		{"with an unreadable report of a kind that it does not require", func(in *Inputs) {
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "bom.json", Line: 2, Column: 5}, Kind: assay.KindSBOM, Reason: "is cut off"}}
+		}, assay.CodeInvalid, "bom.json:2:5: is cut off (the gate needs no evidence from it"},
+		{"with an unreadable report when nothing is missing", func(in *Inputs) {
+			in.Refused = []assay.Refusal{{Location: assay.Location{File: "notes.txt"}, Reason: "is no JSON object"}}
+		}, assay.CodeInvalid, "notes.txt: is no JSON object"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := inputs()

@@ -15,9 +15,11 @@ func normal(in Inputs) Inputs {
 	in.Now = in.Now.UTC()
 	in.Evidence = distinct(in.Evidence)
 	in.Refused = slices.Clone(in.Refused)
-	slices.SortFunc(in.Refused, func(a, b Refusal) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Reason, b.Reason))
+	slices.SortFunc(in.Refused, func(a, b assay.Refusal) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Location.File, b.Location.File), cmp.Compare(a.Digest, b.Digest),
+			a.Location.Line-b.Location.Line, a.Location.Column-b.Location.Column, cmp.Compare(a.Reason, b.Reason))
 	})
+	in.Refused = slices.Compact(in.Refused)
 	exceptions := make([]assay.Exception, len(in.Exceptions))
 	for i, e := range in.Exceptions {
 		exceptions[i] = utc(e)

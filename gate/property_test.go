@@ -143,3 +143,46 @@ func TestExcusingOneRuleNeverTouchesOthers(t *testing.T) {
 		}
 	})
 }
+
+// Whatever else was presented and whoever excused what: what could not be read may
+// hold what is wrong.
+func TestWithAReportThatCouldNotBeReadTheOutcomeIsNeverPass(t *testing.T) {
+	seen := map[assay.Outcome]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		in, engine := scene(t)
+		for i := range rapid.IntRange(1, 3).Draw(t, "refused") {
+			in.Refused = append(in.Refused, assay.Refusal{
+				Location: assay.Location{File: fmt.Sprint("cut-", i), Line: rapid.IntRange(0, 2).Draw(t, "line")}, Reason: "is cut off",
+				Kind: rapid.SampledFrom([]assay.EvidenceKind{"", assay.KindTests, assay.KindVulnerabilities, assay.KindSBOM}).Draw(t, "kind"),
+			})
+		}
+		v, err := Check(t.Context(), in, engine)
+		other := in
+		other.Refused = rapid.Permutation(in.Refused).Draw(t, "refused in another order")
+		w, otherErr := Check(t.Context(), other, engine)
+		if err != nil {
+			if assay.CodeOf(err) != assay.CodeInvalid || otherErr == nil || err.Error() != otherErr.Error() {
+				t.Fatalf("errors %v and %v", err, otherErr)
+			}
+			return
+		}
+		seen[v.Outcome]++
+		if v.Outcome == assay.OutcomePass || len(v.Refused) == 0 {
+			t.Fatalf("outcome %s with the refused reports %+v", v.Outcome, v.Refused)
+		}
+		if a, b := jsonOf(t, v), jsonOf(t, w); otherErr != nil || a != b {
+			t.Fatalf("order changes the verdict (%v):\n%s\n%s", otherErr, a, b)
+		}
+	})
+	if seen[assay.OutcomeAbsent] == 0 || seen[assay.OutcomeFail] == 0 {
+		t.Errorf("outcomes seen: %v, want absent and fail", seen)
+	}
+}
+
+func jsonOf(t *rapid.T, v assay.Verdict) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

@@ -111,13 +111,8 @@ func newReport(v assay.Verdict) report {
 		if q.State != assay.Missing {
 			continue
 		}
-		g := group{rule: AbsentRule(q.Name), status: absent, mode: assay.ModeEnforce, exception: q.Exception}
-		if q.Exception != "" {
-			g.status = excused
-		} else {
-			g.command = exceptionCommand(v, g.rule)
-		}
-		add(g, item{message: q.Reason}, fmt.Sprintf("produce evidence of kind %s and present it", q.Kind))
+		g, remedy := missing(v, q)
+		add(g, item{message: q.Reason}, remedy)
 	}
 	for _, x := range v.Warnings {
 		add(group{rule: x.Rule, status: advice, mode: x.Mode}, item{x.Message, placeOf(x), string(x.Severity)}, x.Remedy)
@@ -130,6 +125,36 @@ func newReport(v assay.Verdict) report {
 	}
 	r.groups = groups
 	return r
+}
+
+// missing is the group of an absent requirement, and how to mend it.
+func missing(v assay.Verdict, q assay.Requirement) (g group, remedy string) {
+	g = group{rule: AbsentRule(q.Name), status: absent, mode: assay.ModeEnforce, exception: q.Exception}
+	if q.Exception != "" {
+		g.status = excused
+	}
+	// No exception excuses what could not be read, so none is offered.
+	if broken := unread(v, q.Kind); len(broken) > 0 {
+		return g, fmt.Sprintf("produce %s again: a report that cannot be read may hide what is wrong", joinSome(broken, 3))
+	}
+	if unknown := unread(v, ""); len(unknown) > 0 {
+		return g, fmt.Sprintf("produce %s again, or leave it out if it is not evidence of kind %s", joinSome(unknown, 3), q.Kind)
+	}
+	if g.status == absent {
+		g.command = exceptionCommand(v, g.rule)
+	}
+	return g, fmt.Sprintf("produce evidence of kind %s and present it", q.Kind)
+}
+
+// unread names the reports of a kind that could not be read; "" is an unknown kind.
+func unread(v assay.Verdict, kind assay.EvidenceKind) []string {
+	var names []string
+	for _, f := range v.Refused {
+		if f.Kind == kind {
+			names = append(names, f.Location.File)
+		}
+	}
+	return names
 }
 
 // explain writes the one sentence that says why.
@@ -175,17 +200,21 @@ func placeOf(v assay.Violation) string {
 	case p.PURL != "":
 		parts = append(parts, p.PURL)
 	}
-	if l := v.Location; l.File != "" {
-		at := l.File
-		if l.Line > 0 {
-			at += fmt.Sprintf(":%d", l.Line)
-			if l.Column > 0 {
-				at += fmt.Sprintf(":%d", l.Column)
-			}
-		}
-		parts = append(parts, at)
+	if v.Location.File != "" {
+		parts = append(parts, at(v.Location))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// at writes "file:line:column", as far as they are known.
+func at(l assay.Location) string {
+	switch {
+	case l.Line > 0 && l.Column > 0:
+		return fmt.Sprintf("%s:%d:%d", l.File, l.Line, l.Column)
+	case l.Line > 0:
+		return fmt.Sprintf("%s:%d", l.File, l.Line)
+	}
+	return l.File
 }
 
 func exceptionCommand(v assay.Verdict, rule string) string {

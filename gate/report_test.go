@@ -28,6 +28,9 @@ func scenes(t *testing.T) map[string]assay.Verdict {
 	missing := inputs()
 	missing.Evidence = missing.Evidence[1:]
 
+	unreadable := missing
+	unreadable.Refused = []assay.Refusal{{Location: assay.Location{File: "go-test.json", Line: 412, Column: 17}, Digest: digest(7), Kind: assay.KindTests, Reason: "is cut off: the JSON ends before its value does"}}
+
 	pardoned := fail
 	pardoned.Exceptions = []assay.Exception{exception("vulns/severity"), exception("tests/failed"), exception("rules/no-friday")}
 	for i := range pardoned.Exceptions {
@@ -41,7 +44,8 @@ func scenes(t *testing.T) map[string]assay.Verdict {
 
 	return map[string]assay.Verdict{
 		"pass": mustCheck(t, inputs(), nil), "fail": mustCheck(t, fail, denied), "absent": mustCheck(t, missing, nil),
-		"excused": mustCheck(t, pardoned, denied), "dry-run": mustCheck(t, dryRun, denied),
+		"unreadable": mustCheck(t, unreadable, nil),
+		"excused":    mustCheck(t, pardoned, denied), "dry-run": mustCheck(t, dryRun, denied),
 	}
 }
 

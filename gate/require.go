@@ -29,18 +29,14 @@ func (c *check) require(r policy.Require) {
 		c.accepted[i] = append(c.accepted[i], r.Name)
 		accepted = append(accepted, e)
 	}
-	for _, f := range c.in.Refused {
-		if f.Kind == r.Kind {
-			req.State = assay.Missing
-			req.Reason = fmt.Sprintf("%s could not be read: %s", f.Source, f.Reason)
-		}
-	}
+	known, unknown := c.refusals(r.Kind)
+	unread := len(known) > 0
 	switch {
-	case req.State == assay.Missing:
+	case unread:
 		// What could not be read may hold what is wrong, whatever else was presented.
+		req.State, req.Reason = assay.Missing, joinSome(known, 3)
 	case len(accepted) == 0:
-		req.State = assay.Missing
-		req.Reason = c.nothing(r, rejected)
+		req.State, req.Reason = assay.Missing, nothing(r, rejected)
 	default:
 		if why := tooLittle(r, accepted); why != "" {
 			req.State, req.Reason = assay.Missing, why
@@ -51,21 +47,54 @@ func (c *check) require(r policy.Require) {
 			req.Reason += "; not accepted: " + joinSome(rejected, 3)
 		}
 	}
-	c.requirements = append(c.requirements, req)
+	if req.State == assay.Missing && !unread && len(unknown) > 0 {
+		// Any of them may be what is missing.
+		unread = true
+		req.Reason += "; " + joinSome(unknown, 3)
+	}
+	c.requirements, c.unread = append(c.requirements, req), append(c.unread, unread)
+}
+
+// refusals says of the reports that could not be read, one by one, what is wrong:
+// of those of a kind, and of those of which nobody can tell what they are.
+func (c *check) refusals(kind assay.EvidenceKind) (known, unknown []string) {
+	for _, f := range c.in.Refused {
+		line := fmt.Sprintf("%s could not be read: %s", at(f.Location), f.Reason)
+		switch f.Kind {
+		case kind:
+			known = append(known, line)
+		case "":
+			unknown = append(unknown, line)
+		}
+	}
+	return known, unknown
+}
+
+// useless returns an error about the first refused report that is not the evidence
+// of any requirement: of a kind that none requires, or of an unknown one when
+// nothing is missing.
+func (c *check) useless() error {
+	for _, f := range c.in.Refused {
+		needed := slices.ContainsFunc(c.requirements, func(r assay.Requirement) bool {
+			return r.State == assay.Missing && (f.Kind == "" || f.Kind == r.Kind)
+		})
+		if needed {
+			continue
+		}
+		return &assay.Error{
+			Code: assay.CodeInvalid, File: f.Location.File, Line: f.Location.Line, Column: f.Location.Column, Msg: f.Reason,
+			Hint: "the gate needs no evidence from it: make it again, or leave it out",
+		}
+	}
+	return nil
 }
 
 // nothing explains why a requirement accepted nothing.
-func (c *check) nothing(r policy.Require, rejected []string) string {
+func nothing(r policy.Require, rejected []string) string {
 	if len(rejected) > 0 {
 		return "nothing that was presented is accepted: " + joinSome(rejected, 3)
 	}
-	reason := fmt.Sprintf("no evidence of kind %s was presented", r.Kind)
-	for _, f := range c.in.Refused {
-		if f.Kind == "" {
-			return fmt.Sprintf("%s; %s could not be read: %s", reason, f.Source, f.Reason)
-		}
-	}
-	return reason
+	return fmt.Sprintf("no evidence of kind %s was presented", r.Kind)
 }
 
 // reject says why a requirement does not accept a report of its kind, "" if it does.

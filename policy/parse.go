@@ -19,6 +19,7 @@ const MaxResources = 1000
 type Resources struct {
 	Gates    []Gate
 	Policies []Policy
+	Rollouts []Rollout
 }
 
 // Parse decodes a YAML stream of resources and checks each by itself; what
@@ -32,6 +33,10 @@ func Parse(path string, data []byte) (Resources, error) {
 	if err != nil {
 		return Resources{}, inFile(path, err)
 	}
+	return resources(path, docs)
+}
+
+func resources(path string, docs []strict.Document) (Resources, error) {
 	if len(docs) > MaxResources {
 		e := assay.Errorf(assay.CodeTooLarge, "holds %d resources; at most %d fit in one file", len(docs), MaxResources)
 		return Resources{}, e.In(path)
@@ -67,6 +72,14 @@ func (r *Resources) add(path string, d strict.Document) error {
 		p.defaults()
 		r.Policies = append(r.Policies, p)
 		return p.check(d)
+	case "Rollout":
+		ro := newRollout(path, d)
+		if err := d.Decode(&ro); err != nil {
+			return err
+		}
+		ro.defaults()
+		r.Rollouts = append(r.Rollouts, ro)
+		return ro.check(d)
 	case "":
 		return d.Errorf(nil, "has no kind; write kind: %s", strings.Join(Kinds, " or kind: "))
 	}
@@ -76,6 +89,31 @@ func (r *Resources) add(path string, d strict.Document) error {
 	}
 	return e
 }
+
+// isOpenSLO reports whether a file's documents are OpenSLO's, which package slo
+// reads. A file that holds both kinds is refused: each kind has its own reader.
+func isOpenSLO(docs []strict.Document) (bool, error) {
+	ours, theirs := 0, 0
+	for _, d := range docs {
+		for _, item := range d.Items() {
+			if strings.HasPrefix(item.String("apiVersion"), openSLOPrefix) {
+				theirs++
+			} else {
+				ours++
+			}
+			if ours > 0 && theirs > 0 {
+				e := item.Errorf([]string{"apiVersion"}, "%q stands in a file with resources of another kind", item.String("apiVersion"))
+				e.Hint = "a file holds either OpenSLO documents or Assay resources; split it"
+				return false, e
+			}
+		}
+	}
+	return theirs > 0, nil
+}
+
+// openSLOPrefix starts the apiVersion of every OpenSLO version; which of them
+// is read is for package slo to say.
+const openSLOPrefix = "openslo"
 
 func (g *Gate) defaults() {
 	if g.Metadata.Namespace == "" {

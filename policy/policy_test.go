@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/decide"
 )
 
 const gateYAML = `apiVersion: assay.dev/v1alpha1
@@ -75,7 +76,7 @@ func TestParseReadsAGateAndFillsDefaults(t *testing.T) {
 
 func TestParseRefusesWhatIsWrongWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"unknown kind", "kind: Gate", "kind: Gaet", `gate.yaml:2:7: kind "Gaet" is not known here; known: Gate, Policy (did you mean "Gate"?)`},
+		{"unknown kind", "kind: Gate", "kind: Gaet", `gate.yaml:2:7: kind "Gaet" is not known here; known: Gate, Policy, Rollout (did you mean "Gate"?)`},
 		{"no kind", "kind: Gate\n", "", "gate.yaml:1:1: document has no kind"},
 		{"wrong version", "v1alpha1", "v1", `gate.yaml:1:13: apiVersion "assay.dev/v1" is not known here; write assay.dev/v1alpha1`},
 		{"misspelt key", "  requires:", "  require:", `gate.yaml:8:3: spec.require is not a known key (did you mean "requires"?)`},
@@ -225,6 +226,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(gateYAML))
 	f.Add([]byte(policyYAML + "---\n" + gateYAML))
 	f.Add([]byte("apiVersion: assay.dev/v1alpha1\nkind: Gate\nmetadata: {name: x}\nspec: {requires: [{name: a, kind: sbom, minComponents: -1}]}"))
+	f.Add([]byte(rolloutYAML))
+	f.Add([]byte("apiVersion: assay.dev/v1alpha1\nkind: Rollout\nmetadata: {name: x}\nspec: {service: x, margin: 1e308, indicators: [{name: a, buckets: b, bounds: [1e-300, .inf]}]}"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		res, err := Parse("f.yaml", data)
@@ -237,6 +240,16 @@ func FuzzParse(f *testing.F) {
 		for _, g := range res.Gates {
 			if len(g.Spec.Requires) == 0 || g.Spec.Mode == "" {
 				t.Errorf("accepted a gate without requirements or mode: %+v", g)
+			}
+		}
+		for _, r := range res.Rollouts {
+			p, err := r.Plan()
+			if err != nil {
+				t.Fatalf("accepted a rollout whose plan is refused: %v", err)
+			}
+			p.Canary, p.Control = "new", "old"
+			if _, err := decide.Begin(p, time.Unix(0, 0)); err != nil {
+				t.Errorf("accepted a plan that cannot begin: %v", err)
 			}
 		}
 	})

@@ -13,7 +13,7 @@ import (
 const DefaultNamespace = "default"
 
 // Kinds lists the resource kinds that can be parsed.
-var Kinds = []string{"Gate", "Policy"}
+var Kinds = []string{"Gate", "Policy", "Rollout"}
 
 // Metadata names a resource.
 type Metadata struct {

@@ -77,6 +77,8 @@ type Revision struct {
 	files    map[Class][]File
 	gates    []Gate
 	policies []Policy
+	rollouts []Rollout
+	slos     []File // the resource files that are OpenSLO
 }
 
 // NewRevision parses and checks files and names the result. It takes the
@@ -133,12 +135,9 @@ func checkPath(p string) error {
 
 func (r *Revision) parse() error {
 	for _, f := range r.files[ClassResource] {
-		res, err := Parse(f.Path, f.Content)
-		if err != nil {
+		if err := r.parseFile(f); err != nil {
 			return err
 		}
-		r.gates = append(r.gates, res.Gates...)
-		r.policies = append(r.policies, res.Policies...)
 	}
 	if err := unique("Gate", r.gates, func(g Gate) (Metadata, Place) { return g.Metadata, g.Place }); err != nil {
 		return err
@@ -146,11 +145,37 @@ func (r *Revision) parse() error {
 	if err := unique("Policy", r.policies, func(p Policy) (Metadata, Place) { return p.Metadata, p.Place }); err != nil {
 		return err
 	}
+	if err := unique("Rollout", r.rollouts, func(o Rollout) (Metadata, Place) { return o.Metadata, o.Place }); err != nil {
+		return err
+	}
 	for _, g := range r.gates {
 		if _, err := r.PoliciesOf(g); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (r *Revision) parseFile(f File) error {
+	docs, err := strict.Documents(f.Content)
+	if err != nil {
+		return inFile(f.Path, err)
+	}
+	slo, err := isOpenSLO(docs)
+	if err != nil {
+		return inFile(f.Path, err)
+	}
+	if slo {
+		r.slos = append(r.slos, f)
+		return nil
+	}
+	res, err := resources(f.Path, docs)
+	if err != nil {
+		return err
+	}
+	r.gates = append(r.gates, res.Gates...)
+	r.policies = append(r.policies, res.Policies...)
+	r.rollouts = append(r.rollouts, res.Rollouts...)
 	return nil
 }
 
@@ -187,30 +212,47 @@ func (r *Revision) Gates() []Gate { return slices.Clone(r.gates) }
 // Policies returns all policies, in the order of their files.
 func (r *Revision) Policies() []Policy { return slices.Clone(r.policies) }
 
+// Rollouts returns all rollouts, in the order of their files.
+func (r *Revision) Rollouts() []Rollout { return slices.Clone(r.rollouts) }
+
+// Objectives returns the files that hold OpenSLO documents, sorted by path.
+// They are resource files like any other and part of the digest; package slo
+// reads them, and nothing but their form as YAML has been checked.
+func (r *Revision) Objectives() []File { return slices.Clone(r.slos) }
+
 // Gate finds a gate by "name", or by "namespace/name" where two namespaces use
 // the same name. The error is CodeNotFound, or CodeInvalid if the name is ambiguous.
 func (r *Revision) Gate(name string) (Gate, error) {
-	var found []Gate
+	return find("gate", name, r.gates, func(g Gate) Metadata { return g.Metadata })
+}
+
+// Rollout finds a rollout as Gate finds a gate.
+func (r *Revision) Rollout(name string) (Rollout, error) {
+	return find("rollout", name, r.rollouts, func(o Rollout) Metadata { return o.Metadata })
+}
+
+func find[T any](kind, name string, list []T, of func(T) Metadata) (none T, err error) {
+	var found []T
 	var known []string
-	for _, g := range r.gates {
-		full := g.Metadata.Namespace + "/" + g.Metadata.Name
-		if g.Metadata.Name == name || full == name {
-			found = append(found, g)
+	for _, v := range list {
+		m := of(v)
+		if m.Name == name || m.Namespace+"/"+m.Name == name {
+			found = append(found, v)
 		}
-		known = append(known, g.Metadata.Name)
+		known = append(known, m.Name)
 	}
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
 		if len(known) == 0 {
-			return Gate{}, assay.Errorf(assay.CodeNotFound, "gate %q does not exist: the policy declares no gate", name)
+			return none, assay.Errorf(assay.CodeNotFound, "%s %q does not exist: the policy declares no %[1]s", kind, name)
 		}
-		return Gate{}, assay.Errorf(assay.CodeNotFound, "gate %s", strict.OneOf(name, known))
+		return none, assay.Errorf(assay.CodeNotFound, "%s %s", kind, strict.OneOf(name, known))
 	}
-	e := assay.Errorf(assay.CodeInvalid, "gate %q exists in several namespaces", name)
-	e.Hint = fmt.Sprintf("write %s/%s", found[0].Metadata.Namespace, name)
-	return Gate{}, e
+	e := assay.Errorf(assay.CodeInvalid, "%s %q exists in several namespaces", kind, name)
+	e.Hint = fmt.Sprintf("write %s/%s", of(found[0]).Namespace, name)
+	return none, e
 }
 
 // PoliciesOf returns the policies that a gate names, in its order. It fails

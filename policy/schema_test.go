@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"assay.dev/assay"
+	"assay.dev/assay/decide"
 	"assay.dev/assay/internal/golden"
 	"github.com/invopop/jsonschema"
 )
@@ -22,6 +23,7 @@ func reflector(t *testing.T) *jsonschema.Reflector {
 		reflect.TypeFor[assay.Severity](): func() *jsonschema.Schema {
 			return words("none", "low", "unknown", "medium", "high", "critical")
 		},
+		reflect.TypeFor[decide.HorizonPolicy](): func() *jsonschema.Schema { return words(anys(horizonPolicies)...) },
 		reflect.TypeFor[Duration](): func() *jsonschema.Schema {
 			return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+d|([0-9.]+(ns|us|µs|ms|s|m|h))+)$`}
 		},
@@ -53,7 +55,7 @@ func schemaOf(t *testing.T, kind string, v any) []byte {
 	s := reflector(t).Reflect(v)
 	s.ID = jsonschema.ID("https://assay.dev/schemas/v1alpha1/" + kind + ".schema.json")
 	if p, ok := s.Properties.Get("kind"); ok && kind != "input" {
-		p.Const = map[string]string{"gate": "Gate", "policy": "Policy"}[kind]
+		p.Const = map[string]string{"gate": "Gate", "policy": "Policy", "rollout": "Rollout"}[kind]
 		version, _ := s.Properties.Get("apiVersion")
 		version.Const = assay.APIVersion
 	}
@@ -65,7 +67,7 @@ func schemaOf(t *testing.T, kind string, v any) []byte {
 }
 
 func TestSchemasMatchTheGoTypes(t *testing.T) {
-	for kind, v := range map[string]any{"gate": Gate{}, "policy": Policy{}, "input": Input{}} {
+	for kind, v := range map[string]any{"gate": Gate{}, "policy": Policy{}, "rollout": Rollout{}, "input": Input{}} {
 		t.Run(kind, func(t *testing.T) {
 			golden.Equal(t, "schema/"+kind+".schema.json", schemaOf(t, kind, v))
 		})

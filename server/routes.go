@@ -34,6 +34,19 @@ func routes() map[string]handler {
 		"GET /v1/tokens":                      tokens,
 		"DELETE /v1/tokens/{id}":              revokeToken,
 		"GET /v1/policies/schema/{kind}":      schema,
+		"GET /v1/facts/{id}":                  fact,
+		"GET /v1/facts/{id}/effects":          effects,
+		"POST /v1/rollouts":                   startRollout,
+		"GET /v1/rollouts":                    rollouts,
+		"GET /v1/rollouts/{id}":               oneRollout,
+		"POST /v1/rollouts/{id}/promotion":    promoteRollout,
+		"POST /v1/rollouts/{id}/abort":        abortRollout,
+		"GET /v1/traffic":                     traffic,
+		"GET /v1/objectives":                  objectives,
+		"GET /v1/objectives/{name...}":        objective,
+		"GET /v1/decisions":                   decisions,
+		"GET /v1/decisions/{id}":              decision,
+		"GET /v1/decisions/{id}/record":       decisionRecord,
 	}
 }
 
@@ -91,16 +104,28 @@ func facts(c *control.Session, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Facts(r.Context(), r.URL.Query()["kind"], assay.Digest(r.FormValue("subject")), limit)
+	reads, err := readsOf(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return reads.Facts(r.Context(), r.URL.Query()["kind"], assay.Digest(r.FormValue("subject")), limit)
 }
 
 func publication(c *control.Session, r *http.Request) (any, error) {
-	return c.Publication(r.Context(), assay.FactID(r.PathValue("id")))
+	reads, err := readsOf(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return reads.Publication(r.Context(), assay.FactID(r.PathValue("id")))
 }
 
 // proof waits until the fact is published, at most for the server's request time.
 func proof(c *control.Session, r *http.Request) (any, error) {
-	b, err := c.Proof(r.Context(), assay.FactID(r.PathValue("id")))
+	reads, err := readsOf(c, r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := reads.Proof(r.Context(), assay.FactID(r.PathValue("id")))
 	return raw{assay.ProofMediaType, b}, err
 }
 
@@ -121,7 +146,7 @@ func approveException(c *control.Session, r *http.Request) (any, error) {
 }
 
 func revokeException(c *control.Session, r *http.Request) (any, error) {
-	var d api.Decision
+	var d api.Revocation
 	if err := body(r, &d); err != nil {
 		return nil, err
 	}

@@ -23,13 +23,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Config is what a server is made of. Every field is needed.
+// Config is what a server is made of. Every field is needed unless it says otherwise.
 type Config struct {
 	Plane    *control.Plane
 	Ledger   http.Handler // C2SP tiles and checkpoint, mounted at /ledger/
 	Registry *prometheus.Registry
 	Ready    func(context.Context) error // nil when requests can be served
 	Log      *slog.Logger
+
+	// Telemetry are handlers by pattern, for example "POST /v1/metrics", that
+	// identify their senders themselves (see Identify). May be nil.
+	Telemetry map[string]http.Handler
+	// Pages are for people, mounted at /: what no other route takes. May be nil.
+	Pages http.Handler
 }
 
 // Limits of the listener. Uploads get more time through http.ResponseController.
@@ -67,6 +73,12 @@ func New(cfg Config) http.Handler {
 
 	for pattern, h := range routes() {
 		mux.Handle(pattern, s.authenticated(h))
+	}
+	for pattern, h := range cfg.Telemetry {
+		mux.Handle(pattern, h)
+	}
+	if cfg.Pages != nil {
+		mux.Handle("/", cfg.Pages)
 	}
 	mux.HandleFunc(apiRoot, unrouted(mux))
 	return s.observed(mux)

@@ -131,6 +131,7 @@ var (
 	someID     = "0197f2c1-0000-7000-8000-000000000000"
 	checkers   = []api.Role{api.RoleDeveloper, api.RoleOperator}
 	approvers  = []api.Role{api.RoleApprover}
+	commanders = []api.Role{api.RoleOperator, api.RoleApprover}
 	admins     = []api.Role{api.RoleAdmin}
 
 	table = []struct {
@@ -140,20 +141,33 @@ var (
 		{"POST", "/v1/evidence", checkers},
 		{"POST", "/v1/checks", checkers},
 		{"POST", "/v1/attestations", checkers},
-		{"GET", "/v1/attestations/" + someDigest, api.Roles},
-		{"GET", "/v1/artifacts", api.Roles},
-		{"GET", "/v1/artifacts/" + someDigest, api.Roles},
-		{"GET", "/v1/facts", api.Roles},
-		{"GET", "/v1/facts/" + someID + "/publication", api.Roles},
-		{"GET", "/v1/facts/" + someID + "/proof", api.Roles},
-		{"GET", "/v1/ledger/head", api.Roles},
+		{"GET", "/v1/attestations/" + someDigest, api.Readers},
+		{"GET", "/v1/artifacts", api.Readers},
+		{"GET", "/v1/artifacts/" + someDigest, api.Readers},
+		{"GET", "/v1/facts", api.Readers},
+		{"GET", "/v1/facts/" + someID + "/publication", api.Readers},
+		{"GET", "/v1/facts/" + someID + "/proof", api.Readers},
+		{"GET", "/v1/ledger/head", api.Readers},
 		{"POST", "/v1/exceptions", checkers},
-		{"GET", "/v1/exceptions", api.Roles},
+		{"GET", "/v1/exceptions", api.Readers},
 		{"POST", "/v1/exceptions/" + someID + "/approval", approvers},
 		{"POST", "/v1/exceptions/" + someID + "/revocation", []api.Role{api.RoleDeveloper, api.RoleOperator, api.RoleApprover}},
 		{"POST", "/v1/tokens", admins},
 		{"GET", "/v1/tokens", admins},
 		{"DELETE", "/v1/tokens/0123456789abcdef", admins},
+		{"GET", "/v1/facts/" + someID, api.Readers},
+		{"GET", "/v1/facts/" + someID + "/effects", api.Readers},
+		{"POST", "/v1/rollouts", checkers},
+		{"GET", "/v1/rollouts", api.Readers},
+		{"GET", "/v1/rollouts/" + someID, api.Readers},
+		{"POST", "/v1/rollouts/" + someID + "/promotion", commanders},
+		{"POST", "/v1/rollouts/" + someID + "/abort", commanders},
+		{"GET", "/v1/traffic", api.Readers},
+		{"GET", "/v1/decisions", api.Readers},
+		{"GET", "/v1/decisions/" + someID, api.Readers},
+		{"GET", "/v1/decisions/" + someID + "/record", api.Readers},
+		{"GET", "/v1/objectives", api.Readers},
+		{"GET", "/v1/objectives/shop", api.Readers},
 		{"GET", "/v1/policies/schema/Gate", api.Roles},
 	}
 )
@@ -161,7 +175,7 @@ var (
 func TestTheTableOfRoutesIsComplete(t *testing.T) {
 	var patterns []string
 	for _, r := range table {
-		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}").Replace(r.path)
+		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}").Replace(r.path)
 		patterns = append(patterns, r.method+" "+path)
 	}
 	slices.Sort(patterns)
@@ -268,6 +282,10 @@ func TestBadParametersAreRefused(t *testing.T) {
 		"/v1/attestations/..%2f..%2fetc":                        {400, assay.CodeInvalid},
 		"/v1/attestations/" + someDigest:                        {404, assay.CodeNotFound},
 		"/v1/facts?subject=x":                                   {400, assay.CodeInvalid},
+		"/v1/facts?system=yes":                                  {400, assay.CodeInvalid},
+		"/v1/facts?system=true":                                 {403, assay.CodeDenied},
+		"/v1/facts/" + someID + "/proof?system=true":            {403, assay.CodeDenied},
+		"/v1/facts/" + someID + "/publication?system=1":         {400, assay.CodeInvalid},
 		"/v1/facts?kind=":                                       {400, assay.CodeInvalid},
 		"/v1/facts/x/proof":                                     {400, assay.CodeInvalid},
 		"/v1/facts/" + someID + "/proof":                        {404, assay.CodeNotFound},

@@ -219,6 +219,9 @@ func (a *arm) histogram(r *assay.Reading, threshold float64) error {
 			found, r.Good = true, b.Count
 		}
 	}
+	if threshold == 0 {
+		found, r.Good = true, r.Total
+	}
 	if !found {
 		return assay.Errorf(assay.CodeInvalid, "indicator %s has the threshold %v, which is no bound of the histogram's %d buckets", r.Indicator, threshold, len(r.Buckets))
 	}

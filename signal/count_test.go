@@ -166,7 +166,7 @@ func TestSumsOfCountersAreUnderstood(t *testing.T) {
 func TestSpecsThatContradictThemselvesAreRefused(t *testing.T) {
 	for _, s := range []signal.Spec{
 		{}, {Name: "x"}, {Name: "x", Total: "a"}, {Name: "x", Good: "a"}, {Name: "x", Good: "a", Bad: "b", Total: "c"},
-		{Name: "x", Buckets: "a"}, {Name: "x", Buckets: "a", Threshold: 1, Total: "b"}, {Name: "x", Good: "rate(a[1m])", Total: "a"},
+		{Name: "x", Buckets: "a", Threshold: -1}, {Name: "x", Buckets: "a", Threshold: 1, Total: "b"}, {Name: "x", Good: "rate(a[1m])", Total: "a"},
 	} {
 		if _, err := signal.Compile(s); assay.CodeOf(err) != assay.CodeInvalid {
 			t.Errorf("%+v: %v", s, err)

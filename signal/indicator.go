@@ -24,7 +24,7 @@ type Spec struct {
 	Bad          string  // counters of events that missed it
 	Total        string  // counters of all events
 	Buckets      string  // _bucket counters of a classic histogram, all bounds
-	Threshold    float64 // for Buckets: an event is good up to this bound
+	Threshold    float64 // for Buckets: an event is good up to this bound; 0 counts all as good
 	VersionLabel string  // label that tells the versions apart; "version" if ""
 }
 
@@ -65,8 +65,8 @@ func Compile(spec Spec) (Indicator, error) {
 	switch {
 	case histogram && (spec.Good != "" || spec.Bad != "" || spec.Total != ""):
 		return ind, specError(spec, "buckets", "stands beside good, bad or total; expected one kind")
-	case histogram && spec.Threshold <= 0:
-		return ind, specError(spec, "threshold", "is not above zero")
+	case histogram && !(spec.Threshold >= 0):
+		return ind, specError(spec, "threshold", "is below zero")
 	case !histogram && spec.Total == "":
 		return ind, specError(spec, "total", "is missing")
 	case !histogram && (spec.Good == "") == (spec.Bad == ""):

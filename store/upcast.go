@@ -62,8 +62,13 @@ func BuiltinUpcasters() Upcasters {
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}
 	}
+	u.kinds[assay.FactExceptionApproved] = KindVersions{Kind: assay.FactExceptionApproved, Steps: []Upcast{unsigned}}
 	return u
 }
+
+// unsigned turns the approval of an exception from version 1 into 2, which may name
+// a signed statement: approvals of version 1 have none.
+func unsigned(payload json.RawMessage) (json.RawMessage, error) { return payload, nil }
 
 // Kinds returns the listed kinds in order.
 func (u Upcasters) Kinds() []string { return slices.Sorted(maps.Keys(u.kinds)) }

@@ -33,6 +33,8 @@ var settings = []setting{
 	{name: "passphrase-file", usage: "file that holds the passphrase of the private keys"},
 	{name: "verifier-id", def: assay.DefaultVerifierID, usage: "verifier.id in the attestations we sign"},
 	{name: "origin", def: assay.DefaultOrigin, usage: "origin line of the ledger's checkpoints"},
+	{name: "proxy", usage: "URL of the enforcer's control API, for assay serve"},
+	{name: "proxy-token", usage: "bearer token of the enforcer's control API", secret: true},
 	{name: "log-level", def: "info", usage: "debug, info, warn or error"},
 }
 

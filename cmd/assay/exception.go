@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ Exit codes: 0 done · 1 refused or error · 2 usage.`,
 					return usageError{fmt.Errorf("--from: %w", err)}
 				}
 			}
-			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
+			return a.withExceptions(cmd.Context(), stateNeeded, func(ops exceptions) (assay.Exception, error) {
 				return ops.RequestException(cmd.Context(), req)
 			}, "ask another person to run: assay exception approve %s")
 		},
@@ -94,12 +95,14 @@ func (a *app) exceptionApproveCmd() *cobra.Command {
 		Long: `Approve a request of somebody else.
 
 Changes the exception in the state directory (no other process may use it
-meanwhile) or on --server; a fact tells who approved. Needs the role approver.
+meanwhile) or on --server; a fact tells who approved. Needs the role approver. A
+server signs a statement of the approval; so does work on a local directory that
+has keys, if the passphrase is in the environment or in a file.
 
 Exit codes: 0 done · 1 refused or error · 2 usage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
+			return a.withExceptions(cmd.Context(), a.canSign(), func(ops exceptions) (assay.Exception, error) {
 				return ops.ApproveException(cmd.Context(), args[0])
 			}, "to end it early: assay exception revoke %s --reason …")
 		},
@@ -120,7 +123,7 @@ it may, and every approver.
 Exit codes: 0 done · 1 refused or error · 2 usage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withExceptions(cmd.Context(), func(ops exceptions) (assay.Exception, error) {
+			return a.withExceptions(cmd.Context(), stateNeeded, func(ops exceptions) (assay.Exception, error) {
 				return ops.RevokeException(cmd.Context(), args[0], reason)
 			}, "")
 		},
@@ -156,8 +159,20 @@ Exit codes: 0 listed · 1 error · 2 usage.`,
 	}
 }
 
-func (a *app) withExceptions(ctx context.Context, do func(exceptions) (assay.Exception, error), next string) error {
-	ops, err := a.connect(ctx, stateNeeded)
+// canSign is what an approval wants of the state directory: its keys, if they are
+// there and nobody has to type their passphrase.
+func (a *app) canSign() need {
+	if a.cfg.get("passphrase") == "" && a.cfg.get("passphrase-file") == "" {
+		return stateNeeded
+	}
+	if _, err := os.Stat(a.attestKeyPath()); err != nil {
+		return stateNeeded
+	}
+	return stateSigning
+}
+
+func (a *app) withExceptions(ctx context.Context, n need, do func(exceptions) (assay.Exception, error), next string) error {
+	ops, err := a.connect(ctx, n)
 	if err != nil {
 		return err
 	}

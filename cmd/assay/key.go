@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,8 +11,10 @@ import (
 	"strings"
 
 	"assay.dev/assay"
+	"assay.dev/assay/attest"
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/internal/strict"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -179,4 +182,20 @@ func (a *app) prompt(text string) ([]byte, error) {
 	pass, err := term.ReadPassword(int(f.Fd()))
 	fmt.Fprintln(a.err)
 	return pass, err
+}
+
+// publicKeys is what an auditor needs.
+type publicKeys struct {
+	keys   []attest.Key
+	ledger string // C2SP vkey, "" if the file has none
+}
+
+// recordKeys appends the fact that keys were created. The store is made if it does not exist.
+func (a *app) recordKeys(ctx context.Context, k publicKeys) error {
+	in, err := a.open(ctx, false, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	return in.plane.As(a.localCaller()).RecordKey(ctx, k.keys[0].KeyID(), k.ledger)
 }

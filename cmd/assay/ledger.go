@@ -59,6 +59,7 @@ Exit codes: 0 printed · 1 error, or nothing is published yet · 2 usage.`,
 
 func (a *app) ledgerProveCmd() *cobra.Command {
 	var out string
+	var system bool
 	cmd := &cobra.Command{
 		Use:   "prove FACT",
 		Short: "Write the proof that a fact is in the ledger; waits until it is published",
@@ -74,10 +75,11 @@ publishes it; that needs the passphrase.
 
 Exit codes: 0 written · 1 error · 2 usage.`,
 		Example: `  assay ledger facts --kind exception.approved
-  assay ledger prove 0197f2c1-… -f approval.proof.json`,
+  assay ledger prove 0197f2c1-… -f approval.proof.json
+  assay ledger facts --system --kind key.created`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := a.prove(cmd.Context(), assay.FactID(args[0]))
+			p, err := a.prove(cmd.Context(), assay.FactID(args[0]), system)
 			if err != nil {
 				return err
 			}
@@ -89,31 +91,32 @@ Exit codes: 0 written · 1 error · 2 usage.`,
 		},
 	}
 	cmd.Flags().StringVarP(&out, "file", "f", "", "write to this file instead of standard output")
+	cmd.Flags().BoolVar(&system, "system", false, systemUsage)
 	return cmd
 }
 
 // prove returns the proof of a fact. Nobody publishes facts of a local directory
 // while no server runs on it, so a sequencer is run if the fact waits for one.
-func (a *app) prove(ctx context.Context, id assay.FactID) ([]byte, error) {
+func (a *app) prove(ctx context.Context, id assay.FactID, system bool) ([]byte, error) {
 	ops, err := a.connect(ctx, stateNeeded)
 	if err != nil {
 		return nil, err
 	}
-	p, err := ops.Publication(ctx, id)
+	p, err := ops.facts(system).Publication(ctx, id)
 	noLedger := assay.CodeOf(err) == assay.CodeUnavailable
 	if err != nil && !noLedger || p.Published || a.cfg.get("server") != "" {
 		defer ops.close()
 		if err != nil && !noLedger {
 			return nil, err
 		}
-		return ops.Proof(ctx, id)
+		return ops.facts(system).Proof(ctx, id)
 	}
 	ops.close()
 	if ops, err = a.connect(ctx, stateSigning); err != nil {
 		return nil, err
 	}
 	defer ops.close()
-	return ops.Proof(ctx, id)
+	return ops.facts(system).Proof(ctx, id)
 }
 
 func (a *app) ledgerVerifyCmd() *cobra.Command {
@@ -121,7 +124,9 @@ func (a *app) ledgerVerifyCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify PROOF --pub FILE",
 		Short: "Verify a proof file with a public key and nothing else",
-		Long: `Verify that the ledger holds the fact in a proof file.
+		Long: `Verify that the ledger holds the fact in a proof file. The proof of an exception's
+approval may hold a signed statement; it must be of this very exception, and signed
+by a key of the public file.
 
 Reads the proof file and the public file; needs no network, no server and no
 state directory, and changes nothing.
@@ -138,13 +143,16 @@ Exit codes: 0 holds · 1 error · 2 usage · 3 the proof does not hold.`,
 			if err != nil {
 				return err
 			}
-			fact, err := artifact.VerifyFactProof(data, public.ledger)
+			fact, err := artifact.VerifyFactProof(data, public.ledger, public.keys...)
 			if err != nil {
 				return inFile(err, args[0])
 			}
 			return a.print(fact, func() {
 				fmt.Fprintf(a.out, "%s %s holds fact %s: %s by %s\n",
 					a.out.Paint(term.Green, "✓"), fact.Origin, fact.ID, fact.Kind, fact.Actor)
+				for _, key := range fact.SignedBy {
+					fmt.Fprintf(a.out, "%s its statement is signed by key %s\n", a.out.Paint(term.Green, "✓"), key)
+				}
 			})
 		},
 	}

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/client"
+	"assay.dev/assay/control"
 	"github.com/spf13/cobra"
 )
 
@@ -20,18 +23,41 @@ type listedFact struct {
 	Index string `json:"index,omitempty"`
 }
 
+const systemUsage = "facts of the installation instead of a namespace's; needs the role operator or admin"
+
+// factReads is what commands ask about facts.
+type factReads interface {
+	Facts(ctx context.Context, kinds []string, subject assay.Digest, limit int) ([]assay.Fact, error)
+	Publication(ctx context.Context, id assay.FactID) (api.Publication, error)
+	Proof(ctx context.Context, id assay.FactID) ([]byte, error)
+}
+
+// facts are the facts of the caller's namespace, or those of the installation.
+func (o *operations) facts(system bool) factReads {
+	if !system {
+		return o
+	}
+	if remote, ok := o.ledgerReads.(*client.Client); ok {
+		return remote.System()
+	}
+	return o.ledgerReads.(*control.Session).System() // a plane is one or the other
+}
+
 func (a *app) ledgerFactsCmd() *cobra.Command {
 	var kinds []string
 	var subject string
 	var limit int
+	var system bool
 	cmd := &cobra.Command{
 		Use:   "facts",
 		Short: "List what happened, newest first, and what of it the ledger holds",
 		Long: `List what happened in the namespace, newest first, and what of it the ledger holds.
 
 A fact is recorded first and published when a signed checkpoint covers it; facts
-that are only kept never enter the ledger. Reads the state directory (no other
-process may use it meanwhile) or asks --server; changes nothing.
+that are only kept never enter the ledger. With --system what happened to the
+installation itself is listed (keys, tokens, a ledger that stopped); that needs the
+role operator or admin, and tokens are those of your namespace. Reads the state
+directory (no other process may use it meanwhile) or asks --server; changes nothing.
 
 Exit codes: 0 listed · 1 error · 2 usage.`,
 		Example: `  assay ledger facts --kind exception.approved --limit 5`,
@@ -50,7 +76,7 @@ Exit codes: 0 listed · 1 error · 2 usage.`,
 				return err
 			}
 			defer ops.close()
-			list, err := listFacts(cmd.Context(), ops, kinds, assay.Digest(subject), limit)
+			list, err := listFacts(cmd.Context(), ops.facts(system), kinds, assay.Digest(subject), limit)
 			if err != nil {
 				return err
 			}
@@ -60,10 +86,11 @@ Exit codes: 0 listed · 1 error · 2 usage.`,
 	cmd.Flags().StringArrayVar(&kinds, "kind", nil, "only facts of this kind, for example attest.signed; may be repeated")
 	cmd.Flags().StringVar(&subject, "subject", "", "only facts about the artifact with this digest")
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many at most")
+	cmd.Flags().BoolVar(&system, "system", false, systemUsage)
 	return cmd
 }
 
-func listFacts(ctx context.Context, ops ledgerReads, kinds []string, subject assay.Digest, limit int) ([]listedFact, error) {
+func listFacts(ctx context.Context, ops factReads, kinds []string, subject assay.Digest, limit int) ([]listedFact, error) {
 	facts, err := ops.Facts(ctx, kinds, subject, limit)
 	if err != nil {
 		return nil, err

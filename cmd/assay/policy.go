@@ -33,8 +33,8 @@ func (a *app) policyDir(args []string) string {
 func (a *app) policyLintCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lint [DIR]",
-		Short: "Check resources and Rego for mistakes, with the place and what to do",
-		Long: `Check resources and Rego for mistakes, with the place and what to do.
+		Short: "Check resources, Rego and OpenSLO files for mistakes, with the place and what to do",
+		Long: `Check resources, Rego and OpenSLO files for mistakes, with the place and what to do.
 
 Reads DIR (default: the configured policy directory) and changes nothing.
 
@@ -45,26 +45,31 @@ Exit codes: 0 no errors, warnings included · 1 DIR cannot be read or parsed · 
 			if err != nil {
 				return err
 			}
-			if problems == nil {
-				problems = []policyProblem{} // a list in every format
-			}
-			err = a.print(problems, func() {
-				for _, p := range problems {
-					fmt.Fprintf(a.out, "%s: %s\n", p.Level, p.Err())
-				}
-				if len(problems) == 0 {
-					fmt.Fprintf(a.out, "%s no problems\n", a.out.Paint(term.Green, "✓"))
-				}
-			})
-			if err != nil {
-				return err
-			}
-			if lintFailed(problems) {
-				return exit(exitFailed)
-			}
-			return nil
+			return a.printProblems(problems)
 		},
 	}
+}
+
+// printProblems prints what a lint found, and fails if there are errors.
+func (a *app) printProblems(problems []policyProblem) error {
+	if problems == nil {
+		problems = []policyProblem{} // a list in every format
+	}
+	err := a.print(problems, func() {
+		for _, p := range problems {
+			fmt.Fprintf(a.out, "%s: %s\n", p.Level, p.Err())
+		}
+		if len(problems) == 0 {
+			fmt.Fprintf(a.out, "%s no problems\n", a.out.Paint(term.Green, "✓"))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if lintFailed(problems) {
+		return exit(exitFailed)
+	}
+	return nil
 }
 
 func (a *app) policyTestCmd() *cobra.Command {

@@ -51,6 +51,9 @@ type app struct {
 	cfg    config
 
 	policies func() (control.Policy, error) // set by serve, which reloads; nil means load when asked
+	// extend adds to an installation, before its plane is made, what only some
+	// commands need; may be nil.
+	extend func(context.Context, *installation, *control.Config) error
 }
 
 // run executes one command line and returns the exit code.
@@ -119,8 +122,8 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output format: table, json or yaml")
 	root.AddCommand(
 		a.verifyCmd(), a.attestCmd(), a.attestationCmd(), a.evidenceCmd(), a.policyCmd(),
-		a.exceptionCmd(), a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
-		a.doctorCmd(), a.configCmd(), a.versionCmd(),
+		a.rolloutCmd(), a.decisionsCmd(), a.sloCmd(), a.exceptionCmd(), a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
+		a.enforceCmd(), a.gamedayCmd(), a.demoCmd(), a.doctorCmd(), a.configCmd(), a.versionCmd(),
 	)
 	root.SetHelpCommand(helpCmd(root))
 	root.InitDefaultCompletionCmd()

@@ -8,14 +8,17 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 
 	"assay.dev/assay"
+	"assay.dev/assay/api"
 	"assay.dev/assay/control"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/server"
 	"assay.dev/assay/store"
+	"assay.dev/assay/ui"
 	rungroup "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,16 +29,23 @@ import (
 const systemNamespace = store.SystemNamespace
 
 func (a *app) serveCmd() *cobra.Command {
-	var listen string
+	var f serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Run the control plane: JSON API, ledger, health and metrics",
-		Long: `Run the control plane: JSON API, ledger, health and metrics.
+		Short: "Run the control plane: pages, JSON API, telemetry, rollouts, ledger",
+		Long: `Run the control plane: pages, JSON API, telemetry, rollouts, ledger.
 
 Uses the state directory alone until it is stopped (Ctrl-C, or SIGTERM: running
 requests finish first). SIGHUP loads the policy directory again; a policy with
 mistakes is refused and the old one stays in force. Callers need a token:
 assay token create. Listens without TLS, so put it behind a proxy that has it.
+
+Telemetry comes in by OTLP/HTTP at /v1/metrics and by Prometheus remote write at
+/api/v1/write, from tokens of the role agent, and from the pages of --scrape; the
+objectives of the policy directory are counted from it, for --namespace.
+
+With --proxy URL, the control address of an enforcer (its token in ASSAY_PROXY_TOKEN),
+it carries rollouts out. A file DIR/halt stops every such action until it is removed.
 
 Reads the policy directory; changes the state directory.
 
@@ -44,44 +54,94 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
   assay token create ci --role developer --dir /var/lib/assay
   assay serve --dir /var/lib/assay --policy policies`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), listen) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7070", "address to listen on")
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address to listen on")
+	cmd.Flags().Var(&f.targets, "scrape", "page of metrics to fetch every 15 s; may be repeated")
+	cmd.Flags().BoolVar(&f.anonymous, "anonymous-viewer", false, "show the pages of --namespace without a token; only on a loopback address")
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, listen string) error {
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	listen    string
+	targets   scrapeTargets
+	anonymous bool
+}
+
+func (a *app) serve(ctx context.Context, f serveFlags) error {
+	visitor, err := a.anonymous(f.anonymous, f.listen)
+	if err != nil {
+		return err
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	policies := &reloading{load: a.loadPolicy}
+	policies := &reloading{load: a.loadServedPolicy}
 	if err := policies.reload(ctx); err != nil {
 		return err
 	}
 	a.policies = policies.current
+	a.extend = func(_ context.Context, in *installation, cfg *control.Config) error {
+		if err := a.addTelemetry(in, cfg, f.targets, reg); err != nil {
+			return err
+		}
+		return a.addRollouts(in, cfg, reg)
+	}
 	in, err := a.open(ctx, true, reg)
 	if err != nil {
 		return err
 	}
 	defer in.close()
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return &assay.Error{Code: assay.CodeConflict, Msg: "the address " + listen + " is in use", Hint: "stop who uses it or choose another with --listen"}
+		return &assay.Error{Code: assay.CodeConflict, Msg: "the address " + f.listen + " is in use", Hint: "stop who uses it or choose another with --listen"}
 	}
 	if err != nil {
 		return err
 	}
+	pages, err := ui.New(ui.Config{Plane: in.plane, Anonymous: visitor, Now: a.now, Log: a.log})
+	if err != nil {
+		return err
+	}
 	handler := server.New(server.Config{
-		Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log,
+		Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log, Pages: pages,
+		Telemetry: roads(in.telemetry.intake, server.Identify(in.plane, api.RoleAgent)),
 	})
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before anybody is told that we run
 	defer signal.Stop(hup)
+	debug.FreeOSMemory() // opening keys and compiling policies needed much that an idle server would go on holding
 	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
-	return a.runGroup(ctx, in, ln, handler, func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies) })
+	return a.runGroup(ctx, in, ln, handler,
+		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in.telemetry) },
+		in.telemetry.run, in.runRollouts)
+}
+
+// addTelemetry opens the series and lets samples come in.
+func (a *app) addTelemetry(in *installation, cfg *control.Config, targets scrapeTargets, reg prometheus.Registerer) (err error) {
+	p, err := cfg.Policy()
+	if err != nil {
+		return err
+	}
+	if in.telemetry, err = a.openTelemetry(a.cfg.get("dir"), p.Revision); err != nil {
+		return err
+	}
+	cfg.Books = in.telemetry.books
+	a.takeIn(in.telemetry, targets, reg)
+	return nil
+}
+
+// loadServedPolicy also refuses what only a server would stumble over.
+func (a *app) loadServedPolicy(ctx context.Context) (control.Policy, error) {
+	p, err := a.loadPolicy(ctx)
+	if err != nil {
+		return p, err
+	}
+	return p, belowAll(control.CheckSignals(p.Revision), a.cfg.get("policy"))
 }
 
 // runGroup runs the parts of the server; when one ends, all end.
-func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h http.Handler, watch func(context.Context) error) error {
+func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h http.Handler, parts ...func(context.Context) error) error {
 	var group rungroup.Group
 	serving, stop := context.WithCancel(ctx)
 	group.Add(func() error { return server.Serve(serving, ln, h, a.log) }, func(error) { stop() })
@@ -96,13 +156,15 @@ func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h
 		}
 	}, func(error) { stopWatching() })
 
-	reloads, stopReloads := context.WithCancel(ctx)
-	group.Add(func() error { return watch(reloads) }, func(error) { stopReloads() })
+	for _, part := range parts {
+		running, stop := context.WithCancel(ctx)
+		group.Add(func() error { return part(running) }, func(error) { stop() })
+	}
 	return group.Run()
 }
 
 // watchPolicies loads the policy again for every signal, until ctx ends.
-func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies *reloading) error {
+func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies *reloading, t *telemetry) error {
 	for {
 		select {
 		case <-hup:
@@ -111,6 +173,9 @@ func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies 
 				continue
 			}
 			p, _ := policies.current() // never fails
+			if err := t.follow(p.Revision); err != nil {
+				a.log.Error("the books keep the old objectives", "error", err)
+			}
 			a.log.Info("policy loaded", "uri", p.URI, "digest", p.Revision.Digest())
 		case <-ctx.Done():
 			return nil

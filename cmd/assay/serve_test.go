@@ -76,9 +76,10 @@ type daemon struct {
 	lines chan string // of its log
 }
 
-func (w *world) serve() *daemon {
+func (w *world) serve(flags ...string) *daemon {
 	w.t.Helper()
-	d := &daemon{t: w.t, cmd: w.command(nil, "serve", "--dir", "state", "--listen", "127.0.0.1:0"), lines: make(chan string, 1000)}
+	args := append([]string{"serve", "--dir", "state", "--listen", "127.0.0.1:0"}, flags...)
+	d := &daemon{t: w.t, cmd: w.command(nil, args...), lines: make(chan string, 1000)}
 	stdout, err := d.cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -33,7 +33,7 @@ func (a *app) tokenCreateCmd() *cobra.Command {
 
 Roles: viewer reads · developer runs gates and asks for exceptions · approver
 approves and revokes exceptions · operator runs the installation · admin creates
-and revokes the tokens of its namespace.
+and revokes the tokens of its namespace · agent sends telemetry and reads nothing.
 
 Writes the token's hash into the state directory (no other process may use it
 meanwhile) or on --server; a fact tells who made it for whom.
@@ -65,7 +65,7 @@ Exit codes: 0 created · 1 refused or error · 2 usage.`,
 			return a.print(t, func() { fmt.Fprintln(a.out, t.Secret) })
 		},
 	}
-	cmd.Flags().StringArrayVar(&roles, "role", nil, "viewer, developer, approver, operator or admin; may be repeated")
+	cmd.Flags().StringArrayVar(&roles, "role", nil, "viewer, developer, approver, operator, admin or agent; may be repeated")
 	cmd.Flags().StringVar(&expires, "expires", "2160h", "end: RFC 3339, or a duration from now, at most 366 days")
 	_ = cmd.MarkFlagRequired("role") // fails only for a flag that does not exist
 	return cmd

@@ -57,6 +57,9 @@ Reads the artifact (only its digest is used), the policy directory and the
 reports. With --dir or --server the exceptions kept there count; without, none
 do, and nothing is read or written besides the named files.
 
+A report that cannot be read counts as absent evidence: exit code 4, and 1 from a
+gate that does not enforce or needs nothing that it could be. Never 0.
+
 Exit codes: 0 pass, or the gate does not enforce · 1 error · 2 usage · 3 fail · 4 absent evidence.`,
 		Example: `  assay verify bin/app --evidence tests.json --evidence lint.sarif
   assay verify --name app --digest sha256:… --evidence sbom.json --markdown report.md`,
@@ -279,9 +282,17 @@ func reportTo(path string, v assay.Verdict, write func(io.Writer, assay.Verdict)
 	return writeFile(path, []byte(b.String()))
 }
 
-// verdictExit turns a verdict into the exit code of the contract.
+// verdictExit turns a verdict into the exit code of the contract. A report that
+// could not be read never ends well: where the gate does not block, it is an error
+// of whoever presented it.
 func verdictExit(v assay.Verdict) error {
 	switch {
+	case !v.Blocks() && len(v.Refused) > 0:
+		f := v.Refused[0]
+		return &assay.Error{
+			Code: assay.CodeInvalid, File: f.Location.File, Line: f.Location.Line, Column: f.Location.Column,
+			Msg: "could not be read: " + f.Reason,
+		}
 	case !v.Blocks():
 		return nil
 	case v.Outcome == assay.OutcomeAbsent:

@@ -5,22 +5,33 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/attest"
+	actproxy "assay.dev/assay/act/proxy"
 	"assay.dev/assay/attest/keyfile"
-	"assay.dev/assay/client"
 	"assay.dev/assay/control"
+	"assay.dev/assay/enforce/proxy"
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/ledger/posix"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/policy/dir"
 	"assay.dev/assay/policy/rego"
+	"assay.dev/assay/rollout"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/signal/otlp"
+	"assay.dev/assay/signal/remotewrite"
+	"assay.dev/assay/signal/scrape"
+	"assay.dev/assay/signal/tsdb"
+	"assay.dev/assay/slo"
 	"assay.dev/assay/store"
 	"assay.dev/assay/store/files"
 	"assay.dev/assay/store/mem"
@@ -34,54 +45,6 @@ import (
 
 // maxSalt is the largest salt file, in bytes.
 const maxSalt = 1024
-
-// need says what a command wants of the state directory.
-type need int
-
-const (
-	stateOptional need = iota // use it if it is there or was named
-	stateNeeded               // it must be there
-	stateSigning              // it must be there with keys, and facts are published
-)
-
-// operations are the control plane as commands see it, local or remote.
-type operations struct {
-	checks
-	exceptions
-	tokens
-	ledgerReads
-	close func()
-}
-
-// connect opens the control plane that the configuration names.
-func (a *app) connect(ctx context.Context, n need) (*operations, error) {
-	if server := a.cfg.get("server"); server != "" {
-		c, err := client.New(server, a.cfg.get("token"))
-		if err != nil {
-			return nil, err
-		}
-		return &operations{c, c, c, c, func() {}}, nil
-	}
-	if n == stateOptional && !a.cfg.chosen("dir") {
-		if _, err := os.Stat(a.cfg.get("dir")); errors.Is(err, fs.ErrNotExist) {
-			return a.stateless()
-		}
-	}
-	in, err := a.open(ctx, n == stateSigning, prometheus.NewRegistry())
-	if err != nil {
-		return nil, err
-	}
-	caller, err := a.caller(ctx, in.plane)
-	if err == nil {
-		err = control.CheckNamespace(caller.Namespace)
-	}
-	if err != nil {
-		in.close()
-		return nil, err
-	}
-	s := in.plane.As(caller)
-	return &operations{s, s, s, s, in.close}, nil
-}
 
 // stateless is a control plane that keeps nothing: for a gate in continuous integration.
 func (a *app) stateless() (*operations, error) {
@@ -102,7 +65,7 @@ func (a *app) stateless() (*operations, error) {
 		VerifierID: a.cfg.get("verifier-id"),
 	})
 	s := plane.As(a.localCaller())
-	return &operations{s, s, s, s, func() {
+	return &operations{s, s, s, s, s, s, func() {
 		_ = errors.Join(memory.Close(), blobs.Close(), os.RemoveAll(tmp)) // temporary: nothing to lose
 	}}, nil
 }
@@ -116,6 +79,9 @@ type installation struct {
 	epochs []ledger.Epoch // oldest first
 	vkey   string
 	seq    *ledger.Sequencer // nil unless signing
+
+	telemetry *telemetry          // nil unless the command opened it
+	rollouts  *rollout.Controller // nil without an enforcer
 
 	lock    *durable.Lock
 	readers []*ledger.Dir
@@ -161,6 +127,11 @@ func (a *app) openAll(ctx context.Context, in *installation, data string, signin
 	}
 	if err = a.openLedger(ctx, in, data, &cfg, signing, reg); err != nil {
 		return err
+	}
+	if a.extend != nil {
+		if err = a.extend(ctx, in, &cfg); err != nil {
+			return err
+		}
 	}
 	in.plane = control.New(cfg)
 	return nil
@@ -212,7 +183,7 @@ func (a *app) startSequencer(ctx context.Context, in *installation, data string,
 	if err != nil {
 		return err
 	}
-	skey, err := keyfile.LoadLedger(a.ledgerKeyPath(), pass)
+	skey, err := a.ledgerSecret()
 	if err != nil {
 		return err
 	}
@@ -249,6 +220,15 @@ func (a *app) startSequencer(ctx context.Context, in *installation, data string,
 	return nil
 }
 
+// ledgerSecret loads the key that signs checkpoints.
+func (a *app) ledgerSecret() (string, error) {
+	pass, err := a.passphrase()
+	if err != nil {
+		return "", err
+	}
+	return keyfile.LoadLedger(a.ledgerKeyPath(), pass)
+}
+
 // epochOpener opens one epoch's tree for the ledger's key under the epoch's name.
 func (a *app) epochOpener(path, skey, vkey, origin string) (ledger.Opener, error) {
 	signer, err := ledger.ParseSigner(skey, origin)
@@ -260,65 +240,6 @@ func (a *app) epochOpener(path, skey, vkey, origin string) (ledger.Opener, error
 		return nil, err
 	}
 	return posix.Opener(posix.Config{Dir: path, Signer: signer, Verifier: verifier, Log: a.log}), nil
-}
-
-func ledgerDir(data string, epoch int) (*ledger.Dir, error) {
-	path := ledger.EpochDir(data, epoch)
-	if err := durable.MkdirAll(path, 0o755); err != nil {
-		return nil, err
-	}
-	return ledger.OpenDir(path)
-}
-
-func (in *installation) openReaders(data string, salt []byte, verifier note.Verifier) error {
-	numbers, err := ledger.Epochs(data)
-	if err != nil {
-		return err
-	}
-	if len(numbers) == 0 {
-		return nil // nothing was published yet
-	}
-	for _, n := range numbers {
-		d, err := ledgerDir(data, n)
-		if err != nil {
-			return err
-		}
-		in.readers = append(in.readers, d)
-		origin := ledger.EpochOrigin(verifier.Name(), n)
-		v, err := ledger.ParseVerifierFor(in.vkey, origin)
-		if err != nil {
-			return err
-		}
-		in.epochs = append(in.epochs, ledger.Epoch{Number: n, Origin: origin, Reader: d, Verifier: v})
-	}
-	in.ledger, err = ledger.New(in.store, salt, in.epochs)
-	return err
-}
-
-// close stops the sequencer after what it has under way and releases the directory.
-func (in *installation) close() {
-	in.stop()
-	in.done.Wait()
-	for _, r := range in.readers {
-		_ = r.Close() // read-only
-	}
-	if in.store != nil {
-		_ = in.store.Close() // everything acknowledged is durable already
-	}
-	if in.blobs != nil {
-		_ = in.blobs.Close()
-	}
-	if in.lock != nil {
-		_ = in.lock.Release()
-	}
-}
-
-// policySource loads and compiles the policy directory once, when it is first asked for.
-func (a *app) policySource() func() (control.Policy, error) {
-	if a.policies != nil {
-		return a.policies
-	}
-	return sync.OnceValues(func() (control.Policy, error) { return a.loadPolicy(context.Background()) })
 }
 
 func (a *app) loadPolicy(ctx context.Context) (control.Policy, error) {
@@ -334,69 +255,8 @@ func (a *app) loadPolicy(ctx context.Context) (control.Policy, error) {
 	return control.Policy{Revision: rev, URI: policyURI(path), Engine: engine}, nil
 }
 
-// restoreLedger opens a new epoch. It runs alone: no sequencer works meanwhile.
-func (a *app) restoreLedger(ctx context.Context, headFile string) (int, error) {
-	in, err := a.open(ctx, false, prometheus.NewRegistry())
-	if err != nil {
-		return 0, err
-	}
-	defer in.close()
-	if in.ledger == nil {
-		return 0, assay.Errorf(assay.CodeNotFound, "%s has no ledger to restore", a.cfg.get("dir"))
-	}
-	if headFile == "" {
-		if err := in.refuseNeedlessEpoch(ctx, a.cfg.get("dir")); err != nil {
-			return 0, err
-		}
-	}
-	pass, err := a.passphrase()
-	if err != nil {
-		return 0, err
-	}
-	skey, err := keyfile.LoadLedger(a.ledgerKeyPath(), pass)
-	if err != nil {
-		return 0, err
-	}
-	salt, err := readFile(a.saltPath(), maxSalt)
-	if err != nil {
-		return 0, err
-	}
-	old := in.epochs[len(in.epochs)-1]
-	var raw []byte
-	if headFile != "" {
-		raw, err = readFile(headFile, ledger.MaxCheckpoint)
-	} else {
-		raw, err = old.Reader.ReadCheckpoint(ctx)
-	}
-	if err != nil {
-		return 0, err
-	}
-	head, err := ledger.ParseCheckpoint(raw, old.Origin, old.Verifier)
-	if err != nil {
-		return 0, inFile(err, headFile)
-	}
-	return ledger.Restore(ctx, ledger.RestoreConfig{
-		Data: a.cfg.get("dir"), Outbox: in.store, Salt: salt, Old: old, OldHead: head, Base: in.epochs[0].Origin,
-		OpenAt: func(path, origin string) ledger.Opener {
-			return func(ctx context.Context, vet ledger.Vet) (ledger.Tree, error) {
-				open, err := a.epochOpener(path, skey, in.vkey, origin)
-				if err != nil {
-					return nil, err
-				}
-				return open(ctx, vet)
-			}
-		},
-	})
-}
-
 // keyAlgorithms are what attestation keys may use, the default first.
 var keyAlgorithms = []string{string(keyfile.ECDSAP256), string(keyfile.Ed25519)}
-
-// publicKeys is what an auditor needs.
-type publicKeys struct {
-	keys   []attest.Key
-	ledger string // C2SP vkey, "" if the file has none
-}
 
 // loadPublic reads a public file, ours or cosign's.
 func loadPublic(path string) (publicKeys, error) {
@@ -408,16 +268,6 @@ func loadPublic(path string) (publicKeys, error) {
 		}
 	}
 	return publicKeys{p.Keys, p.Ledger}, err
-}
-
-// recordKeys appends the fact that keys were created. The store is made if it does not exist.
-func (a *app) recordKeys(ctx context.Context, k publicKeys) error {
-	in, err := a.open(ctx, false, prometheus.NewRegistry())
-	if err != nil {
-		return err
-	}
-	defer in.close()
-	return in.plane.As(a.localCaller()).RecordKey(ctx, k.keys[0].KeyID(), k.ledger)
 }
 
 func createKeyFiles(folder, algorithm string, pass []byte, origin string) (publicKeys, error) {
@@ -433,7 +283,11 @@ type (
 	policyProblem = rego.Problem
 )
 
-const testPassed = rego.TestPassed
+const (
+	testPassed   = rego.TestPassed
+	levelError   = rego.LevelError
+	levelWarning = rego.LevelWarning
+)
 
 func loadRevision(ctx context.Context, path string) (*policy.Revision, error) {
 	return dir.Load(ctx, path)
@@ -444,9 +298,11 @@ func lintPolicy(ctx context.Context, path string) ([]rego.Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	problems := rego.Lint(rev)
+	problems := append(rego.Lint(rev), lintSignals(rev)...)
 	for i := range problems {
-		problems[i].File = filepath.Join(path, problems[i].File)
+		if problems[i].File != "" {
+			problems[i].File = filepath.Join(path, problems[i].File)
+		}
 	}
 	return problems, nil
 }
@@ -470,4 +326,46 @@ func testPolicy(ctx context.Context, path string) (rego.TestReport, error) {
 func formatRego(folder, path string, src []byte) ([]byte, error) {
 	out, err := rego.Format(path, src)
 	return out, below(err, folder)
+}
+
+// openDoor opens the embedded proxy.
+func (a *app) openDoor(o doorOptions) (door, error) {
+	return proxy.Open(proxy.Options{
+		Dir: o.dir, Initial: o.initial, Trust: o.trust, AllowDryRun: o.allowDryRun, Token: o.token, Log: a.log, Now: a.now,
+		Export: proxy.Export{URL: o.otlp, Token: o.otlpToken, Interval: o.otlpEvery},
+	})
+}
+
+// openSeries opens the database of samples, which keeps them for as long as an
+// objective counts them.
+func (a *app) openSeries(path string, objectives []slo.Objective) (series, error) {
+	retention := max(tsdb.DefaultRetention, longestWindow(objectives)+24*time.Hour)
+	return tsdb.Open(path, tsdb.Options{Retention: retention, Logger: slog.New(warnings{a.log.Handler()})})
+}
+
+// roads are the handlers that take samples in, by pattern.
+func roads(intake *signal.Intake, identify signal.Identify) map[string]http.Handler {
+	return map[string]http.Handler{
+		"POST " + otlp.Path:        otlp.NewHandler(intake, identify),
+		"POST " + remotewrite.Path: remotewrite.NewHandler(intake, identify),
+	}
+}
+
+// newScraper fetches one page of metrics again and again.
+func (a *app) newScraper(namespace, job string, u *url.URL, intake *signal.Intake) scraper {
+	target := scrape.Target{Namespace: namespace, Job: job, Instance: u.Host, URL: u.String()}
+	return scrape.New(target, intake, noRedirects(), a.now)
+}
+
+// openEnforcer is the enforcer whose control address is configured, nil if none is.
+func (a *app) openEnforcer() (*enforcer, error) {
+	url := a.cfg.get("proxy")
+	if url == "" {
+		return nil, nil
+	}
+	c, err := actproxy.New(actproxy.Options{URL: url, Token: a.cfg.get("proxy-token")})
+	if err != nil {
+		return nil, err
+	}
+	return &enforcer{c, c}, nil
 }

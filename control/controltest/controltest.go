@@ -37,9 +37,12 @@ const (
 	Rule = "ship/no-critical"
 )
 
+// Namespaces are those that have the gate, each its own. Namespace "other" has none.
+var Namespaces = []string{"default", "team-a", "team-b"}
+
 const resources = `apiVersion: assay.dev/v1alpha1
 kind: Gate
-metadata: {name: ship}
+metadata: {name: ship, namespace: NAMESPACE}
 spec:
   resourceUri: pkg:generic/app
   requires:
@@ -49,7 +52,7 @@ spec:
 ---
 apiVersion: assay.dev/v1alpha1
 kind: Policy
-metadata: {name: ship}
+metadata: {name: ship, namespace: NAMESPACE}
 spec: {package: ship, mode: enforce}
 `
 
@@ -137,7 +140,11 @@ func loadPolicy(t testing.TB) control.Policy {
 	file := func(path, content string) policy.File {
 		return policy.File{Path: path, Content: []byte(content), Digest: DigestOf(content)}
 	}
-	rev, err := policy.NewRevision([]policy.File{file("ship.rego", module), file("ship.yaml", resources)})
+	list := []policy.File{file("ship.rego", module)}
+	for _, ns := range Namespaces {
+		list = append(list, file(ns+".yaml", strings.ReplaceAll(resources, "NAMESPACE", ns)))
+	}
+	rev, err := policy.NewRevision(list)
 	must(t, err)
 	engine, err := rego.Compile(t.Context(), rev)
 	must(t, err)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -92,7 +93,7 @@ func (p *Proxy) Status() enforce.Status {
 	now := p.now()
 	out := enforce.Status{Revision: t.snap.Revision, Generation: s.Generation, Started: p.started.UTC(), Time: now.UTC(), Refused: p.entries.read(), Export: p.export.status()}
 	for _, w := range t.snap.Ways() {
-		rs := enforce.RouteStatus{Name: w.Route.Name, Service: w.Route.Service, Generation: w.Dial.Generation}
+		rs := enforce.RouteStatus{Name: w.Route.Name, Service: w.Route.Service, Mode: cmp.Or(w.Route.Entry.Mode, assay.ModeEnforce), Generation: w.Dial.Generation}
 		for _, target := range w.Targets {
 			c := t.doors[target.Index].series.read()
 			refusal, _ := target.Enter(now)

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"assay.dev/assay/client"
+	"assay.dev/assay/control"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// need says what a command wants of the state directory.
+type need int
+
+const (
+	stateOptional need = iota // use it if it is there or was named
+	stateNeeded               // it must be there
+	stateSigning              // it must be there with keys, and facts are published
+)
+
+// operations are the control plane as commands see it, local or remote.
+type operations struct {
+	checks
+	exceptions
+	tokens
+	ledgerReads
+	rollouts
+	objectives
+	close func()
+}
+
+// connect opens the control plane that the configuration names.
+func (a *app) connect(ctx context.Context, n need) (*operations, error) {
+	if server := a.cfg.get("server"); server != "" {
+		c, err := client.New(server, a.cfg.get("token"))
+		if err != nil {
+			return nil, err
+		}
+		return &operations{c, c, c, c, c, c, func() {}}, nil
+	}
+	if n == stateOptional && !a.cfg.chosen("dir") {
+		if _, err := os.Stat(a.cfg.get("dir")); errors.Is(err, fs.ErrNotExist) {
+			return a.stateless()
+		}
+	}
+	in, err := a.open(ctx, n == stateSigning, prometheus.NewRegistry())
+	if err != nil {
+		return nil, err
+	}
+	caller, err := a.caller(ctx, in.plane)
+	if err == nil {
+		err = control.CheckNamespace(caller.Namespace)
+	}
+	if err != nil {
+		in.close()
+		return nil, err
+	}
+	s := in.plane.As(caller)
+	return &operations{s, s, s, s, s, s, in.close}, nil
+}

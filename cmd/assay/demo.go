@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"assay.dev/assay/gameday"
+	"assay.dev/assay/internal/term"
+	"github.com/spf13/cobra"
+)
+
+// demoDir is where the demo lives unless a flag says otherwise. The setting of the
+// configuration is somebody's real state directory, so only the flag counts.
+const demoDir = ".assay-demo"
+
+// playFlags are the flags of everything that plays on real processes.
+type playFlags struct {
+	listen string
+	seed   uint64
+	rate   float64
+}
+
+func (f *playFlags) add(cmd *cobra.Command, listen string) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.listen, "listen", listen, "address of the page and the API; port 0 takes a free one")
+	fs.Uint64Var(&f.seed, "seed", 0, "of faults and arrivals (default a fresh one, which is printed)")
+	fs.Float64Var(&f.rate, "rate", gameday.DefaultRate, "requests per second to aim at; it is lowered to what the machine bears")
+}
+
+func (a *app) demoCmd() *cobra.Command {
+	var f playFlags
+	var once, healthy bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it all on this machine: a bad release is caught, a good one promoted",
+		Long: `Show it all on this machine, with real HTTP traffic between real processes: a
+small shop is tested, built and released in five versions behind the embedded proxy.
+v2 has a fault that its tests do not show, and is stopped as a canary; v3 is
+promoted; v4 carries a vulnerability, and is refused but for an exception; v5 has no
+attestation, and is refused entry. Then it stays up for a look at the page, until
+Ctrl-C.
+
+Needs the go command. Writes below --dir, ` + demoDir + ` by default, and into Go's
+build cache, and changes nothing else; a folder that no demo made is refused. Children end with it.
+
+Exit codes: 0 came out as described · 1 error · 2 usage · 3 something did not come
+out as described.`,
+		Example: `  assay demo
+  assay demo --once -o json --listen 127.0.0.1:0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.play(cmd.Context(), f, !once, func(w *gameday.World) (gameday.Report, error) { return w.Demo(healthy) })
+		},
+	}
+	f.add(cmd, "127.0.0.1:7070")
+	cmd.Flags().BoolVar(&once, "once", false, "end with the play instead of staying up")
+	cmd.Flags().BoolVar(&healthy, "healthy", false, "switch the regression of v2 off: it is promoted")
+	cmd.AddCommand(a.demoLoadCmd())
+	return cmd
+}
+
+// play opens a world, plays on it, and tells what came of it.
+func (a *app) play(ctx context.Context, f playFlags, stay bool, plot func(*gameday.World) (gameday.Report, error)) (err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir := demoDir
+	if a.cfg["dir"].origin == "flag" {
+		dir = a.cfg.get("dir")
+	}
+	for f.seed == 0 {
+		f.seed = rand.Uint64()
+	}
+	talk := &narrator{out: a.out}
+	if a.format != "table" {
+		talk.out = a.err
+	}
+	w, err := gameday.Open(ctx, gameday.Config{
+		Exe: exe, Dir: dir, Listen: f.listen, Seed: f.seed, Rate: f.rate, Env: os.Environ(), Began: a.began(), Log: talk,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := w.Close(); err == nil && cerr != nil {
+			err = cerr
+		}
+	}()
+	report, err := plot(w)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped by the person: nothing is wrong
+	}
+	if perr := a.print(report, func() { a.playVerdict(report, stay && err == nil) }); perr != nil {
+		return perr
+	}
+	if err != nil {
+		return err
+	}
+	if stay {
+		if err := w.Stay(); err != nil {
+			return err
+		}
+	}
+	if !report.OK {
+		return exit(exitFailed)
+	}
+	return nil
+}
+
+// began is when the person asked; close enough to the start of the process.
+func (a *app) began() time.Time { return time.Now() }
+
+// playVerdict is the end of a play: the verdict, and the next command.
+func (a *app) playVerdict(r gameday.Report, stay bool) {
+	failed := gameday.Failed(r.Checks)
+	for _, c := range failed {
+		fmt.Fprintf(a.out, "%s %-9s %s: got %s\n", a.out.Paint(term.Vermilion, "✗"), "not so", c.Name, c.Got)
+	}
+	verdict := a.out.Paint(term.Green, "came out as described")
+	if !r.OK {
+		verdict = a.out.Paint(term.Vermilion, "did NOT come out as described")
+	}
+	fmt.Fprintf(a.out, "\n%s %s: %d of %d outcomes, in %s, at %s requests/s on average\n",
+		a.out.Bold(r.Play), verdict, len(r.Checks)-len(failed), len(r.Checks), r.Took, gameday.Thousands(int(r.RateRPS)))
+	switch {
+	case stay:
+		fmt.Fprintf(a.out, "look at %s  (stop with Ctrl-C)\n", a.out.Bold(r.URL))
+	case r.OK:
+		fmt.Fprintf(a.out, "next: assay demo, and look at the page; what is left of this one: %s\n", r.Dir)
+	default:
+		fmt.Fprintf(a.out, "next: look at the logs in %s/logs\n", r.Dir)
+	}
+}
+
+// demoLoadCmd is how the demo runs its load as a process of its own.
+func (a *app) demoLoadCmd() *cobra.Command {
+	var c gameday.LoadConfig
+	cmd := &cobra.Command{
+		Use:    "load",
+		Hidden: true,
+		Short:  "Send requests to the demo's shop",
+		Long: `Send requests to the demo's shop, arriving by chance at a steady rate, and report
+on them as lines of JSON. Reads and changes nothing here.
+
+Exit codes: 0 stopped · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return gameday.Load(cmd.Context(), c, io.Writer(a.out))
+		},
+	}
+	cmd.Flags().StringVar(&c.Target, "target", "", "URL of the shop")
+	cmd.Flags().Float64Var(&c.Rate, "rate", gameday.DefaultRate, "requests per second to aim at")
+	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "of arrivals and of what is asked for")
+	_ = cmd.MarkFlagRequired("target") // fails only for a flag that does not exist
+	return cmd
+}

@@ -1,0 +1,395 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/internal/term"
+	"github.com/spf13/cobra"
+)
+
+// rollouts is what the rollout and decision commands need of a control plane.
+type rollouts interface {
+	rolloutReads
+	StartRollout(ctx context.Context, req api.RolloutRequest) (api.Rollout, error)
+	PromoteRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
+	AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
+}
+
+type rolloutReads interface {
+	Rollouts(ctx context.Context, limit int) ([]api.Rollout, error)
+	Rollout(ctx context.Context, id string) (api.Rollout, error)
+	decisionReads
+}
+
+func (a *app) rolloutCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rollout",
+		Short: "Give a new version traffic step by step, while the evidence allows it",
+		Long: `Give a new version traffic step by step, while the evidence allows it.
+
+What is watched, in which steps and with which error bounds stands in a Rollout
+resource of the policy directory. Rollouts are carried out by a control plane with
+an enforcer (assay serve --proxy URL); the others of these commands also read a
+state directory that no server uses.`,
+	}
+	cmd.AddCommand(a.rolloutStartCmd(), a.rolloutListCmd(), a.rolloutWatchCmd(), a.rolloutExplainCmd(),
+		a.rolloutTellCmd("promote", "Give the new version all the traffic now, whatever the evidence says"),
+		a.rolloutTellCmd("abort", "Take all the traffic from the new version now"))
+	return cmd
+}
+
+func (a *app) rolloutStartCmd() *cobra.Command {
+	var req api.RolloutRequest
+	var digest string
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "start --canary VERSION --digest DIGEST",
+		Short: "Start a rollout",
+		Long: `Start a rollout: the enforcer learns the version with the attestations of its
+artifact, gives it the first share if one of them holds, and the evidence decides
+from then on.
+
+Asks --server, which changes its state and the enforcer's. Reads nothing here. With
+--watch it stays until the rollout has ended.
+
+Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage ·
+3 aborted or refused entry, with --watch.`,
+		Example: `  assay rollout start --canary v2 --digest sha256:… --backend http://127.0.0.1:8002 --watch`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if req.Digest, err = assay.ParseDigest(digest); err != nil {
+				return usageError{fmt.Errorf("--digest: %w", err)}
+			}
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			r, err := ops.StartRollout(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			if watch {
+				return a.watchRollout(cmd.Context(), ops, r.ID)
+			}
+			return a.print(r, func() {
+				fmt.Fprintf(a.out, "started  %s  %s %s\nfollow it with: assay rollout watch %s\n", r.ID, r.Service, r.Plan.Canary, r.ID)
+			})
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&req.Rollout, "rollout", "", "name of the Rollout resource (default the only one)")
+	fs.StringVar(&req.Canary, "canary", "", "version label of the new version")
+	fs.StringVar(&digest, "digest", "", "digest of the artifact that it runs, as the platform reports it")
+	fs.StringVar(&req.Backend, "backend", "", "where it answers, http://host:port (default as the enforcer knows it)")
+	fs.BoolVar(&watch, "watch", false, "stay until it has ended")
+	for _, name := range []string{"canary", "digest"} {
+		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
+	}
+	return cmd
+}
+
+func (a *app) rolloutListCmd() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List rollouts, newest first",
+		Long: `List rollouts, newest first.
+
+Reads the state directory or asks --server; changes nothing.
+
+Exit codes: 0 listed · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 || limit > maxFacts {
+				return usageError{fmt.Errorf("--limit %d is not from 1 to %d", limit, maxFacts)}
+			}
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			list, err := ops.Rollouts(cmd.Context(), limit)
+			if err != nil {
+				return err
+			}
+			return a.print(list, func() { a.rolloutTable(list) })
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many at most")
+	return cmd
+}
+
+func (a *app) rolloutTable(list []api.Rollout) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.out, "no rollouts; start one with: assay rollout start --canary VERSION --digest DIGEST")
+		return
+	}
+	var rows [][]string
+	for _, r := range list {
+		rows = append(rows, []string{
+			r.ID, r.Service, r.Plan.Control + " → " + r.Plan.Canary, a.status(r.Status), fmt.Sprintf("%d %%", r.Weight),
+			r.Created.Format(time.RFC3339), r.Reason,
+		})
+	}
+	a.out.Table([]string{"ROLLOUT", "SERVICE", "VERSIONS", "STATUS", "SHARE", "CREATED", "REASON"}, rows)
+}
+
+// status is a status in its colour.
+func (a *app) status(s api.RolloutStatus) string {
+	switch s {
+	case api.RolloutPromoted:
+		return a.out.Paint(term.Green, string(s))
+	case api.RolloutAborted, api.RolloutRefused, api.RolloutFailed:
+		return a.out.Paint(term.Vermilion, string(s))
+	case api.RolloutAsking:
+		return a.out.Paint(term.Purple, string(s))
+	}
+	return a.out.Paint(term.Amber, string(s))
+}
+
+func (a *app) rolloutTellCmd(verb, short string) *cobra.Command {
+	var say api.RolloutCommand
+	cmd := &cobra.Command{
+		Use:   verb + " ID --reason TEXT",
+		Short: short,
+		Long: short + `.
+
+Asks --server, which changes its state and the enforcer's. Reads nothing here. Needs
+the role operator or approver; a fact tells who did it and why.
+
+Exit codes: 0 accepted · 1 refused or error · 2 usage.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			tell := ops.AbortRollout
+			if verb == "promote" {
+				tell = ops.PromoteRollout
+			}
+			r, err := tell(cmd.Context(), args[0], say)
+			if err != nil {
+				return err
+			}
+			return a.print(r, func() { fmt.Fprintf(a.out, "accepted; see: assay rollout watch %s\n", r.ID) })
+		},
+	}
+	cmd.Flags().StringVar(&say.Reason, "reason", "", "why; kept in the fact")
+	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that does not exist
+	return cmd
+}
+
+func (a *app) rolloutWatchCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch [ID]",
+		Short: "Follow a rollout until it has ended",
+		Long: `Follow a rollout, the newest one if none is named, until it has ended.
+
+Asks --server or reads the state directory; changes nothing. The last line is the
+outcome and how to look further.
+
+Exit codes: 0 promoted · 1 error, or it could not be carried out · 2 usage ·
+3 aborted or refused entry.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			id, err := rolloutID(cmd.Context(), ops, args)
+			if err != nil {
+				return err
+			}
+			return a.watchRollout(cmd.Context(), ops, id)
+		},
+	}
+}
+
+// rolloutID is the argument, or the newest rollout.
+func rolloutID(ctx context.Context, ops rolloutReads, args []string) (string, error) {
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	list, err := ops.Rollouts(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	if len(list) == 0 {
+		return "", assay.Errorf(assay.CodeNotFound, "there are no rollouts")
+	}
+	return list[0].ID, nil
+}
+
+// pollRollout is the time between two looks at a rollout.
+const pollRollout = 500 * time.Millisecond
+
+// watchRollout prints what changes: a line replaced in place on a terminal, one
+// line for each change of status, share or choice when piped.
+func (a *app) watchRollout(ctx context.Context, ops rolloutReads, id string) error {
+	last := ""
+	tick := time.NewTicker(pollRollout)
+	defer tick.Stop()
+	for {
+		r, err := ops.Rollout(ctx, id)
+		if err != nil {
+			return err
+		}
+		if r.Status.Ended() {
+			if a.out.Live() {
+				fmt.Fprint(a.out, "\r\x1b[K")
+			}
+			if err := a.print(r, func() { a.rolloutEnd(r) }); err != nil {
+				return err
+			}
+			return endCode(r.Status)
+		}
+		switch line := rolloutLine(r); {
+		case a.format != "table":
+		case a.out.Live():
+			fmt.Fprintf(a.out, "\r\x1b[K%s %s", a.out.Paint(term.Amber, "●"), line)
+		case plainKey(r) != last:
+			fmt.Fprintln(a.out, line)
+		}
+		last = plainKey(r)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// plainKey changes when a piped watch has something new to say.
+func plainKey(r api.Rollout) string {
+	kind := assay.ActionKind("")
+	if r.Decision != nil {
+		kind = r.Decision.Action.Kind
+	}
+	return fmt.Sprint(r.Status, r.Weight, kind)
+}
+
+func endCode(s api.RolloutStatus) error {
+	switch s {
+	case api.RolloutPromoted:
+		return nil
+	case api.RolloutFailed:
+		return exit(exitError)
+	}
+	return exit(exitFailed)
+}
+
+// rolloutLine is where a rollout stands, in one line.
+func rolloutLine(r api.Rollout) string {
+	line := fmt.Sprintf("%s  %s  %d %%", r.Status, r.Plan.Canary, r.Weight)
+	if r.Decision == nil {
+		return line + "  " + r.Reason
+	}
+	d := r.Decision
+	return fmt.Sprintf("%s  %d req  harm %s %s of %s  errors %s vs %s", line, r.Canary.Total,
+		sparkline(r.Path), eValue(d.Harm), eValue(d.AbortAt), share(r.Canary), share(r.Control))
+}
+
+// sparkline draws the path of the evidence of harm on the way to its threshold.
+func sparkline(path []api.PathPoint) string {
+	const marks = "▁▂▃▄▅▆▇█"
+	const width = 12
+	path = path[max(0, len(path)-width):]
+	if len(path) == 0 {
+		return ""
+	}
+	low, high := path[0].Harm, path[0].Harm
+	for _, p := range path {
+		low, high = min(low, p.Harm), max(high, p.Harm)
+	}
+	var b strings.Builder
+	runes := []rune(marks)
+	for _, p := range path {
+		i := 0
+		if high > low {
+			i = int((p.Harm - low) / (high - low) * float64(len(runes)-1))
+		}
+		b.WriteRune(runes[i])
+	}
+	return b.String()
+}
+
+// eValue is an e value from its logarithm.
+func eValue(ln float64) string {
+	switch e := math.Exp(ln); {
+	case ln > math.Log(1e6):
+		return fmt.Sprintf("10^%.0f", ln/math.Ln10)
+	case e >= 10:
+		return fmt.Sprintf("%.0f", e)
+	default:
+		return fmt.Sprintf("%.2g", e)
+	}
+}
+
+func share(r assay.Rate) string {
+	if r.Total == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f %%", 100*float64(r.Bad)/float64(r.Total))
+}
+
+func (a *app) rolloutEnd(r api.Rollout) {
+	mark, colour := "✗", term.Vermilion
+	if r.Status == api.RolloutPromoted {
+		mark, colour = "✓", term.Green
+	}
+	took := r.Ended.Sub(r.Created).Round(100 * time.Millisecond)
+	fmt.Fprintf(a.out, "%s %s  %s after %s: %d canary requests, %d of them bad\n  why: %s\n",
+		a.out.Paint(colour, mark), r.Status, r.Plan.Canary, took, r.Canary.Total, r.Canary.Bad, r.Reason)
+	if r.DecidedFact != "" {
+		fmt.Fprintf(a.out, "  more: assay decisions explain %s\n", r.DecidedFact)
+	}
+}
+
+func (a *app) rolloutExplainCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain [ID]",
+		Short: "Say where a rollout stands and why",
+		Long: `Say where a rollout stands and why: the newest one if none is named.
+
+Asks --server or reads the state directory; changes nothing.
+
+Exit codes: 0 explained · 1 error · 2 usage.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			id, err := rolloutID(cmd.Context(), ops, args)
+			if err != nil {
+				return err
+			}
+			r, err := ops.Rollout(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return a.print(r, func() {
+				fmt.Fprintf(a.out, "%s  %s %s → %s  %s  %d %%\n%s\n", r.ID, r.Service, r.Plan.Control, r.Plan.Canary, a.status(r.Status), r.Weight, r.Reason)
+				if r.Outcome != nil {
+					fmt.Fprintf(a.out, "outcome: %s: %s\n", r.Outcome.Effect, r.Outcome.Reason)
+				}
+				if r.Decision != nil {
+					fmt.Fprintln(a.out)
+					a.explain(*r.Decision)
+				}
+			})
+		},
+	}
+}

@@ -1,0 +1,156 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/budget"
+	"assay.dev/assay/policy"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/slo"
+)
+
+// Books are the books of objectives, kept for one namespace.
+type Books interface {
+	Namespace() string
+	Snapshots(now time.Time) []budget.Snapshot
+	Snapshot(name string, now time.Time) (budget.Snapshot, error)
+}
+
+// Objectives lists the objectives of the caller's namespace, the one that has
+// spent most of its budget first.
+func (s *Session) Objectives(context.Context) ([]api.Objective, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	list := []api.Objective{}
+	if s.books() {
+		for _, snap := range s.p.cfg.Books.Snapshots(s.p.cfg.Now()) {
+			list = append(list, apiObjective(snap))
+		}
+	}
+	slices.SortStableFunc(list, func(a, b api.Objective) int {
+		return cmp.Or(cmp.Compare(b.Spent, a.Spent), cmp.Compare(a.Objective.SLO, b.Objective.SLO), cmp.Compare(a.Objective.Index, b.Objective.Index))
+	})
+	return list, nil
+}
+
+// Objective returns one objective with its newest minutes. The name is that of
+// its SLO, or "slo/index" for one of several.
+func (s *Session) Objective(_ context.Context, name string) (api.Objective, error) {
+	if err := s.read(); err != nil {
+		return api.Objective{}, err
+	}
+	if !s.books() {
+		e := assay.Errorf(assay.CodeNotFound, "objective %q is not kept for namespace %q", name, s.caller.Namespace)
+		e.Hint = "books are kept by assay serve, for the namespace that it was started with"
+		return api.Objective{}, e
+	}
+	snap, err := s.p.cfg.Books.Snapshot(name, s.p.cfg.Now())
+	if err != nil {
+		return api.Objective{}, err
+	}
+	o := apiObjective(snap)
+	for _, m := range snap.Minutes {
+		o.Minutes = append(o.Minutes, api.Minute{Time: m.Time, Known: m.Known, Good: m.Good, Total: m.Total})
+	}
+	return o, nil
+}
+
+// books reports whether the caller's namespace is the one whose books are kept.
+func (s *Session) books() bool {
+	return s.p.cfg.Books != nil && s.p.cfg.Books.Namespace() == s.caller.Namespace
+}
+
+func apiObjective(s budget.Snapshot) api.Objective {
+	spent, _ := s.Budget.Spent().Float64() // a quotient of events: finite, and rounding is for display
+	o := api.Objective{
+		Objective: s.Objective, Time: s.Time, Known: s.Known, Reason: s.Reason, Newest: s.Newest,
+		Completeness: s.Budget.Completeness(), Good: s.Budget.Good, Total: s.Budget.Total,
+		Allowed: s.Budget.Allowed(), Remaining: s.Budget.Remaining(), Spent: spent, Burns: []api.Burn{},
+	}
+	for _, b := range s.Burns {
+		o.Burns = append(o.Burns, api.Burn{Alert: b.Alert, Long: b.Long.Float(), Short: b.Short.Float(), State: b.State})
+	}
+	return o
+}
+
+// Note is something that is accepted and deserves a second look.
+type Note struct {
+	File string
+	Line int
+	Msg  string
+}
+
+// ReadObjectives reads OpenSLO files, together: SLOs may refer to SLIs of other
+// files. The error joins one for each resource that is wrong; what could be read
+// is returned beside it.
+func ReadObjectives(files []policy.File) (list []slo.Objective, notes []Note, err error) {
+	var sets []*slo.Set
+	var problems []error
+	for _, f := range files {
+		set, err := slo.Parse(f.Path, f.Content)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		if set == nil {
+			continue
+		}
+		sets = append(sets, set)
+		for _, text := range set.Notes {
+			n := Note{File: f.Path, Msg: text}
+			if line, msg, ok := strings.Cut(strings.TrimPrefix(text, f.Path+":"), ": "); ok {
+				n.Line, _ = strconv.Atoi(line) // 0 is unknown
+				n.Msg = msg
+			}
+			notes = append(notes, n)
+		}
+	}
+	list, err = slo.Resolve(sets...)
+	return list, notes, errors.Join(append(problems, err)...)
+}
+
+// CheckSignals holds together what a policy revision says about telemetry: its
+// OpenSLO files can be read, and its rollouts pass CheckRollouts. The error
+// joins one for each mistake, with its place.
+func CheckSignals(rev *policy.Revision) error {
+	_, _, err := ReadObjectives(rev.Objectives())
+	return errors.Join(err, CheckRollouts(rev))
+}
+
+// CheckRollouts checks that the expressions of a revision's rollouts can be
+// counted, and that the objectives they name exist.
+func CheckRollouts(rev *policy.Revision) error {
+	objectives, _, _ := ReadObjectives(rev.Objectives()) // those that can be read
+	var problems []error
+	for _, r := range rev.Rollouts() {
+		for i, ind := range r.Spec.Indicators {
+			for _, part := range []struct{ field, text string }{{"bad", ind.Bad}, {"good", ind.Good}, {"total", ind.Total}, {"buckets", ind.Buckets}} {
+				if part.text == "" {
+					continue
+				}
+				if _, err := signal.ParseCounters(part.text); err != nil {
+					problems = append(problems, r.Errorf([]string{"spec", "indicators", strconv.Itoa(i), part.field}, "%v", err))
+				}
+			}
+		}
+		if !hasObjective(objectives, r.Spec.Objective) {
+			problems = append(problems, r.Errorf([]string{"spec", "objective"}, "%q is no objective of an OpenSLO file in this policy", r.Spec.Objective))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// hasObjective reports whether a rollout's objective is none, or one of the list.
+func hasObjective(list []slo.Objective, name string) bool {
+	return name == "" || slices.ContainsFunc(list, func(o slo.Objective) bool {
+		return name == o.SLO || name == o.SLO+"/"+strconv.Itoa(o.Index)
+	})
+}

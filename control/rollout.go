@@ -1,0 +1,269 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/policy"
+	"assay.dev/assay/rollout"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+)
+
+// Enforcer is the door whose traffic is shown.
+type Enforcer interface {
+	// Status says what is enforced now.
+	Status(ctx context.Context) (enforce.Status, error)
+}
+
+// StartRollout gives a new version traffic, step by step.
+func (s *Session) StartRollout(ctx context.Context, req api.RolloutRequest) (api.Rollout, error) {
+	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
+		return api.Rollout{}, err
+	}
+	if err := s.rolls(); err != nil {
+		return api.Rollout{}, err
+	}
+	if _, err := assay.ParseDigest(string(req.Digest)); err != nil {
+		return api.Rollout{}, fieldError("digest", err)
+	}
+	if err := checkName("canary", req.Canary); err != nil {
+		return api.Rollout{}, err
+	}
+	for _, t := range []struct{ field, text string }{{"rollout", req.Rollout}, {"backend", req.Backend}} {
+		if err := checkText(t.field, t.text); t.text != "" && err != nil {
+			return api.Rollout{}, err
+		}
+	}
+	pol, err := s.p.cfg.Policy()
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	res, err := choose("Rollout", "--rollout", s.caller.Namespace, req.Rollout, pol.Revision.Rollouts(), func(r policy.Rollout) policy.Metadata { return r.Metadata })
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	p, err := proposal(res)
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	if res.Spec.Objective != "" {
+		p.Plan.Budget = s.allowed(ctx, res.Spec.Objective)
+	}
+	p.Namespace, p.Actor = s.caller.Namespace, s.caller.Name
+	p.Canary, p.Digest, p.Backend = req.Canary, req.Digest, req.Backend
+	return s.p.cfg.Rollouts.Propose(ctx, p)
+}
+
+// allowed is what an objective's budget allows to go wrong; 0 if nobody knows.
+func (s *Session) allowed(ctx context.Context, objective string) float64 {
+	o, err := s.Objective(ctx, objective)
+	if err != nil || !o.Known {
+		return 0
+	}
+	return float64(o.Allowed)
+}
+
+// proposal is what a Rollout resource declares.
+func proposal(res policy.Rollout) (rollout.Proposal, error) {
+	plan, err := res.Plan()
+	if err != nil {
+		return rollout.Proposal{}, err
+	}
+	p := rollout.Proposal{Name: res.Metadata.Name, Plan: plan, Baseline: res.Spec.Baseline.Value()}
+	for _, ind := range res.Spec.Indicators {
+		p.Indicators = append(p.Indicators, rollout.Indicator{
+			Spec: signal.Spec{
+				Service: plan.Service, Environment: plan.Environment, Name: ind.Name,
+				Good: ind.Good, Bad: ind.Bad, Total: ind.Total, Buckets: ind.Buckets, Threshold: ind.Threshold,
+			},
+			Quantiles: ind.Quantiles, Limit: ind.Limit,
+		})
+	}
+	return p, nil
+}
+
+// rolls refuses on a plane that carries no rollouts out.
+func (s *Session) rolls() error {
+	if s.p.cfg.Rollouts != nil {
+		return nil
+	}
+	return &assay.Error{
+		Code: assay.CodeConflict, Msg: "nothing here carries rollouts out",
+		Hint: "start a control plane with an enforcer, assay serve --proxy URL, and name it with --server",
+	}
+}
+
+// Rollouts lists up to limit rollouts, newest first, without their paths.
+func (s *Session) Rollouts(ctx context.Context, limit int) ([]api.Rollout, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	return rollout.List(ctx, s.p.cfg.Store, s.caller.Namespace, limit)
+}
+
+// Rollout returns one rollout with the path of its evidence.
+func (s *Session) Rollout(ctx context.Context, id string) (api.Rollout, error) {
+	if err := s.read(); err != nil {
+		return api.Rollout{}, err
+	}
+	return rollout.Get(ctx, s.p.cfg.Store, s.caller.Namespace, id)
+}
+
+// PromoteRollout gives the new version all the traffic, whatever the evidence says.
+func (s *Session) PromoteRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error) {
+	return s.command(ctx, id, rollout.CommandPromote, cmd)
+}
+
+// AbortRollout takes all the traffic from the new version.
+func (s *Session) AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error) {
+	return s.command(ctx, id, rollout.CommandAbort, cmd)
+}
+
+func (s *Session) command(ctx context.Context, id, command string, cmd api.RolloutCommand) (api.Rollout, error) {
+	if err := s.require(api.RoleOperator, api.RoleApprover); err != nil {
+		return api.Rollout{}, err
+	}
+	if err := s.rolls(); err != nil {
+		return api.Rollout{}, err
+	}
+	if err := checkText("reason", cmd.Reason); err != nil {
+		return api.Rollout{}, err
+	}
+	return s.p.cfg.Rollouts.Command(ctx, s.caller.Namespace, id, s.caller.Name, command, cmd.Reason)
+}
+
+// Traffic says what the enforcer does now.
+func (s *Session) Traffic(ctx context.Context) (api.Traffic, error) {
+	if err := s.read(); err != nil {
+		return api.Traffic{}, err
+	}
+	if s.p.cfg.Enforcer == nil {
+		return api.Traffic{Error: "no enforcer is configured; see: assay serve --help"}, nil
+	}
+	status, err := s.p.cfg.Enforcer.Status(ctx)
+	if err != nil {
+		return api.Traffic{Error: err.Error()}, nil
+	}
+	return api.Traffic{Status: status}, nil
+}
+
+// Decisions lists the newest recorded decisions, of one rollout if it is named.
+func (s *Session) Decisions(ctx context.Context, id string, limit int) ([]api.Decision, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	out := []api.Decision{}
+	q := store.Query{Namespace: s.caller.Namespace, Kinds: []string{assay.FactRolloutDecided}, Newest: true, Limit: limit}
+	if id != "" {
+		rec, err := rollout.Get(ctx, s.p.cfg.Store, s.caller.Namespace, id)
+		if err != nil {
+			return nil, err
+		}
+		q.Cause = rec.StartedFact // every decision names it
+	}
+	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {
+		rows, err := r.Facts(q)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			d, err := decision(r, row.Fact)
+			if err != nil {
+				return err
+			}
+			out = append(out, d)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Decision returns one recorded decision.
+func (s *Session) Decision(ctx context.Context, id assay.FactID) (d api.Decision, err error) {
+	if err := s.read(); err != nil {
+		return d, err
+	}
+	err = s.p.cfg.Store.View(ctx, func(r store.Reader) error {
+		row, err := r.Fact(s.caller.Namespace, id)
+		if err != nil {
+			return err
+		}
+		if row.Fact.Kind != assay.FactRolloutDecided {
+			return assay.Errorf(assay.CodeNotFound, "fact %s is %s and no decision", id, row.Fact.Kind)
+		}
+		d, err = decision(r, row.Fact)
+		return err
+	})
+	return d, err
+}
+
+// decision reads a fact and what became of it.
+func decision(r store.Reader, f assay.Fact) (api.Decision, error) {
+	var p rollout.DecidedPayload
+	if err := json.Unmarshal(f.Payload, &p); err != nil {
+		return api.Decision{}, err
+	}
+	d := api.Decision{ID: f.ID, Rollout: p.Rollout, Recorded: f.Recorded, Record: p.Record, Decision: p.Decision}
+	rows, err := r.Facts(store.Query{Namespace: f.Namespace, Kinds: []string{assay.FactRolloutActed}, Cause: f.ID, Limit: 1})
+	if err != nil || len(rows) == 0 {
+		return d, err
+	}
+	var acted rollout.ActedPayload
+	if err := json.Unmarshal(rows[0].Fact.Payload, &acted); err != nil {
+		return d, err
+	}
+	d.Action = &api.Acted{
+		Fact: rows[0].Fact.ID, Action: acted.Action, Time: acted.Receipt.Time, Observed: acted.Receipt.Observed, Detail: acted.Receipt.Detail,
+	}
+	return d, nil
+}
+
+// DecisionRecord returns the canonical inputs and outputs of a recorded decision,
+// from which decide.Replay makes it again.
+func (s *Session) DecisionRecord(ctx context.Context, id assay.FactID) ([]byte, error) {
+	d, err := s.Decision(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.p.cfg.Blobs.Open(ctx, d.Record)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, decide.MaxRecordBytes+1)) // reading to the end verifies the digest
+}
+
+// Fact returns one fact of the caller's namespace.
+func (s *Session) Fact(ctx context.Context, id assay.FactID) (f assay.Fact, err error) {
+	if err := s.read(); err != nil {
+		return f, err
+	}
+	err = s.p.cfg.Store.View(ctx, func(r store.Reader) error {
+		row, err := r.Fact(s.caller.Namespace, id)
+		f = row.Fact
+		return err
+	})
+	return f, err
+}
+
+// Effects lists facts that name a fact as their cause, oldest first.
+func (s *Session) Effects(ctx context.Context, id assay.FactID, limit int) ([]assay.Fact, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	out := []assay.Fact{}
+	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {
+		rows, err := r.Facts(store.Query{Namespace: s.caller.Namespace, Cause: id, Limit: limit})
+		for _, row := range rows {
+			out = append(out, row.Fact)
+		}
+		return err
+	})
+	return out, err
+}

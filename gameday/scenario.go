@@ -1,0 +1,189 @@
+package gameday
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/rollout"
+)
+
+// Scenario is a play with outcomes that are asserted.
+type Scenario struct {
+	Name  string
+	About string // one sentence: what happens, and what is to come of it
+	play  func(*drama) error
+}
+
+// Scenarios are all there are, in the order of the documentation.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{"bad-release", "v2 fails four times as often, which its tests do not show: it is stopped and the traffic returns", badRelease},
+		{"healthy-release", "v2 without the regression: it gets all the traffic, step by step", healthyRelease},
+		{"control-plane-killed", "the control plane is killed while v2 has its first traffic and comes back: v2 is stopped all the same, once", controlPlaneKilled},
+	}
+}
+
+// ScenarioNamed finds a scenario; assay.CodeNotFound with the one that was meant.
+func ScenarioNamed(name string) (Scenario, error) {
+	var names []string
+	for _, s := range Scenarios() {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Scenario{}, assay.Errorf(assay.CodeNotFound, "game day %s", strict.OneOf(name, names))
+}
+
+// Play plays a scenario. It returns what it has even with an error.
+func (w *World) Play(s Scenario) (Report, error) {
+	d := drama{World: w, healthy: s.Name == "healthy-release"}
+	err := s.play(&d)
+	r := d.result(s.Name)
+	r.OK = r.OK && err == nil
+	return r, err
+}
+
+func badRelease(d *drama) error {
+	return acts(d.opening, d.v2, d.replay)
+}
+
+func healthyRelease(d *drama) error {
+	d.healthy = true
+	return acts(d.opening, d.v2, d.replay)
+}
+
+func (d *drama) opening() (err error) {
+	if err = d.openPage(); err != nil {
+		return err
+	}
+	d.current, err = d.first()
+	return err
+}
+
+func acts(list ...func() error) error {
+	for _, act := range list {
+		if err := act(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killAfter is how many canary requests there are when the control plane is
+// killed: it is in the middle of its work, and far from a decision.
+const killAfter = 20
+
+func controlPlaneKilled(d *drama) error {
+	if err := d.opening(); err != nil {
+		return err
+	}
+	r, a, err := d.judged("v2")
+	if err != nil {
+		return err
+	}
+	d.check("v2 passes the gate", a.Verdict.Outcome == assay.OutcomePass, "%s", a.Verdict.Outcome)
+	d.stop, err = d.stopped(r, d.killInTheMiddle)
+	if err != nil || d.stop == nil {
+		return err
+	}
+	d.rollouts = append(d.rollouts, d.stop.Rollout)
+	return acts(d.once, d.replay)
+}
+
+// killInTheMiddle follows a rollout, kills the control plane when the canary has
+// its first traffic, and starts it again on the same folder and port.
+func (d *drama) killInTheMiddle(p api.Rollout) (api.Rollout, error) {
+	mid, err := d.follow(p.ID, func(r api.Rollout) bool { return r.Weight > 0 && r.Canary.Total >= killAfter })
+	if err != nil {
+		return mid, err
+	}
+	d.check("the control plane is killed in mid-rollout", mid.Status == api.RolloutRunning, "%s at %d %% after %d canary requests", mid.Status, mid.Weight, mid.Canary.Total)
+	old := d.server
+	old.kill()
+	d.cfg.Log.Say(fmt.Sprintf("kill -9 %d: the control plane is dead at %s canary requests; the proxy goes on by itself", old.PID, Thousands(mid.Canary.Total)))
+	if err := d.startServer(); err != nil {
+		return mid, err
+	}
+	d.cfg.Log.Say(fmt.Sprintf("started again as %d on the same folder and port", d.server.PID))
+	d.check("another process carries on", d.server.PID != old.PID, "%d after %d", d.server.PID, old.PID)
+	return d.follow(p.ID, nil)
+}
+
+// once asserts that everything happened exactly once: in the facts, and in what the
+// proxy keeps of its own.
+func (d *drama) once() error {
+	return d.step("once", "", func() (bool, string, error) {
+		count := map[string]int{}
+		var receipts []string
+		for _, kind := range []string{assay.FactRolloutActed, assay.FactRolloutEnded} {
+			list, err := d.ci.Facts(d.ctx, []string{kind}, "", maxDecisions)
+			if err != nil {
+				return false, "", err
+			}
+			for _, f := range list {
+				if kind == assay.FactRolloutEnded {
+					count["ended"]++
+					continue
+				}
+				var p rollout.ActedPayload
+				if err := json.Unmarshal(f.Payload, &p); err != nil {
+					return false, "", err
+				}
+				if p.Action.Kind == assay.ActionAbort {
+					count["abort"]++
+					receipts = append(receipts, fmt.Sprintf("fact %s, receipt %s at %s", f.ID, p.Receipt.Key, p.Receipt.Time.Format("15:04:05.000")))
+				}
+			}
+		}
+		taken, err := d.taken("v2", 0)
+		if err != nil {
+			return false, "", err
+		}
+		d.check("exactly one abort is a fact", count["abort"] == 1, "%d", count["abort"])
+		d.check("exactly one end is a fact", count["ended"] == 1, "%d", count["ended"])
+		d.check("the proxy took exactly one abort", taken == 1, "%d receipts", taken)
+		for _, r := range receipts {
+			d.cfg.Log.Say("abort: " + r)
+		}
+		return count["abort"] == 1 && taken == 1, fmt.Sprintf("%d abort fact, %d end, %d abort receipt at the proxy", count["abort"], count["ended"], taken), nil
+	})
+}
+
+// taken counts the receipts that the proxy itself keeps for setting a version's share.
+func (w *World) taken(version string, percent int) (n int, err error) {
+	data, err := os.ReadFile(w.path("state", "proxy", "state.json"))
+	if err != nil {
+		return 0, err
+	}
+	s, err := enforce.ParseState(data)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range s.Receipts {
+		if r.Version == version && r.Percent == percent && r.Changed {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// result is the report with the figures of the play.
+func (d *drama) result(play string) Report {
+	r := d.report(play)
+	r.Healthy, r.Stopped, r.Promoted, r.Peers, r.Objective = d.healthy, d.stop, slices.Clone(d.promotions), append(r.Peers, d.peers...), d.books
+	r.Decisions, r.Identical, r.Verify = d.decisions, d.identical, d.verify
+	if d.stop != nil {
+		r.StoppedAfter, r.Harmed, r.Floor = d.stop.After, d.stop.Harmed, d.stop.Floor
+	}
+	if n := len(d.promotions); n > 0 {
+		r.PromotedAfter = d.promotions[n-1].After
+	}
+	return r
+}

@@ -1,0 +1,74 @@
+package rollout
+
+import (
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+)
+
+// StartedPayload is the payload of a rollout.started fact, version 1.
+type StartedPayload struct {
+	Rollout string       `json:"rollout"` // id
+	Name    string       `json:"name"`
+	Digest  assay.Digest `json:"digest"` // of the canary's artifact
+	Canary  string       `json:"canary"`
+	Control string       `json:"control"`
+	Plan    decide.Plan  `json:"plan"`
+}
+
+// DecidedPayload is the payload of a rollout.decided fact, version 1.
+type DecidedPayload struct {
+	Rollout  string         `json:"rollout"`
+	Record   assay.Digest   `json:"record"` // blob with the inputs and the decision, decide.Record.Encode
+	Decision assay.Decision `json:"decision"`
+}
+
+// ActedPayload is the payload of a rollout.acted fact, version 1.
+type ActedPayload struct {
+	Rollout string       `json:"rollout"`
+	Action  assay.Action `json:"action"`
+	Receipt act.Receipt  `json:"receipt"`
+}
+
+// RefusedPayload is the payload of a rollout.refused fact, version 1: the world
+// did not take an action.
+type RefusedPayload struct {
+	Rollout string       `json:"rollout"`
+	Action  assay.Action `json:"action"`
+	Code    assay.Code   `json:"code"`
+	Detail  string       `json:"detail"`
+}
+
+// Commands of people.
+const (
+	CommandPromote = "promote"
+	CommandAbort   = "abort"
+)
+
+// CommandedPayload is the payload of a rollout.commanded fact, version 1.
+type CommandedPayload struct {
+	Rollout string `json:"rollout"`
+	Command string `json:"command"`
+	Reason  string `json:"reason"`
+}
+
+// EndedPayload is the payload of a rollout.ended fact, version 1.
+type EndedPayload struct {
+	Rollout string            `json:"rollout"`
+	Status  api.RolloutStatus `json:"status"`
+	Reason  string            `json:"reason"`
+	Canary  assay.Rate        `json:"canary"`  // bad responses since it began, when it was decided
+	Control assay.Rate        `json:"control"` // the old version at the same time
+	// TrafficBack is how long after the decision the last action was read back, in
+	// seconds; 0 if there was none.
+	TrafficBack float64 `json:"traffic_back"`
+}
+
+// JudgedPayload is the payload of a rollout.judged fact, version 1.
+type JudgedPayload struct {
+	Rollout string              `json:"rollout"`
+	Outcome assay.ActionOutcome `json:"outcome"`
+	Canary  assay.Rate          `json:"canary"` // of the canary from its first request to the end of the window
+	After   assay.Rate          `json:"after"`  // of the whole service in the window after the action
+}

@@ -1,0 +1,178 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+)
+
+// Buckets of the store.
+const (
+	bucket        = "rollout"         // records, by id
+	commandBucket = "rollout-command" // what a person said and is not carried out yet, by id
+	openBucket    = "rollout-open"    // in store.SystemNamespace: namespace/id of rollouts with work left
+)
+
+// maxPath is how many evaluations the path of a rollout keeps; beyond it the
+// older half is thinned.
+const maxPath = 256
+
+// Indicator is one indicator of a plan with where its counts come from.
+type Indicator struct {
+	Spec signal.Spec `json:"spec"`
+	// Quantiles of the old version's latency are watched at bounds that are frozen
+	// when the rollout is proposed; empty if the plan states its bounds.
+	Quantiles []float64 `json:"quantiles,omitempty"`
+	Limit     float64   `json:"limit,omitempty"` // a promised maximum that is watched as well
+}
+
+// record is everything that is kept of a rollout.
+type record struct {
+	Namespace  string       `json:"namespace"`
+	Rollout    api.Rollout  `json:"rollout"`
+	Indicators []Indicator  `json:"indicators"` // in the plan's order
+	Backend    string       `json:"backend,omitempty"`
+	State      decide.State `json:"state,omitzero"` // since it runs
+	Actions    int          `json:"actions"`        // keys given out
+	Pending    *pending     `json:"pending,omitempty"`
+	Recorded   signature    `json:"recorded"` // of the newest recorded decision
+	ActedAt    time.Time    `json:"acted_at,omitzero"`
+	JudgeAt    time.Time    `json:"judge_at,omitzero"` // when the last action is judged; zero if it is or need not be
+
+	version int64 // of the store's value
+}
+
+// pending is an action that was decided and whose receipt is not recorded.
+type pending struct {
+	Action  assay.Action `json:"action"` // with key and fence
+	Cause   assay.FactID `json:"cause"`
+	Decided time.Time    `json:"decided"`
+	Reason  string       `json:"reason"`
+	First   bool         `json:"first,omitempty"` // the canary's first share
+}
+
+// signature is what of a decision makes the next one worth a fact.
+type signature struct {
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+}
+
+func (r record) key() store.Key {
+	return store.Key{Namespace: r.Namespace, Bucket: bucket, Name: r.Rollout.ID}
+}
+
+func (r record) openKey() store.Key {
+	return store.Key{Namespace: store.SystemNamespace, Bucket: openBucket, Name: r.Namespace + "/" + r.Rollout.ID}
+}
+
+// settled reports whether nothing is left to be done.
+func (r record) settled() bool {
+	return r.Rollout.Status.Ended() && r.Pending == nil && r.JudgeAt.IsZero()
+}
+
+// put writes r under the version that it was read at, and keeps the index of open rollouts.
+func (r *record) put(tx store.Tx) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return assay.Errorf(assay.CodeInternal, "rollout %s cannot be stored: %w", r.Rollout.ID, err)
+	}
+	first := r.version == 0
+	if r.version, err = tx.Put(r.key(), data, r.version); err != nil {
+		return err
+	}
+	switch {
+	case r.settled():
+		err = tx.Delete(r.openKey(), store.AnyVersion)
+		if assay.CodeOf(err) == assay.CodeNotFound {
+			err = nil
+		}
+	case first:
+		_, err = tx.Put(r.openKey(), []byte("{}"), 0)
+	}
+	return err
+}
+
+func parseRecord(v store.Value) (record, error) {
+	var r record
+	if err := strict.JSON(v.Data, &r); err != nil {
+		return r, assay.Errorf(assay.CodeInternal, "stored rollout %q: %w", v.Key.Name, err)
+	}
+	r.version = v.Version
+	return r, nil
+}
+
+func load(ctx context.Context, s store.Store, namespace, id string) (r record, err error) {
+	err = s.View(ctx, func(tx store.Reader) error {
+		v, err := tx.Get(store.Key{Namespace: namespace, Bucket: bucket, Name: id})
+		if assay.CodeOf(err) == assay.CodeNotFound {
+			return &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("there is no rollout %q", clip(id)), Hint: "list them with: assay rollout list"}
+		}
+		if err != nil {
+			return err
+		}
+		r, err = parseRecord(v)
+		return err
+	})
+	return r, err
+}
+
+// Get returns one rollout with its path.
+func Get(ctx context.Context, s store.Store, namespace, id string) (api.Rollout, error) {
+	r, err := load(ctx, s, namespace, id)
+	return r.Rollout, err
+}
+
+// List returns up to limit rollouts of a namespace, newest first, without their
+// paths.
+func List(ctx context.Context, s store.Store, namespace string, limit int) ([]api.Rollout, error) {
+	out := []api.Rollout{}
+	err := s.View(ctx, func(tx store.Reader) error {
+		for after := ""; ; {
+			page, err := tx.List(store.Key{Namespace: namespace, Bucket: bucket}, after, store.MaxLimit)
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			for _, v := range page {
+				r, err := parseRecord(v)
+				if err != nil {
+					return err
+				}
+				r.Rollout.Path = nil
+				out = append(out, r.Rollout)
+			}
+			after = page[len(page)-1].Key.Name
+			out = out[max(0, len(out)-limit):] // ids grow with time: the last are the newest
+		}
+	})
+	slices.Reverse(out)
+	return out, err
+}
+
+// walk adds a point to the path. A full path keeps every second of its older points.
+func walk(path []api.PathPoint, p api.PathPoint) []api.PathPoint {
+	if len(path) >= maxPath {
+		half, kept := len(path)/2, path[:0:0]
+		for i := 0; i < half; i += 2 {
+			kept = append(kept, path[i])
+		}
+		path = append(kept, path[half:]...)
+	}
+	return append(path, p)
+}
+
+func clip(s string) string {
+	const longest = 100
+	if len(s) > longest {
+		return s[:longest] + "…"
+	}
+	return s
+}

@@ -1,0 +1,236 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Defaults of Config.
+const (
+	DefaultTick      = time.Second
+	DefaultHeartbeat = 10 * time.Second
+	DefaultWindow    = 10 * time.Second
+	DefaultLease     = 15 * time.Second
+)
+
+// Door is what an enforcer is asked beside shares: what it knows, and to know a
+// new version.
+type Door interface {
+	// Status says what is enforced now; assay.CodeUnavailable if it cannot be asked.
+	Status(ctx context.Context) (enforce.Status, error)
+	// Config reads the active configuration.
+	Config(ctx context.Context) (enforce.Config, error)
+	// Replace hands over another configuration; it may be repeated with the same
+	// key. assay.CodeConflict for an older generation.
+	Replace(ctx context.Context, r enforce.Replacement) (enforce.Answer, error)
+}
+
+// Config is what a Controller is made of. Every field is needed unless it says otherwise.
+type Config struct {
+	Store    store.Store
+	Blobs    store.Blobs
+	Source   signal.Source
+	Actuator act.Actuator
+	Door     Door          // nil if versions are introduced by somebody else
+	Watch    *signal.Watch // told which series are waited for; may be nil
+	Now      func() time.Time
+	Log      *slog.Logger
+	// Attestations are the bundles that speak for an artifact; may be nil.
+	Attestations func(ctx context.Context, namespace string, digest assay.Digest) ([][]byte, error)
+	// Halted says why nothing may be done now, "" if it may: the kill switch. It
+	// is asked before every action and must answer without the store. May be nil.
+	Halted func() string
+	// Recorded is called after facts were committed; may be nil.
+	Recorded   func()
+	Registerer prometheus.Registerer // may be nil
+	// Holder names this process in the lease. One that begins again on the same
+	// state must have the name it had, so that it does not wait for itself.
+	Holder string
+
+	Tick      time.Duration // between looks without data; DefaultTick if 0
+	Heartbeat time.Duration // between facts of unchanged decisions; DefaultHeartbeat if 0
+	Window    time.Duration // after the last action, until it is judged; DefaultWindow if 0
+}
+
+// Controller carries rollouts out. Its methods are safe for concurrent use; at
+// most one Run is under way.
+type Controller struct {
+	cfg     Config
+	metrics metrics
+
+	mu      sync.Mutex
+	lease   store.Lease // zero while Run does not hold it
+	workers map[string]*worker
+	wake    chan struct{}        // something was proposed
+	arrived map[string]time.Time // by rollout: the oldest batch that no step has seen
+	since   map[string]time.Time // by rollout: the oldest batch of the step under way
+
+	doors     doorCache
+	replacing sync.Mutex // held while a door's configuration is read, changed and written back
+}
+
+// New returns a controller that does nothing until Run or Step is called.
+func New(cfg Config) *Controller {
+	if cfg.Tick == 0 {
+		cfg.Tick = DefaultTick
+	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = DefaultHeartbeat
+	}
+	if cfg.Window == 0 {
+		cfg.Window = DefaultWindow
+	}
+	if cfg.Halted == nil {
+		cfg.Halted = func() string { return "" }
+	}
+	if cfg.Recorded == nil {
+		cfg.Recorded = func() {}
+	}
+	return &Controller{
+		cfg: cfg, metrics: newMetrics(cfg.Registerer), workers: map[string]*worker{},
+		wake: make(chan struct{}, 1), arrived: map[string]time.Time{}, since: map[string]time.Time{},
+	}
+}
+
+// Acquire takes the lease under which actions are fenced. Run does it; a caller
+// of Step without Run does it once.
+func (c *Controller) Acquire(ctx context.Context) error {
+	l, err := store.AcquireLease(ctx, c.cfg.Store, leaseName, c.cfg.Holder, DefaultLease, c.cfg.Now())
+	if err != nil {
+		return err
+	}
+	c.setLease(l)
+	return nil
+}
+
+const leaseName = "rollout"
+
+func (c *Controller) setLease(l store.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lease = l
+}
+
+func (c *Controller) held() store.Lease {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lease
+}
+
+// write runs fn in one transaction that fails unless the lease is held.
+func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) error {
+	l := c.held()
+	if l.Name == "" {
+		return &assay.Error{Code: assay.CodeUnavailable, Msg: "rollouts are not carried out by this process now", Hint: "try again in a moment"}
+	}
+	err := c.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := store.HoldsLease(tx, l, c.cfg.Now()); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	if err == nil {
+		c.cfg.Recorded()
+	}
+	return err
+}
+
+// guards are the verdicts on an action, prepared so that they do no I/O.
+func (c *Controller) guards(ctx context.Context, rec record) decide.Guard {
+	halted := c.cfg.Halted()
+	refusal, known := c.refusal(ctx, rec)
+	return func(a assay.Action) []assay.GuardVerdict {
+		verdict := func(guard, reason string) assay.GuardVerdict {
+			v := assay.GuardVerdict{Guard: guard, Action: a.Kind, Outcome: assay.OutcomePass, Reason: reason}
+			if reason != "" {
+				v.Outcome = assay.OutcomeFail
+			}
+			return v
+		}
+		out := []assay.GuardVerdict{verdict("kill-switch", halted)}
+		if a.Kind == assay.ActionAbort || c.cfg.Door == nil {
+			return out // traffic may always be taken away
+		}
+		v := verdict("attested", refusal)
+		if !known {
+			v.Outcome, v.Reason = assay.OutcomeAbsent, refusal
+		}
+		return append(out, v)
+	}
+}
+
+// refusal says why the door would not let the canary in, "" if it would.
+func (c *Controller) refusal(ctx context.Context, rec record) (why string, known bool) {
+	if c.cfg.Door == nil {
+		return "", true
+	}
+	status, err := c.doors.status(ctx, c.cfg.Door, c.cfg.Now())
+	if err != nil {
+		return "the enforcer cannot be asked: " + err.Error(), false
+	}
+	for _, r := range status.Routes {
+		if r.Service != rec.Rollout.Service {
+			continue
+		}
+		for _, v := range r.Versions {
+			if v.Name != rec.Rollout.Plan.Canary {
+				continue
+			}
+			if v.Refusal != nil && r.Mode != assay.ModeDryRun {
+				return fmt.Sprintf("%s: %s", v.Refusal.Name, v.Refusal.Detail), true
+			}
+			if v.Digest != rec.Rollout.Digest {
+				return fmt.Sprintf("the enforcer has %s running %s", v.Name, v.Digest), true
+			}
+			return "", true
+		}
+	}
+	return "the enforcer does not know the version", false
+}
+
+// doorCache keeps a door's status for a moment, so that many rollouts ask once.
+type doorCache struct {
+	mu  sync.Mutex
+	at  time.Time
+	got enforce.Status
+	err error
+}
+
+const (
+	doorAge = time.Second
+	// doorTime bounds the question that every rollout's next decision waits for: a
+	// door that hangs must not keep harm from being seen.
+	doorTime = time.Second
+	// worldTime bounds every other question.
+	worldTime = 10 * time.Second
+)
+
+func (d *doorCache) status(ctx context.Context, door Door, now time.Time) (enforce.Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if age := now.Sub(d.at); d.at.IsZero() || age >= doorAge || age < 0 {
+		ctx, cancel := context.WithTimeout(ctx, doorTime)
+		defer cancel()
+		d.got, d.err = door.Status(ctx)
+		d.at = now
+	}
+	return d.got, d.err
+}
+
+// forget makes the next question go to the door.
+func (d *doorCache) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = time.Time{}
+}

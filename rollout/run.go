@@ -1,0 +1,210 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+)
+
+// worker steps one rollout, alone, for as long as something is left to do.
+type worker struct {
+	namespace, id string
+	wake          chan struct{} // of capacity 1: wakes coalesce
+}
+
+// Run carries out every open rollout until ctx ends or somebody else has taken the
+// lease: then they are his, and the error says so. A lease that only expired is
+// taken anew. It returns when nothing is under way any more.
+func (c *Controller) Run(ctx context.Context) error {
+	if err := c.Acquire(ctx); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop()
+	defer c.setLease(store.Lease{})
+
+	renew := time.NewTicker(DefaultLease / 3)
+	defer renew.Stop()
+	for {
+		if err := c.employ(ctx, &workers); err != nil {
+			c.cfg.Log.Error("open rollouts cannot be listed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.wake:
+		case <-renew.C:
+			l, err := store.RenewLease(ctx, c.cfg.Store, c.held(), DefaultLease, c.cfg.Now())
+			switch {
+			case err == nil:
+				c.setLease(l)
+			case assay.CodeOf(err) == assay.CodeConflict:
+				if err := c.regain(ctx, err); err != nil {
+					return err
+				}
+			default: // the store cannot be written: nothing is done meanwhile, see write
+				c.cfg.Log.Error("the lease on rollouts cannot be renewed", "error", err)
+			}
+		}
+	}
+}
+
+// regain takes a lease anew that expired by this process's own clock while nobody
+// wanted it, as after the machine was suspended. It gives lost back if somebody else
+// has it or had it meanwhile.
+func (c *Controller) regain(ctx context.Context, lost error) error {
+	old := c.held()
+	if c.cfg.Now().Before(old.Expires) {
+		return lost
+	}
+	if err := c.Acquire(ctx); err != nil {
+		return errors.Join(lost, err)
+	}
+	if now := c.held(); now.Generation != old.Generation+1 {
+		return errors.Join(lost, store.ReleaseLease(ctx, c.cfg.Store, now, c.cfg.Now()))
+	}
+	c.cfg.Log.Warn("the lease on rollouts had expired and was taken anew", "expired", old.Expires)
+	return nil
+}
+
+// employ starts a worker for every open rollout that has none.
+func (c *Controller) employ(ctx context.Context, group *sync.WaitGroup) error {
+	var open []*worker
+	err := c.cfg.Store.View(ctx, func(tx store.Reader) error {
+		for after := ""; ; {
+			page, err := tx.List(store.Key{Namespace: store.SystemNamespace, Bucket: openBucket}, after, store.MaxLimit)
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			for _, v := range page {
+				namespace, id, _ := strings.Cut(v.Key.Name, "/")
+				open = append(open, &worker{namespace: namespace, id: id, wake: make(chan struct{}, 1)})
+				after = v.Key.Name
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range open {
+		c.mu.Lock()
+		_, known := c.workers[w.id]
+		if !known {
+			c.workers[w.id] = w
+		}
+		c.mu.Unlock()
+		if !known {
+			group.Go(func() { c.work(ctx, w) })
+		}
+	}
+	return nil
+}
+
+// work steps one rollout when data arrive, when somebody said something, and at
+// every tick.
+func (c *Controller) work(ctx context.Context, w *worker) {
+	defer func() {
+		c.mu.Lock()
+		delete(c.workers, w.id)
+		delete(c.arrived, w.id)
+		delete(c.since, w.id)
+		c.mu.Unlock()
+		if c.cfg.Watch != nil {
+			c.cfg.Watch.Remove(w.id)
+		}
+	}()
+	tick := time.NewTicker(c.cfg.Tick)
+	defer tick.Stop()
+	watched := false
+	for {
+		if !watched { // before the first step: what arrives during it wakes the next
+			if rec, err := load(ctx, c.cfg.Store, w.namespace, w.id); err == nil {
+				c.listen(rec)
+				watched = true
+			}
+		}
+		c.takeArrival(w.id)
+		if err := c.Step(ctx, w.namespace, w.id); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("rollout waits", "rollout", w.id, "error", err)
+		}
+		rec, err := load(ctx, c.cfg.Store, w.namespace, w.id)
+		if err == nil && rec.settled() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// listen asks to be woken when a batch touches one of the rollout's indicators.
+func (c *Controller) listen(rec record) {
+	if c.cfg.Watch == nil {
+		return
+	}
+	for _, ind := range rec.Indicators {
+		if compiled, err := signal.Compile(ind.Spec); err == nil { // it was compiled when it was proposed
+			c.cfg.Watch.Add(rec.Rollout.ID, rec.Namespace, compiled)
+		}
+	}
+}
+
+// Arrived wakes the rollouts that a batch concerns. It never blocks.
+func (c *Controller) Arrived(a signal.Arrival) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range a.Indicators {
+		if w, ok := c.workers[id]; ok && w.namespace == a.Namespace {
+			if _, waits := c.arrived[id]; !waits {
+				c.arrived[id] = a.Received
+			}
+			w.nudge()
+		}
+	}
+}
+
+// takeArrival remembers since when the data of the coming step has been here.
+func (c *Controller) takeArrival(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.since, id)
+	if at, ok := c.arrived[id]; ok {
+		c.since[id] = at
+		delete(c.arrived, id)
+	}
+}
+
+// poke wakes one rollout.
+func (c *Controller) poke(namespace, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w, ok := c.workers[id]; ok && w.namespace == namespace {
+		w.nudge()
+	}
+}
+
+func (w *worker) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// nudge lets Run look for new rollouts.
+func (c *Controller) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,139 @@
+package ui_test
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay/api"
+)
+
+func TestWithoutATokenEveryPageLeadsToTheLogin(t *testing.T) {
+	w := empty(t, nil)
+	for _, path := range []string{"/", "/rollouts?x=1", "/facts/abc", "/search?q=a", "/facts/abc/proof"} {
+		rec := w.get(path)
+		if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "/login?next="+url.QueryEscape(path) {
+			t.Errorf("%s: %d to %q", path, rec.Code, rec.Header().Get("Location"))
+		}
+	}
+	if rec := w.post("/exceptions", nil); rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "/login" {
+		t.Errorf("a change: %d to %q", rec.Code, rec.Header().Get("Location"))
+	}
+	if rec := w.get("/live/"); rec.Code != http.StatusUnauthorized {
+		t.Errorf("a stream: %d", rec.Code)
+	}
+}
+
+func TestALinkFromAnotherSiteLoadsItselfOnceMore(t *testing.T) {
+	w := empty(t, nil)
+	says(t, w.get("/rollouts?a=1", header("Sec-Fetch-Site", "cross-site")), http.StatusOK, `http-equiv="refresh" content="0;url=/rollouts?a=1"`)
+	rec := w.get("/rollouts", header("Sec-Fetch-Site", "same-origin"))
+	if rec.Code != http.StatusSeeOther {
+		t.Errorf("the second time: %d", rec.Code)
+	}
+}
+
+func TestLoginKeepsTheTokenInAStrictCookie(t *testing.T) {
+	w := empty(t, nil)
+	token := w.Token("vic", namespace, api.RoleViewer)
+	rec := w.post("/login", url.Values{"token": {" " + token + "\n"}, "next": {"/gates"}})
+	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "/gates" {
+		t.Fatalf("%d to %q", rec.Code, rec.Header().Get("Location"))
+	}
+	c := rec.Result().Cookies()[0]
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Value != token || c.Path != "/" {
+		t.Errorf("cookie %+v", c)
+	}
+	over := w.post("/login", url.Values{"token": {token}}, func(r *http.Request) { r.TLS = &tls.ConnectionState{} })
+	if c := over.Result().Cookies()[0]; !c.Secure {
+		t.Error("over TLS the cookie is not secure")
+	}
+	says(t, w.get("/", func(r *http.Request) { r.AddCookie(c) }), http.StatusOK, "vic", "Sign out")
+	out := w.post("/logout", nil, func(r *http.Request) { r.AddCookie(c) })
+	if got := out.Result().Cookies()[0]; got.MaxAge >= 0 || got.Value != "" {
+		t.Errorf("signing out leaves %+v", got)
+	}
+}
+
+func TestARevokedTokenEndsAtOnce(t *testing.T) {
+	w := empty(t, nil)
+	signIn := w.as("vic", api.RoleViewer)
+	says(t, w.get("/", signIn), http.StatusOK, "vic")
+	admin := w.As("root", namespace, api.RoleAdmin)
+	list, err := admin.Tokens(t.Context())
+	must(t, err)
+	_, err = admin.RevokeToken(t.Context(), list[0].ID)
+	must(t, err)
+	if rec := w.get("/", signIn); rec.Code != http.StatusSeeOther {
+		t.Errorf("after revocation: %d", rec.Code)
+	}
+}
+
+func TestAWrongTokenIsSaidClearlyAndNotTriedForEver(t *testing.T) {
+	w := empty(t, nil)
+	wrong := url.Values{"token": {"assay_0000000000000000_x"}}
+	for range 10 {
+		says(t, w.post("/login", wrong), http.StatusUnauthorized, "unknown, expired or revoked", "assay token create")
+	}
+	token := w.Token("vic", namespace, api.RoleViewer)
+	limited := w.post("/login", url.Values{"token": {token}})
+	says(t, limited, http.StatusTooManyRequests, "Too many tokens were wrong")
+	if limited.Header().Get("Retry-After") == "" || len(limited.Result().Cookies()) != 0 {
+		t.Error("the limit says no time, or lets in")
+	}
+	if rec := w.post("/login", url.Values{"token": {token}}, func(r *http.Request) { r.RemoteAddr = "192.0.2.9:1" }); rec.Code != http.StatusSeeOther {
+		t.Errorf("another client is held up: %d", rec.Code)
+	}
+	w.Advance(time.Minute)
+	if rec := w.post("/login", url.Values{"token": {token}}); rec.Code != http.StatusSeeOther {
+		t.Errorf("a minute later: %d", rec.Code)
+	}
+}
+
+func TestLoginLeadsNowhereElse(t *testing.T) {
+	w := empty(t, nil)
+	token := w.Token("vic", namespace, api.RoleViewer)
+	for _, next := range []string{"//evil.example/", "https://evil.example/", `/\evil.example`, "javascript:alert(1)", "evil", "/\t/evil.example"} {
+		if to := w.post("/login", url.Values{"token": {token}, "next": {next}}).Header().Get("Location"); to != "/" {
+			t.Errorf("next=%q leads to %q", next, to)
+		}
+	}
+}
+
+func TestAChangeAskedForByAnotherSiteIsRefused(t *testing.T) {
+	w := empty(t, viewer)
+	signIn := w.as("olga", api.RoleOperator)
+	path, form := "/rollouts/"+absentFact+"/abort", url.Values{"reason": {"forged"}}
+	says(t, w.post(path, form, signIn, header("Sec-Fetch-Site", "cross-site")), http.StatusForbidden, "another site")
+	says(t, w.post(path, form, signIn, header("Sec-Fetch-Site", ""), header("Origin", "http://evil.example")), http.StatusForbidden, "another site")
+	if rec := w.post("/login", url.Values{"token": {"x"}}, header("Sec-Fetch-Site", "cross-site")); rec.Code != http.StatusForbidden {
+		t.Errorf("a forged login: %d", rec.Code)
+	}
+}
+
+func TestAnonymousPagesAreForThisMachineOnly(t *testing.T) {
+	open, closed := empty(t, viewer), empty(t, nil)
+	host := func(h string) func(*http.Request) { return func(r *http.Request) { r.Host = h } }
+	for _, h := range []string{"localhost", "localhost:7070", "127.0.0.1:7070", "127.8.8.8", "[::1]:7070", "LOCALHOST"} {
+		says(t, open.get("/", host(h)), http.StatusOK, "Overview")
+	}
+	for _, h := range []string{"evil.example", "evil.example:7070", "localhost.evil.example", "10.0.0.1:7070", "", "127.0.0.1.evil.example"} {
+		for _, path := range []string{"/", "/live/", "/static/app.css", "/log"} {
+			rec := open.get(path, host(h))
+			if rec.Code != http.StatusForbidden || !strings.Contains(rec.Body.String(), "this machine only") {
+				t.Errorf("host %q, %s: %d", h, path, rec.Code)
+			}
+		}
+	}
+	if rec := closed.get("/login", host("assay.example")); rec.Code != http.StatusOK {
+		t.Errorf("with a login any host is fine: %d", rec.Code)
+	}
+}
+
+func TestAnonymousMayLookAndChangeNothing(t *testing.T) {
+	w := empty(t, viewer)
+	says(t, w.post("/exceptions", url.Values{"rules": {"a"}}), http.StatusUnauthorized, "Changing something needs a token", "/login")
+}

@@ -1,0 +1,183 @@
+package ui_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"assay.dev/assay/api"
+	"assay.dev/assay/internal/testenv"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// screens are the widths and heights that pages are looked at in.
+var screens = []struct{ width, height int64 }{{1440, 900}, {390, 844}}
+
+// TestPagesLookRight opens every page in a real browser, wide and narrow, light
+// and dark: nothing is wider than the screen, and the console stays empty. With
+// ASSAY_SCREENSHOTS it keeps the pictures in that folder.
+func TestPagesLookRight(t *testing.T) {
+	testenv.Tool(t, "chromium", chromiumFrom)
+	w := busy(t)
+	none := empty(t, viewer)
+	srv, bare := serve(t, w), serve(t, none)
+	pages := map[string]string{
+		"empty-overview": bare + "/", "empty-gates": bare + "/gates", "not-found": srv + "/nowhere", "verification": srv + "/log" + pressVerify,
+	}
+	for name, path := range w.addresses() {
+		pages[name] = srv + path
+	}
+	browser, seen := browse(t)
+	for name, address := range pages {
+		for _, screen := range screens {
+			for _, scheme := range []string{"light", "dark"} {
+				t.Run(fmt.Sprintf("%s-%d-%s", name, screen.width, scheme), func(t *testing.T) {
+					seen.forget(name == "not-found")
+					picture, wide := look(t, browser, address, screen.width, screen.height, scheme)
+					if wide > screen.width {
+						t.Errorf("is %d pixels wide on a screen of %d", wide, screen.width)
+					}
+					for _, line := range seen.lines() {
+						t.Errorf("console: %s", line)
+					}
+					keep(t, picture)
+				})
+			}
+		}
+	}
+}
+
+const chromiumFrom = "apt-get install chromium"
+
+// browse starts a browser that ends with the test.
+func browse(t *testing.T) (context.Context, *console) {
+	t.Helper()
+	chromium := testenv.Tool(t, "chromium", chromiumFrom)
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.Flag("hide-scrollbars", true))
+	alloc, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
+	t.Cleanup(cancel)
+	browser, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(cancel)
+	browser, cancel = context.WithTimeout(browser, 4*time.Minute)
+	t.Cleanup(cancel)
+	return browser, watchConsole(browser)
+}
+
+// What happens is seen on an open page without a reload, what somebody is typing
+// stays, and keys work.
+func TestAnOpenPageFollowsWhatHappens(t *testing.T) {
+	browser, seen := browse(t)
+	w := empty(t, viewer)
+	address := serve(t, w)
+	must(t, chromedp.Do(browser, chromedp.Navigate(address+"/exceptions"), chromedp.WaitReady(chromedp.CSS("#pulse.live"))))
+	_, err := w.As("ada", namespace, api.RoleDeveloper).RequestException(t.Context(), api.ExceptionRequest{
+		Scope: ruleScope("ship/no-critical"), Reason: "the fix is being tested", NotAfter: w.Now().Add(time.Hour),
+	})
+	must(t, err)
+	eventually := func(what, expression string) {
+		t.Helper()
+		if _, err := chromedp.Run(browser, chromedp.Poll[bool](expression)); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	eventually("the request shows", `document.querySelector('#waiting .exception')?.innerText.includes('the fix is being tested')`)
+	eventually("/ goes to the search", `(document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})), document.activeElement.name === 'q')`)
+	must(t, chromedp.Do(browser, chromedp.Navigate(address+"/"), chromedp.WaitReady(chromedp.CSS("#pulse.live"))))
+	eventually("? lists the keys", `(document.getElementById('keys').open || document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '?', bubbles: true})), document.getElementById('keys').open)`)
+	for _, line := range seen.lines() {
+		t.Errorf("console: %s", line)
+	}
+}
+
+func serve(t *testing.T, w *town) string {
+	t.Helper()
+	srv := httptest.NewServer(w.handler)
+	t.Cleanup(func() {
+		must(t, srv.Config.Shutdown(context.Background())) // ends the streams, which Close would wait for
+		srv.Close()
+	})
+	return srv.URL
+}
+
+// pressVerify stands behind the address of a page whose first verify button is pressed.
+const pressVerify = "#press-verify"
+
+// look opens a page, waits until it is live, and returns its picture and width.
+func look(t *testing.T, browser context.Context, address string, width, height int64, scheme string) (picture []byte, wide int64) {
+	t.Helper()
+	must(t, chromedp.Do(browser, chromedp.EmulateViewport(width, height)))
+	_, err := chromedp.Call(browser, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}})
+	must(t, err)
+	must(t, chromedp.Do(browser, chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS("#pulse.live, body:not([data-live])"))))
+	if strings.HasSuffix(address, pressVerify) {
+		_, err := chromedp.RunResponse(browser, chromedp.Click(chromedp.CSS(`form[action="/log/verification"] button`)))
+		must(t, err)
+	}
+	wide, err = chromedp.Run(browser, chromedp.Evaluate[int64](`Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)`))
+	must(t, err)
+	tall, err := chromedp.Run(browser, chromedp.Evaluate[float64](`document.documentElement.scrollHeight`))
+	must(t, err)
+	shot, err := chromedp.Call(browser, page.CaptureScreenshot, page.CaptureScreenshotParams{
+		CaptureBeyondViewport: new(true), Clip: &page.Viewport{Width: float64(width), Height: min(max(tall, float64(height)), 6000), Scale: 1},
+	})
+	must(t, err)
+	return shot.Data, wide
+}
+
+func keep(t *testing.T, picture []byte) {
+	t.Helper()
+	if dir := os.Getenv("ASSAY_SCREENSHOTS"); dir != "" {
+		must(t, os.MkdirAll(dir, 0o755))
+		_, name, _ := strings.Cut(t.Name(), "/")
+		must(t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644))
+	}
+}
+
+// console is what the browser complained about.
+type console struct {
+	mu       sync.Mutex
+	said     []string
+	notFound bool // the page is meant to be missing
+}
+
+// watchConsole collects what the browser complains about until ctx ends.
+func watchConsole(ctx context.Context) *console {
+	c := &console{}
+	messages := chromedp.Console(ctx)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			c.mu.Lock()
+			missing := c.notFound && strings.Contains(m.Text, "404")
+			if !missing && (m.IsException() || m.Type == "error" || m.Type == "warning") {
+				c.said = append(c.said, m.String())
+			}
+			c.mu.Unlock()
+		}
+	}()
+	return c
+}
+
+func (c *console) forget(notFound bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said, c.notFound = nil, notFound
+}
+
+func (c *console) lines() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said
+}

@@ -1,0 +1,271 @@
+package ui
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/rollout"
+)
+
+// How many rows a list of the newest shows.
+const (
+	listed      = 50
+	listedBrief = 8
+)
+
+// headline is the answer to "is it all right?", and the way to the reason.
+type headline struct {
+	State    state
+	Sentence string
+	Link     string
+	Next     string // words of the link
+}
+
+// overview is the first page: what runs, what was done, what waits.
+func overview(v *view) (page, error) {
+	p := page{Title: "Overview", Nav: "/"}
+	list, rolloutErr := v.s.Rollouts(v.ctx, listed)
+	objectives, objectiveErr := v.s.Objectives(v.ctx)
+	waiting, waitErr := v.waiting(list)
+	p.add(v, "headline", "", "overview/headline", v.headlines(list, objectives, waiting))
+
+	p.add(v, "running", "wide", "overview/running", newTable(runningOf(list), rolloutErr))
+	p.add(v, "objectives", "wide", "overview/objectives", newTable(objectiveRows(objectives), objectiveErr))
+	deeds, err := v.deeds(listedBrief)
+	p.add(v, "actions", "wide", "overview/actions", newTable(deeds, err))
+
+	p.add(v, "waiting", "narrow", "overview/waiting", newTable(waiting, waitErr))
+	traffic, err := v.traffic()
+	p.add(v, "traffic", "narrow", "overview/traffic", newTable(routeRows(traffic.Status, ""), trafficErr(traffic, err)))
+	head, err := v.head()
+	p.add(v, "ledger", "narrow", "overview/ledger", struct {
+		Head    headRow
+		Trouble *trouble
+	}{head, troubleOf(err)})
+	return p, nil
+}
+
+// table is a list with the reason why it may be empty.
+type table[T any] struct {
+	Rows    []T
+	Trouble *trouble
+}
+
+func newTable[T any](rows []T, err error) table[T] { return table[T]{rows, troubleOf(err)} }
+
+// runningOf keeps the rollouts that go on.
+func runningOf(list []api.Rollout) []rolloutRow {
+	var out []rolloutRow
+	for _, r := range list {
+		if !r.Status.Ended() {
+			out = append(out, newRolloutRow(r))
+		}
+	}
+	return out
+}
+
+// waits is something that only a person can settle.
+type waits struct {
+	State state
+	What  string
+	Why   string
+	Since time.Time
+	Link  string
+}
+
+func (v *view) waiting(list []api.Rollout) ([]waits, error) {
+	var out []waits
+	for _, r := range list {
+		if r.Status == api.RolloutAsking {
+			out = append(out, waits{state{"warn", "rollout"}, r.Service + " " + r.Plan.Canary, r.Reason, r.Created, "/rollouts/" + r.ID})
+		}
+	}
+	exceptions, err := v.s.Exceptions(v.ctx)
+	for _, e := range exceptions {
+		if e.State == assay.ExceptionRequested && v.Now.Before(e.NotAfter) {
+			out = append(out, waits{
+				state{"warn", "exception"}, strings.Join(e.Scope.Rules, ", "),
+				e.Requester + " asks: " + e.Reason, e.Requested, "/exceptions#e-" + e.ID,
+			})
+		}
+	}
+	return out, err
+}
+
+// headlines are what is true now, the most urgent first.
+func (v *view) headlines(list []api.Rollout, objectives []api.Objective, waiting []waits) []headline {
+	var out []headline
+	if n := len(waiting); n > 0 {
+		said := waiting[0].What + " needs a person."
+		if n > 1 {
+			said = num(n) + " things need a person; the first is " + waiting[0].What + "."
+		}
+		out = append(out, headline{state{"warn", "Waits for you"}, said, waiting[0].Link, "Look at it"})
+	}
+	for _, o := range objectives {
+		if row := newObjectiveRow(o); row.State.Tone == "bad" {
+			out = append(out, headline{row.State, row.Service + " " + row.Name + ": " + row.Sentence, "/services/" + row.Service, "See the service"})
+		}
+	}
+	for _, r := range list {
+		row := newRolloutRow(r)
+		switch {
+		case r.Status == api.RolloutAsking: // waits, and is said above
+		case !r.Status.Ended():
+			out = append(out, headline{row.State, row.Title + ": " + row.Sentence, row.Link, "Watch it"})
+		case v.Now.Sub(r.Ended) < freshEnd && row.State.Tone == "bad":
+			out = append(out, headline{row.State, row.Title + ": " + row.Sentence, row.Link, "See why"})
+		}
+	}
+	if len(out) > 0 {
+		return out[:min(len(out), maxHeadlines)]
+	}
+	if len(list) == 0 && len(objectives) == 0 {
+		return []headline{{state{"quiet", "Nothing yet"}, "No rollout has run and no objective is kept here.", "", ""}}
+	}
+	return []headline{{state{"ok", "All is well"}, "Nothing runs, nothing waits, and no budget burns too fast.", "", ""}}
+}
+
+// What the top of the overview holds.
+const (
+	maxHeadlines = 4
+	freshEnd     = 15 * time.Minute // how long a stopped rollout is news
+)
+
+// trafficErr is why nothing is known of the traffic, nil if it is known.
+func trafficErr(t api.Traffic, err error) error {
+	if err == nil && t.Error != "" {
+		return &assay.Error{Code: assay.CodeUnavailable, Msg: t.Error, Hint: "start the control plane with --proxy URL, or see what the enforcer logs"}
+	}
+	return err
+}
+
+// routeRow is one route of the enforcer with its versions.
+type routeRow struct {
+	Name, Service string
+	Versions      []versionRow
+}
+
+// versionRow is one version behind a route.
+type versionRow struct {
+	enforce.VersionStatus
+	From  int // where its share begins, percent
+	Tone  string
+	Rate  assay.Rate
+	State state
+}
+
+// routeRows are the routes of a service, of all for "".
+func routeRows(s enforce.Status, service string) []routeRow {
+	var out []routeRow
+	for _, r := range s.Routes {
+		if service != "" && r.Service != service {
+			continue
+		}
+		row, at := routeRow{Name: r.Name, Service: r.Service}, 0
+		most := slices.MaxFunc(append([]enforce.VersionStatus{{}}, r.Versions...), func(a, b enforce.VersionStatus) int { return a.Percent - b.Percent })
+		for _, ver := range r.Versions {
+			vr := versionRow{VersionStatus: ver, From: at, Tone: "canary", Rate: assay.Rate{Bad: ver.Errors, Total: ver.Requests}, State: state{"quiet", "no traffic"}}
+			if ver.Name == most.Name {
+				vr.Tone = "control"
+			}
+			switch {
+			case ver.Refusal != nil:
+				vr.State = state{"bad", "refused entry"}
+			case ver.Percent > 0:
+				vr.State = state{"ok", "serves"}
+			}
+			at += ver.Percent
+			row.Versions = append(row.Versions, vr)
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// deed is one thing that was done to the world, with what came of it.
+type deed struct {
+	Fact    assay.FactID
+	Time    time.Time
+	State   state
+	Subject string // service and version, if the fact says
+	Words   string
+	Actor   string
+	Outcome *assay.ActionOutcome
+	Rollout string
+}
+
+var deedKinds = []string{
+	assay.FactRolloutActed, assay.FactRolloutRefused, assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged,
+}
+
+// deeds are the newest actions, newest first. What an action did stands with it.
+func (v *view) deeds(limit int) ([]deed, error) {
+	facts, err := v.s.Facts(v.ctx, deedKinds, "", 4*limit)
+	judged := map[string]*assay.ActionOutcome{}
+	var out []deed
+	for _, f := range facts {
+		d := deed{Fact: f.ID, Time: f.Time, Actor: f.Actor, Subject: f.Service}
+		switch f.Kind {
+		case assay.FactRolloutJudged:
+			if p, ok := payload[rollout.JudgedPayload](f); ok {
+				judged[p.Rollout] = &p.Outcome
+			}
+			continue
+		case assay.FactRolloutActed:
+			p, ok := payload[rollout.ActedPayload](f)
+			if !ok {
+				continue
+			}
+			d.Rollout, d.State, d.Words = p.Rollout, deedState(p.Action), deedWords(p)
+			if o := judged[p.Rollout]; o != nil && o.Action.Kind == p.Action.Kind && o.Action.Weight == p.Action.Weight {
+				d.Outcome = o
+			}
+		case assay.FactRolloutRefused:
+			p, ok := payload[rollout.RefusedPayload](f)
+			if !ok {
+				continue
+			}
+			d.Rollout, d.State, d.Words = p.Rollout, state{"bad", "refused"}, p.Action.Version+": "+p.Detail
+		case assay.FactRolloutCommanded:
+			p, ok := payload[rollout.CommandedPayload](f)
+			if !ok {
+				continue
+			}
+			d.Rollout, d.State, d.Words = p.Rollout, state{"active", "told to " + p.Command}, "“"+p.Reason+"”"
+		case assay.FactRolloutEnded:
+			p, ok := payload[rollout.EndedPayload](f)
+			if !ok {
+				continue
+			}
+			d.Rollout, d.State, d.Words = p.Rollout, statusState(p.Status), p.Reason
+		}
+		out = append(out, d)
+	}
+	return out[:min(limit, len(out))], err
+}
+
+func deedState(a assay.Action) state {
+	switch a.Kind {
+	case assay.ActionAbort:
+		return state{"bad", "aborted"}
+	case assay.ActionFinish:
+		return state{"ok", "finished"}
+	case assay.ActionAdvance:
+		return state{"active", "advanced"}
+	}
+	return state{"quiet", string(a.Kind)}
+}
+
+func deedWords(p rollout.ActedPayload) string {
+	a := p.Action
+	words := a.Version + " from " + num(a.From) + " % to " + num(a.Weight) + " %"
+	if p.Receipt.Observed == a.Weight {
+		return words + ", read back"
+	}
+	return words + ", read back " + num(p.Receipt.Observed) + " %"
+}

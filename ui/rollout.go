@@ -1,0 +1,220 @@
+package ui
+
+import (
+	"fmt"
+	"html/template"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+)
+
+// rolloutRow is a rollout as a line or a card.
+type rolloutRow struct {
+	api.Rollout
+	Title    string
+	Link     string
+	State    state
+	Sentence string
+	HarmPart float64 // of the way to the threshold, 0 to 1
+	SafePart float64
+	Lasted   time.Duration // 0 while it runs
+	Spark    template.HTML
+}
+
+func rolloutRows(list []api.Rollout) []rolloutRow {
+	var out []rolloutRow
+	for _, r := range list {
+		out = append(out, newRolloutRow(r))
+	}
+	return out
+}
+
+func newRolloutRow(r api.Rollout) rolloutRow {
+	row := rolloutRow{
+		Rollout: r, Title: r.Service + " " + r.Plan.Canary, Link: "/rollouts/" + r.ID,
+		State: statusState(r.Status), Sentence: sentence(r.Reason),
+	}
+	if d := r.Decision; d != nil {
+		row.HarmPart, row.SafePart = part01(d.Harm, d.AbortAt), part01(d.Safe, d.ShipAt)
+		if row.Sentence == "" {
+			row.Sentence = sentence(d.Words)
+		}
+	}
+	if r.Status.Ended() && !r.Began.IsZero() {
+		row.Lasted = r.Ended.Sub(r.Began)
+	}
+	return row
+}
+
+func part01(v, of float64) float64 {
+	if of <= 0 {
+		return 0
+	}
+	return max(0, min(1, finite(v)/of))
+}
+
+// rollouts lists them, newest first.
+func rollouts(v *view) (page, error) {
+	p := page{Title: "Rollouts", Nav: "/rollouts"}
+	list, err := v.s.Rollouts(v.ctx, listed)
+	p.add(v, "rollouts", "", "rollouts/list", newTable(rolloutRows(list), err))
+	return p, nil
+}
+
+// arm is one side of the comparison.
+type arm struct {
+	Role, Version string
+	Share         int
+	Errors        assay.Rate
+	Low, High     float64 // 95 % interval of the rate
+}
+
+// testRow is one sequential test of a decision.
+type testRow struct {
+	assay.TestValue
+	HarmChart, SafeChart, Sizes template.HTML
+	HarmPart, SafePart          float64
+	Signal                      *assay.Signal
+}
+
+func testRows(d *assay.Decision) []testRow {
+	if d == nil {
+		return nil
+	}
+	var out []testRow
+	for _, t := range d.Tests {
+		row := testRow{
+			TestValue: t, HarmPart: part01(t.Harm, d.AbortAt), SafePart: part01(t.Safe, d.ShipAt), Sizes: sizesChart(t.Sizes),
+			HarmChart: beliefChart("harm", t.HarmBefore, t.Harm, d.AbortAt),
+			SafeChart: beliefChart("safe", t.SafeBefore, t.Safe, d.ShipAt),
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// candidateRow is an action that was weighed.
+type candidateRow struct {
+	assay.Candidate
+	Name   string
+	Chosen bool
+	Part   float64 // of the largest expected loss
+	Tone   string
+}
+
+func candidateRows(d *assay.Decision) []candidateRow {
+	if d == nil {
+		return nil
+	}
+	most := 0.0
+	for _, c := range d.Candidates {
+		most = max(most, c.Errors)
+	}
+	var out []candidateRow
+	for _, c := range d.Candidates {
+		row := candidateRow{Candidate: c, Name: actionWords(c.Action), Chosen: c.Action.Kind == d.Action.Kind && c.Action.Weight == d.Action.Weight, Tone: "quiet"}
+		if most > 0 {
+			row.Part = c.Errors / most
+		}
+		if row.Chosen {
+			row.Tone = "accent"
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// actionWords names an action with the share that it leads to.
+func actionWords(a assay.Action) string {
+	switch a.Kind {
+	case assay.ActionAbort:
+		return "abort"
+	case assay.ActionHold:
+		return fmt.Sprintf("hold at %d %%", a.Weight)
+	case assay.ActionAsk:
+		return "ask a person"
+	}
+	return fmt.Sprintf("%s to %d %%", a.Kind, a.Weight)
+}
+
+// rolloutDetail is what the parts of a rollout's page show.
+type rolloutDetail struct {
+	rolloutRow
+	Arms       []arm
+	Ratio      *assay.TestValue // the test that the error rates are compared by
+	Tests      []testRow
+	Candidates []candidateRow
+	Evidence   template.HTML
+	Share      template.HTML
+	Errors     template.HTML
+	Steps      []stepMark
+	MayAct     bool
+}
+
+// stepMark is one step of the plan.
+type stepMark struct {
+	Weight int
+	Tone   string // done, now or next
+}
+
+func rolloutPage(v *view) (page, error) {
+	r, err := v.s.Rollout(v.ctx, v.r.PathValue("id"))
+	if err != nil {
+		return page{}, err
+	}
+	d := newRolloutDetail(v, r)
+	p := page{Title: d.Title, Nav: "/rollouts"}
+	p.add(v, "verdict", "", "rollout/verdict", d)
+	p.add(v, "evidence", "wide", "rollout/evidence", d)
+	p.add(v, "course", "wide", "rollout/course", d)
+	p.add(v, "arms", "narrow", "rollout/arms", d)
+	p.add(v, "act", "narrow", "rollout/act", d)
+	p.add(v, "tests", "", "rollout/tests", d)
+	p.add(v, "weighed", "left", "rollout/weighed", d)
+	p.add(v, "guards", "right", "rollout/guards", d)
+	list, err := v.s.Decisions(v.ctx, r.ID, 12)
+	p.add(v, "history", "", "decisions/list", newTable(decisionRows(list), err))
+	p.add(v, "about", "", "rollout/about", d)
+	return p, nil
+}
+
+func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
+	d := rolloutDetail{
+		rolloutRow: newRolloutRow(r), Evidence: evidenceChart(r), Share: shareChart(r), Errors: errorsChart(r),
+		Tests: testRows(r.Decision), Candidates: candidateRows(r.Decision),
+		MayAct: !r.Status.Ended() && v.SignedIn && v.Can("operator", "approver"),
+	}
+	for _, a := range []arm{
+		{Role: "new", Version: r.Plan.Canary, Share: r.Weight, Errors: r.Canary},
+		{Role: "old", Version: r.Plan.Control, Share: 100 - r.Weight, Errors: r.Control},
+	} {
+		_, a.Low, a.High = wilson(a.Errors)
+		d.Arms = append(d.Arms, a)
+	}
+	if r.Decision != nil {
+		if i := slices.IndexFunc(r.Decision.Tests, func(t assay.TestValue) bool { return t.Bound == 0 }); i >= 0 {
+			d.Ratio = &r.Decision.Tests[i]
+		}
+	}
+	for i, w := range r.Plan.Steps {
+		tone := "next"
+		switch {
+		case r.Status == api.RolloutPromoted || r.Weight > w:
+			tone = "done"
+		case r.Weight == w || i > 0 && r.Weight > r.Plan.Steps[i-1]:
+			tone = "now"
+		}
+		d.Steps = append(d.Steps, stepMark{w, tone})
+	}
+	return d
+}
+
+func promote(v *view) (string, error) {
+	return v.command(v.s.PromoteRollout)
+}
+
+func abort(v *view) (string, error) {
+	return v.command(v.s.AbortRollout)
+}

@@ -1,0 +1,267 @@
+package ui_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+)
+
+// maxPage is the promise of docs: no page is heavier, in bytes.
+const maxPage = 150 << 10
+
+// absentFact is an id that no fact has.
+const absentFact = "01a2008e-5b62-7848-a6a5-7407f9ad0a5a"
+
+func (w *town) get(path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	w.t.Helper()
+	return w.do(httptest.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://localhost"+path, nil), change...)
+}
+
+func (w *town) post(path string, form url.Values, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(w.t.Context(), http.MethodPost, "http://localhost"+path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	return w.do(r, change...)
+}
+
+func (w *town) do(r *http.Request, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	for _, f := range change {
+		f(r)
+	}
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+	return rec
+}
+
+// as signs a request in.
+func (w *town) as(name string, roles ...api.Role) func(*http.Request) {
+	token := w.Token(name, namespace, roles...)
+	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "assay_token", Value: token}) }
+}
+
+func header(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
+// says checks the status of an answer and what its text holds.
+func says(t *testing.T, rec *httptest.ResponseRecorder, status int, want ...string) {
+	t.Helper()
+	if rec.Code != status {
+		t.Errorf("status %d, want %d", rec.Code, status)
+	}
+	body := rec.Body.String()
+	for _, s := range want {
+		if !strings.Contains(body, s) {
+			t.Errorf("the page does not say %q", s)
+		}
+	}
+	if t.Failed() {
+		t.Logf("the page:\n%s", body)
+	}
+}
+
+// Pages of a busy day are looked at in one town: building it takes a while. The
+// last two change it.
+func TestABusyDay(t *testing.T) {
+	w := busy(t)
+	for _, look := range []struct {
+		name string
+		do   func(*testing.T, *town)
+	}{
+		{"EveryPageOfABusyDayRenders", everyPageOfABusyDayRenders},
+		{"TheOverviewAnswersFirstWhatWaits", theOverviewAnswersFirstWhatWaits},
+		{"ARolloutShowsVerdictReasonEvidenceAction", aRolloutShowsVerdictReasonEvidenceAction},
+		{"ADecisionIsReplayedByteForByte", aDecisionIsReplayedByteForByte},
+		{"GatesTellWhatIsWrongAndHowToFixIt", gatesTellWhatIsWrongAndHowToFixIt},
+		{"TheLedgerPageVerifiesAnEntryStepByStep", theLedgerPageVerifiesAnEntryStepByStep},
+		{"AFactLeadsToItsCausesAndEffects", aFactLeadsToItsCausesAndEffects},
+		{"HostileNamesAreShownAndNotObeyed", hostileNamesAreShownAndNotObeyed},
+		{"SearchFindsByPrefixAndName", searchFindsByPrefixAndName},
+		{"APersonSettlesAnException", aPersonSettlesAnException},
+		{"APersonAbortsARollout", aPersonAbortsARollout},
+	} {
+		t.Run(look.name, func(t *testing.T) {
+			defer func(outer testing.TB) { w.t = outer }(w.t)
+			w.t = t
+			look.do(t, w)
+		})
+	}
+}
+
+func everyPageOfABusyDayRenders(t *testing.T, w *town) {
+	for name, path := range w.addresses() {
+		t.Run(name, func(t *testing.T) {
+			rec := w.get(path)
+			says(t, rec, http.StatusOK, "<main", "</html>")
+			body := rec.Body.String()
+			if len(body) > maxPage {
+				t.Errorf("weighs %d bytes; the limit is %d", len(body), maxPage)
+			}
+			if csp := rec.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; script-src 'self'; style-src 'self';") {
+				t.Errorf("policy %q", csp)
+			}
+			for _, bad := range []string{"<script>", "style=", " onclick", "%!", "ZgotmplZ", "NaN", "+Inf"} {
+				if strings.Contains(body, bad) {
+					t.Errorf("holds %q: %s", bad, around(body, bad))
+				}
+			}
+		})
+	}
+}
+
+func around(s, part string) string {
+	at := strings.Index(s, part)
+	return s[max(0, at-80):min(len(s), at+80)]
+}
+
+func TestEveryPageOfAnEmptyInstallationTeaches(t *testing.T) {
+	w := empty(t, viewer)
+	for path, want := range map[string]string{
+		"/": "assay rollout start", "/services": "OpenSLO", "/services/shop": "no objective", "/rollouts": "assay rollout start",
+		"/decisions": "assay rollout start", "/gates": "assay attest", "/artifacts": "assay attest", "/log": "assay ledger verify",
+		"/exceptions": "assay exception request", "/search": "Type a service", "/search?q=nothing": "Nothing begins with", "/login": "assay token create",
+	} {
+		t.Run(path, func(t *testing.T) {
+			if path == "/log" {
+				// The head may not be signed yet: then the page says so and teaches how to get entries.
+				want = "assay attest"
+			}
+			says(t, w.get(path), http.StatusOK, want)
+		})
+	}
+}
+
+func theOverviewAnswersFirstWhatWaits(t *testing.T, w *town) {
+	says(t, w.get("/"), http.StatusOK, "Waits for you", "2 things need a person", "shop v3", "catalog c2", "availability", "refused entry", "aborted", "helped", "signature holds")
+}
+
+func aRolloutShowsVerdictReasonEvidenceAction(t *testing.T, w *town) {
+	says(t, w.get("/rollouts/"+w.aborted.ID), http.StatusOK, "stopped", "harm e", "stop: harm 2,000 to 1", "go on: safety 20 to 1", "10 %",
+		"95 % intervals", "latency", "helped", "wrongly aborted, at most")
+	running := w.get("/rollouts/" + w.running.ID)
+	says(t, running, http.StatusOK, "running", "needs the role operator or approver", "Sign in")
+	if strings.Contains(running.Body.String(), `action="/rollouts/`) {
+		t.Error("who may not act is offered a button")
+	}
+	says(t, w.get("/rollouts/"+w.running.ID, w.as("olga", api.RoleOperator)), http.StatusOK, `action="/rollouts/`+w.running.ID+`/abort"`, `name="reason" required`)
+	says(t, w.get("/rollouts/"+w.asking.ID), http.StatusOK, "waits for you", "Ask: the horizon")
+}
+
+func aDecisionIsReplayedByteForByte(t *testing.T, w *town) {
+	path := "/decisions/" + string(w.aborted.DecidedFact)
+	says(t, w.get(path), http.StatusOK, "Abort: v2 is worse than v1", "assay decisions replay", "before and after", "Expected extra failures")
+	says(t, w.get(path+"?replay=1"), http.StatusOK, "identical", "bytes came out", "abort")
+}
+
+func gatesTellWhatIsWrongAndHowToFixIt(t *testing.T, w *town) {
+	says(t, w.get("/gates"), http.StatusOK, "shop-v4", "ship/no-critical", "excused", "absent", "vulnerabilities", "Passed under 1 exception", "could not know")
+	says(t, w.get("/artifacts/"+string(artifact("shop", "v4"))), http.StatusOK, "shop-v4", "assay attestation verify", "satisfied", "/proof")
+	says(t, w.get("/artifacts/"+string(artifact("shop", "v9"))), http.StatusNotFound, "Nothing is known", "assay attest")
+}
+
+func theLedgerPageVerifiesAnEntryStepByStep(t *testing.T, w *town) {
+	for _, kind := range []string{assay.FactAttested, assay.FactVerdict, assay.FactRolloutEnded, assay.FactExceptionRequested} {
+		id := string(w.newest(kind))
+		if _, err := w.As("x", namespace, api.RoleViewer).Proof(t.Context(), assay.FactID(id)); err != nil {
+			t.Fatal(err) // waits until it is published
+		}
+		rec := w.post("/log/verification", url.Values{"fact": {id}})
+		says(t, rec, http.StatusOK, "verified", "leaf commits to the fact", "inclusion in the tree", "signature of the head", "From the leaf to the root", "assay ledger prove "+id)
+		if strings.Contains(rec.Body.String(), "not reached") {
+			t.Errorf("%s: a step was not reached", kind)
+		}
+		proof := w.get("/facts/" + id + "/proof")
+		if proof.Code != http.StatusOK || !strings.Contains(proof.Header().Get("Content-Disposition"), "attachment") || proof.Body.Len() < 200 {
+			t.Errorf("proof of %s: %d, %d bytes", kind, proof.Code, proof.Body.Len())
+		}
+	}
+	says(t, w.get("/log"), http.StatusOK, "signature holds", "entries, none ever changed", "Verify")
+	says(t, w.post("/log/verification", url.Values{"fact": {absentFact}}), http.StatusNotFound, "Next:")
+}
+
+func aFactLeadsToItsCausesAndEffects(t *testing.T, w *town) {
+	says(t, w.get("/facts/"+string(w.aborted.DecidedFact)), http.StatusOK, "rollout started", "rollout acted", "the decision in words", "&#34;decision&#34;")
+	says(t, w.get("/facts/"+absentFact), http.StatusNotFound, "Next:")
+}
+
+func hostileNamesAreShownAndNotObeyed(t *testing.T, w *town) {
+	for _, path := range []string{"/exceptions", "/", "/search?q=" + url.QueryEscape(hostile), "/" + url.PathEscape(hostile), "/login?next=" + url.QueryEscape(hostile)} {
+		body := w.get(path).Body.String()
+		if strings.Contains(body, "<script>alert") {
+			t.Errorf("%s obeys: %s", path, around(body, "<script>alert"))
+		}
+	}
+	says(t, w.get("/exceptions"), http.StatusOK, "&lt;script&gt;alert(1)&lt;/script&gt;")
+}
+
+func searchFindsByPrefixAndName(t *testing.T, w *town) {
+	for q, want := range map[string]string{
+		"shop":                               "/services/shop",
+		w.running.ID[:20]:                    "/rollouts/" + w.running.ID,
+		string(w.aborted.DecidedFact):        "/decisions/" + string(w.aborted.DecidedFact),
+		artifact("shop", "v4").Short():       "/artifacts/" + string(artifact("shop", "v4")),
+		string(artifact("shop", "v4"))[:20]:  "/artifacts/" + string(artifact("shop", "v4")),
+		strings.ToUpper("no-critical"):       "/exceptions#e-",
+		string(w.newest(assay.FactVerdict)):  "/facts/",
+		strings.ToUpper(w.running.ID[14:20]): "Nothing begins with",
+	} {
+		says(t, w.get("/search?q="+url.QueryEscape(q)), http.StatusOK, want)
+	}
+}
+
+func aPersonSettlesAnException(t *testing.T, w *town) {
+	list, err := w.As("x", namespace, api.RoleViewer).Exceptions(t.Context())
+	must(t, err)
+	e := list[len(list)-1]
+	says(t, w.get("/exceptions", w.as("ada", api.RoleDeveloper, api.RoleApprover)), http.StatusOK, "It needs an approver other than ada", "Withdraw")
+	says(t, w.get("/exceptions", w.as("bea", api.RoleApprover)), http.StatusOK, "/exceptions/"+e.ID+"/approval", "Deny")
+	says(t, w.post("/exceptions/"+e.ID+"/approval", nil), http.StatusUnauthorized, "needs a token")
+	says(t, w.post("/exceptions/"+e.ID+"/approval", nil, w.as("vic", api.RoleViewer)), http.StatusForbidden, "this needs approver")
+	if rec := w.post("/exceptions/"+e.ID+"/approval", nil, w.as("bea", api.RoleApprover)); rec.Code != http.StatusSeeOther {
+		t.Fatalf("approving: %d %s", rec.Code, rec.Body)
+	}
+	says(t, w.post("/exceptions/"+e.ID+"/revocation", url.Values{"reason": {"short"}}, w.as("bea", api.RoleApprover)), http.StatusBadRequest, "Reason")
+	if rec := w.post("/exceptions/"+e.ID+"/revocation", url.Values{"reason": {"it is no longer needed"}}, w.as("bea", api.RoleApprover)); rec.Code != http.StatusSeeOther {
+		t.Fatalf("revoking: %d %s", rec.Code, rec.Body)
+	}
+	form := url.Values{"rules": {"ship/no-critical"}, "hours": {"2"}, "reason": {"a fix is being tested now"}}
+	if rec := w.post("/exceptions", form, w.as("dev", api.RoleDeveloper)); rec.Code != http.StatusSeeOther {
+		t.Fatalf("asking: %d %s", rec.Code, rec.Body)
+	}
+	form.Set("hours", "never")
+	says(t, w.post("/exceptions", form, w.as("dev", api.RoleDeveloper)), http.StatusBadRequest, "Hours")
+}
+
+func aPersonAbortsARollout(t *testing.T, w *town) {
+	path := "/rollouts/" + w.running.ID + "/abort"
+	says(t, w.post(path, url.Values{"reason": {"customers call"}}, w.as("dev", api.RoleDeveloper)), http.StatusForbidden, "operator or approver")
+	says(t, w.post(path, url.Values{"reason": {""}}, w.as("olga", api.RoleOperator)), http.StatusBadRequest, "Reason")
+	if rec := w.post(path, url.Values{"reason": {"customers call"}}, w.as("olga", api.RoleOperator)); rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "/rollouts/"+w.running.ID {
+		t.Fatalf("%d to %q", rec.Code, rec.Header().Get("Location"))
+	}
+	w.pass(time.Second, w.running.ID)
+	says(t, w.get("/rollouts/"+w.running.ID), http.StatusOK, "stopped", "customers call")
+}
+
+// A live page is rendered twice a second for each browser: what a look costs is
+// what Assay costs while somebody watches.
+func BenchmarkLook(b *testing.B) {
+	w := busy(b)
+	for name, path := range map[string]string{"overview": "/", "rollout": "/rollouts/" + w.running.ID, "service": "/services/shop", "gates": "/gates", "log": "/log"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			size := 0
+			for b.Loop() {
+				size = w.get(path).Body.Len()
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
+}

@@ -1,0 +1,312 @@
+package ui_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act/sim"
+	"assay.dev/assay/api"
+	"assay.dev/assay/budget"
+	"assay.dev/assay/control"
+	"assay.dev/assay/control/controltest"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/rollout"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/signal/replay"
+	"assay.dev/assay/slo"
+	"assay.dev/assay/ui"
+)
+
+const namespace = "default"
+
+// hostile is a name that a page must show and never obey.
+const hostile = `<script>alert(1)</script>"'&`
+
+// town is an installation with services in a simulated world: the loop that
+// steers them is the real one.
+type town struct {
+	*controltest.Installation
+	t        testing.TB
+	world    *sim.World
+	past     *replay.Tape    // what the objectives counted
+	recent   []assay.Reading // what the world counted in the newest half minute
+	ctl      *rollout.Controller
+	books    *budget.Books
+	requests map[string]assay.Rate // by service/version
+	handler  http.Handler
+
+	running, aborted, asking, promoted api.Rollout
+}
+
+// Read implements signal.Source: what the world has counted so far.
+func (w *town) Read(ctx context.Context, q signal.Query) ([]assay.Reading, error) {
+	if w.past != nil && q.Indicator.Name == q.Indicator.Service { // an objective's
+		return w.past.Read(ctx, q)
+	}
+	tape, err := replay.New(namespace, w.recent)
+	if err != nil {
+		return nil, err
+	}
+	return tape.Read(ctx, q)
+}
+
+// Status implements control.Enforcer from what the world says.
+func (w *town) Status(ctx context.Context) (enforce.Status, error) {
+	s := enforce.Status{Time: w.world.Now()}
+	for _, name := range []string{"shop", "checkout", "catalog"} {
+		seen, err := w.world.Observe(ctx, name)
+		if err != nil {
+			return s, err
+		}
+		route := enforce.RouteStatus{Name: name, Service: name}
+		for v, percent := range seen.Shares {
+			count := w.requests[name+"/"+v]
+			ver := enforce.VersionStatus{Name: v, Digest: artifact(name, v), Percent: percent, Requests: count.Total, Errors: count.Bad}
+			if v == "v5" {
+				ver.Refusal = &enforce.Refusal{Step: 1, Name: "signature", Detail: "no attestation was given; expected one of a trusted key"}
+			}
+			route.Versions = append(route.Versions, ver)
+		}
+		slices.SortFunc(route.Versions, func(a, b enforce.VersionStatus) int { return int(b.Name[1]) - int(a.Name[1]) })
+		s.Routes = append(s.Routes, route)
+	}
+	return s, nil
+}
+
+func artifact(service, version string) assay.Digest {
+	return controltest.DigestOf(service + "-" + version)
+}
+
+// empty is an installation in which nothing has happened.
+func empty(t testing.TB, anonymous *control.Caller) *town {
+	t.Helper()
+	w := &town{Installation: controltest.New(t), t: t}
+	w.handler = w.pages(w.Plane, w.Now, anonymous)
+	return w
+}
+
+func (w *town) pages(p *control.Plane, now func() time.Time, anonymous *control.Caller) http.Handler {
+	w.t.Helper()
+	h, err := ui.New(ui.Config{Plane: p, Anonymous: anonymous, Now: now, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil))})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return h
+}
+
+var viewer = &control.Caller{Name: "anonymous", Namespace: namespace, Roles: []api.Role{api.RoleViewer}}
+
+// busy is an installation in the middle of a day: a rollout that runs, one that
+// was stopped, one that waits for a person, one that was promoted, verdicts of
+// every kind, exceptions and objectives.
+func busy(t testing.TB) *town {
+	t.Helper()
+	w := &town{Installation: controltest.New(t), t: t, requests: map[string]assay.Rate{}}
+	fast := sim.Latency{Median: 12 * time.Millisecond, Spread: 0.4, Tail: 0.02, Slow: 6}
+	slow := sim.Latency{Median: 14 * time.Millisecond, Spread: 0.5, Tail: 0.08, Slow: 12}
+	var err error
+	w.world, err = sim.New(sim.Config{Seed: 7, Start: w.Now().Add(-2 * time.Minute).Truncate(time.Second), Services: []sim.Service{
+		{Name: "shop", Rate: 900, Versions: []sim.Version{
+			{Name: "v1", Weight: 100, Errors: 0.01, Latency: fast}, {Name: "v2", Errors: 0.04, Latency: slow},
+			{Name: "v3", Errors: 0.009, Latency: fast}, {Name: "v5", Errors: 0.01, Latency: fast},
+		}},
+		{Name: "checkout", Rate: 1500, Versions: []sim.Version{{Name: "a1", Weight: 100, Errors: 0.01, Latency: fast}, {Name: "a2", Errors: 0.004, Latency: fast}}},
+		{Name: "catalog", Rate: 60, Versions: []sim.Version{{Name: "c1", Weight: 100, Errors: 0.004, Latency: fast}, {Name: "c2", Errors: 0.006, Latency: fast}}},
+	}})
+	must(t, err)
+	w.pastTraffic()
+	w.ctl = rollout.New(rollout.Config{
+		Store: w.Store, Blobs: w.Config.Blobs, Source: w, Actuator: w.world, Now: w.world.Now,
+		Log: slog.New(slog.DiscardHandler), Holder: "test", Recorded: w.Config.Poke, Window: 5 * time.Second,
+	})
+	w.books = budget.New(budget.Config{Source: w, Namespace: namespace, Now: w.world.Now})
+	must(t, w.books.SetObjectives([]slo.Objective{w.objective("shop", "0.985"), w.objective("checkout", "0.99"), w.objective("catalog", "0.99")}))
+	cfg := w.Config
+	cfg.Publishes, cfg.Now, cfg.Rollouts, cfg.Enforcer, cfg.Books = true, w.world.Now, w.ctl, w, w.books
+	w.Plane = control.New(cfg)
+	w.handler = w.pages(w.Plane, w.world.Now, viewer)
+	w.verdicts()
+	w.pass(20*time.Second, "")
+	w.rollouts()
+	for w.books.Step(t.Context(), w.world.Now()) {
+		continue
+	}
+	return w
+}
+
+// pastTraffic is what the objectives counted in the two hours before, one
+// reading a minute, with a hole of some minutes.
+func (w *town) pastTraffic() {
+	var readings []assay.Reading
+	start := w.world.Now().Truncate(time.Minute).Add(-2 * time.Hour)
+	for name, arm := range map[string]replay.Arm{
+		"shop": {Version: "v1", Rate: 40, Errors: 0.011}, "checkout": {Version: "a1", Rate: 60, Errors: 0.004}, "catalog": {Version: "c1", Rate: 8, Errors: 0.013},
+	} {
+		drawn := replay.World{Service: name, Errors: name, Step: time.Minute}.Draw(11, start, 122, arm)
+		for i, r := range drawn {
+			if name != "checkout" && i > 70 && i < 76 {
+				continue
+			}
+			readings = append(readings, r)
+		}
+	}
+	tape, err := replay.New(namespace, readings)
+	must(w.t, err)
+	w.past = tape
+}
+
+func (w *town) objective(service, target string) slo.Objective {
+	w.t.Helper()
+	o := slo.Objective{SLO: service, Name: "availability", Service: service, Method: slo.MethodOccurrences, Window: slo.Window{Rolling: true}}
+	must(w.t, o.Window.Duration.UnmarshalText([]byte("1h")))
+	must(w.t, o.Target.UnmarshalText([]byte(target)))
+	o.Indicator = slo.Indicator{Name: service, Counter: true,
+		Bad: &slo.Query{Type: "Prometheus", Text: "errors_total"}, Total: slo.Query{Type: "Prometheus", Text: "requests_total"}}
+	return o
+}
+
+// pass lets time pass and carries a rollout on.
+func (w *town) pass(d time.Duration, id string) {
+	w.t.Helper()
+	got, err := w.world.Step(d)
+	must(w.t, err)
+	w.recent = slices.DeleteFunc(append(w.recent, got...), func(r assay.Reading) bool {
+		return w.world.Now().Sub(r.End) > 30*time.Second
+	})
+	for _, r := range got {
+		if r.Indicator == sim.IndicatorErrors {
+			key := r.Service + "/" + r.Version
+			w.requests[key] = assay.Rate{Bad: w.requests[key].Bad + r.Bad(), Total: w.requests[key].Total + r.Total}
+		}
+	}
+	if id != "" {
+		must(w.t, w.ctl.Acquire(w.t.Context())) // simulated time runs past leases
+		must(w.t, w.ctl.Step(w.t.Context(), namespace, id))
+	}
+}
+
+func (w *town) start(service, control, canary string, change func(*decide.Plan)) api.Rollout {
+	w.t.Helper()
+	p := decide.NewPlan()
+	p.Name, p.Service, p.Budget = service, service, 800
+	p.Alpha, p.MinDuration, p.MaxAge, p.Horizon = 0.0005, 3*time.Second, 5*time.Second, 10*time.Minute
+	p.Indicators = []decide.Indicator{
+		{Name: sim.IndicatorErrors, Weight: 1, Required: true}, {Name: sim.IndicatorLatency, Weight: 1, Required: true, Bounds: []float64{0.025, 0.1}},
+	}
+	if change != nil {
+		change(&p)
+	}
+	must(w.t, w.ctl.Acquire(w.t.Context()))
+	r, err := w.ctl.Propose(w.t.Context(), rollout.Proposal{
+		Namespace: namespace, Actor: "ada", Name: service, Plan: p, Canary: canary, Baseline: 10 * time.Second, Digest: artifact(service, canary),
+		Indicators: []rollout.Indicator{
+			{Spec: signal.Spec{Service: service, Name: sim.IndicatorErrors, Bad: "errors_total", Total: "requests_total"}},
+			{Spec: signal.Spec{Service: service, Name: sim.IndicatorLatency, Buckets: "latency_bucket", Threshold: 0.1}},
+		},
+	})
+	must(w.t, err)
+	return r
+}
+
+// until carries a rollout on until done says so.
+func (w *town) until(id string, done func(api.Rollout) bool) api.Rollout {
+	w.t.Helper()
+	var r api.Rollout
+	for range 1000 {
+		w.pass(250*time.Millisecond, id)
+		var err error
+		r, err = rollout.Get(w.t.Context(), w.Store, namespace, id)
+		must(w.t, err)
+		if done(r) {
+			return r
+		}
+	}
+	w.t.Fatalf("the rollout does not come to an end: %s, %s", r.Status, r.Reason)
+	return api.Rollout{}
+}
+
+func (w *town) rollouts() {
+	judged := func(r api.Rollout) bool { return r.Status.Ended() && r.Outcome != nil }
+	w.promoted = w.until(w.start("checkout", "a1", "a2", nil).ID, judged)
+	w.aborted = w.until(w.start("shop", "v1", "v2", nil).ID, judged)
+	asked := w.start("catalog", "c1", "c2", func(p *decide.Plan) { p.Horizon = 20 * time.Second })
+	w.asking = w.until(asked.ID, func(r api.Rollout) bool { return r.Status == api.RolloutAsking })
+	on := w.start("shop", "v1", "v3", nil)
+	w.running = w.until(on.ID, func(r api.Rollout) bool {
+		return r.Weight == 25 && r.Decision != nil && r.Decision.Action.Kind == assay.ActionHold
+	})
+	for range 8 {
+		w.pass(250*time.Millisecond, on.ID)
+	}
+}
+
+// verdicts are one of every kind, and exceptions that wait, hold and are over.
+func (w *town) verdicts() {
+	t, ctx := w.t, w.t.Context()
+	ci := w.As("ci", namespace, api.RoleDeveloper)
+	attest := func(name string, reports ...string) {
+		_, err := ci.Attest(ctx, w.Request(ci, name, reports...))
+		must(t, err)
+	}
+	attest("shop-v2", controltest.Tests, controltest.Clean)
+	attest("shop-v3", controltest.Tests, controltest.Clean)
+	attest("checkout-a2", controltest.Tests, controltest.Clean)
+	attest("shop-v4", controltest.Tests, controltest.Vulnerable)
+	attest("shop-v5", controltest.Tests)
+	ask := func(reason string, d time.Duration, subjects ...assay.Digest) assay.Exception {
+		e, err := w.As("ada", namespace, api.RoleDeveloper).RequestException(ctx, api.ExceptionRequest{
+			Scope:  assay.ExceptionScope{Rules: []string{controltest.Rule}, Subjects: subjects},
+			Reason: reason, Ticket: "SHOP-118", NotAfter: w.world.Now().Add(d),
+		})
+		must(t, err)
+		return e
+	}
+	bea := w.As("bea", namespace, api.RoleApprover)
+	used := ask("the vulnerable function is never called; the fix ships tomorrow", 6*time.Hour, artifact("shop", "v4"))
+	_, err := bea.ApproveException(ctx, used.ID)
+	must(t, err)
+	w.pass(time.Second, "")
+	attest("shop-v4", controltest.Tests, controltest.Vulnerable)
+	denied := ask("we would like to have one, just in case", 24*time.Hour)
+	_, err = bea.RevokeException(ctx, denied.ID, "there is no finding that it would be about")
+	must(t, err)
+	ask("the scanner's database is wrong about this version "+hostile, 12*time.Hour)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newest is the id of the newest fact of a kind.
+func (w *town) newest(kind string) assay.FactID {
+	w.t.Helper()
+	facts, err := w.As("x", namespace, api.RoleViewer).Facts(w.t.Context(), []string{kind}, "", 1)
+	must(w.t, err)
+	if len(facts) == 0 {
+		w.t.Fatalf("no fact of kind %s", kind)
+	}
+	return facts[0].ID
+}
+
+// addresses are all pages of a busy town, by name.
+func (w *town) addresses() map[string]string {
+	return map[string]string{
+		"overview": "/", "services": "/services", "service": "/services/shop", "rollouts": "/rollouts",
+		"rollout-running": "/rollouts/" + w.running.ID, "rollout-aborted": "/rollouts/" + w.aborted.ID,
+		"rollout-asking": "/rollouts/" + w.asking.ID, "rollout-promoted": "/rollouts/" + w.promoted.ID,
+		"decisions": "/decisions", "decision-abort": "/decisions/" + string(w.aborted.DecidedFact) + "?replay=1",
+		"gates": "/gates", "artifacts": "/artifacts", "artifact": fmt.Sprintf("/artifacts/%s", artifact("shop", "v4")),
+		"log": "/log", "fact": "/facts/" + string(w.newest(assay.FactRolloutEnded)), "exceptions": "/exceptions",
+		"search": "/search?q=shop", "login": "/login",
+	}
+}
