@@ -177,7 +177,7 @@ func (p *plot) xTick(v float64, s string) {
 
 // svg is the whole chart. The label is what somebody hears who cannot see it.
 func (p *plot) svg(label string) template.HTML {
-	return template.HTML(fmt.Sprintf(`<svg class="plot" role="img" aria-label="%s" width="100%%" height="%d">`+ //nolint:gosec // escaped, or made of numbers
+	return template.HTML(fmt.Sprintf(`<svg class="plot" role="img" aria-label="%s" width="100%%" height="%d">`+ // escaped, or made of numbers
 		`<svg viewBox="0 0 %d %d" preserveAspectRatio="none" width="100%%" height="100%%">%s</svg>%s</svg>`,
 		template.HTMLEscapeString(label), p.height, unit, unit, p.lines.String(), p.marks.String()))
 }

@@ -42,6 +42,11 @@ func TestPagesLookRight(t *testing.T) {
 				t.Run(fmt.Sprintf("%s-%d-%s", name, screen.width, scheme), func(t *testing.T) {
 					seen.forget(name == "not-found")
 					picture, wide := look(t, browser, address, screen.width, screen.height, scheme)
+					out, err := chromedp.Run(browser, chromedp.Evaluate[string](stickingOut))
+					must(t, err)
+					if out != "" {
+						t.Errorf("these stick out of their cards: %s", out)
+					}
 					if wide > screen.width {
 						t.Errorf("is %d pixels wide on a screen of %d", wide, screen.width)
 					}
@@ -106,6 +111,14 @@ func serve(t *testing.T, w *town) string {
 	})
 	return srv.URL
 }
+
+// stickingOut names the cards that something sticks out of. Pictures may: their
+// labels stand in the card's padding.
+const stickingOut = `[...document.querySelectorAll('.card')].filter((card) => {
+	if (getComputedStyle(card).overflowX !== 'visible') return false;
+	const edge = card.getBoundingClientRect().right;
+	return [...card.querySelectorAll('p, table, form, dl, ul')].some((e) => e.getBoundingClientRect().right > edge && !e.closest('.scroll'));
+}).map((card) => card.closest('.part').id).join(', ')`
 
 // pressVerify stands behind the address of a page whose first verify button is pressed.
 const pressVerify = "#press-verify"

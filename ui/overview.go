@@ -175,7 +175,7 @@ func routeRows(s enforce.Status, service string) []routeRow {
 			}
 			switch {
 			case ver.Refusal != nil:
-				vr.State = state{"bad", "refused entry"}
+				vr.State = state{"bad", "refused"}
 			case ver.Percent > 0:
 				vr.State = state{"ok", "serves"}
 			}

@@ -96,7 +96,7 @@ func (p *page) add(v *view, id, class, name string, data any) {
 		p.err = errors.Join(p.err, assay.Errorf(assay.CodeInternal, "part %s: %w", id, err))
 		return
 	}
-	p.Parts = append(p.Parts, part{ID: id, Class: class, HTML: template.HTML(b.String())}) //nolint:gosec // html/template made it
+	p.Parts = append(p.Parts, part{ID: id, Class: class, HTML: template.HTML(b.String())}) // html/template made it
 }
 
 // trouble is an error as a page says it: what is the matter, and what to do.

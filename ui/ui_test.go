@@ -139,7 +139,7 @@ func TestEveryPageOfAnEmptyInstallationTeaches(t *testing.T) {
 }
 
 func theOverviewAnswersFirstWhatWaits(t *testing.T, w *town) {
-	says(t, w.get("/"), http.StatusOK, "Waits for you", "2 things need a person", "shop v3", "catalog c2", "availability", "refused entry", "aborted", "helped", "signature holds")
+	says(t, w.get("/"), http.StatusOK, "Waits for you", "2 things need a person", "shop v3", "catalog c2", "availability", "refused", "aborted", "helped", "signature holds")
 }
 
 func aRolloutShowsVerdictReasonEvidenceAction(t *testing.T, w *town) {

@@ -113,13 +113,13 @@ func burnState(s slo.State) state {
 
 // icon refers to a picture of the sprite in the shell.
 func icon(name string) template.HTML {
-	return template.HTML(`<svg class="icon" width="14" height="14" aria-hidden="true"><use href="#i-` + template.HTMLEscapeString(name) + `"/></svg>`) //nolint:gosec // escaped
+	return template.HTML(`<svg class="icon" width="14" height="14" aria-hidden="true"><use href="#i-` + template.HTMLEscapeString(name) + `"/></svg>`) // escaped
 }
 
 // chip is a state as a person sees it: icon, word and colour.
 func chip(s state) template.HTML {
-	return template.HTML(`<span class="chip `+template.HTMLEscapeString(s.Tone)+`">`) + icon(s.Tone) + //nolint:gosec // escaped
-		template.HTML(template.HTMLEscapeString(s.Word)+`</span>`) //nolint:gosec // escaped
+	return template.HTML(`<span class="chip `+template.HTMLEscapeString(s.Tone)+`">`) + icon(s.Tone) + // escaped
+		template.HTML(template.HTMLEscapeString(s.Word)+`</span>`) // escaped
 }
 
 // ago says how long before now t was. The browser keeps the text up to date.
@@ -149,7 +149,7 @@ func until(now, t time.Time) template.HTML {
 
 func timeElement(t time.Time, kind, text string) template.HTML {
 	t = t.UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-%s title="%s">%s</time>`, //nolint:gosec // made of times
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-%s title="%s">%s</time>`, // made of times
 		t.Format(time.RFC3339), kind, t.Format("2006-01-02 15:04:05 UTC"), text))
 }
 
@@ -341,7 +341,7 @@ func bar(share float64, tone string) template.HTML {
 		share = 0
 	}
 	share = max(0, min(1, share))
-	return template.HTML(fmt.Sprintf(`<svg class="bar %s" width="100%%" height="6" aria-hidden="true">`+ //nolint:gosec // escaped
+	return template.HTML(fmt.Sprintf(`<svg class="bar %s" width="100%%" height="6" aria-hidden="true">`+ // escaped
 		`<rect class="track" width="100%%" height="6" rx="3"/><rect class="fill" width="%.1f%%" height="6" rx="3"/></svg>`,
 		template.HTMLEscapeString(tone), 100*share))
 }
