@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
@@ -25,6 +26,11 @@ type Enforcer interface {
 func (s *Session) StartRollout(ctx context.Context, req api.RolloutRequest) (api.Rollout, error) {
 	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
 		return api.Rollout{}, err
+	}
+	if req.Backend != "" && !s.caller.Has(api.RoleOperator) {
+		// A backend says what production traffic reaches under a digest that is only a claim.
+		return api.Rollout{}, &assay.Error{Code: assay.CodeDenied, Field: "backend", Msg: "is the platform's to say: it needs the role operator",
+			Hint: "let the platform tell the enforcer, and leave the backend out"}
 	}
 	if err := s.rolls(); err != nil {
 		return api.Rollout{}, err
@@ -138,7 +144,8 @@ func (s *Session) command(ctx context.Context, id, command string, cmd api.Rollo
 	return s.p.cfg.Rollouts.Command(ctx, s.caller.Namespace, id, s.caller.Name, command, cmd.Reason)
 }
 
-// Traffic says what the enforcer does now.
+// Traffic says what the enforcer does now with the services that the rollouts of
+// the caller's namespace are about.
 func (s *Session) Traffic(ctx context.Context) (api.Traffic, error) {
 	if err := s.read(); err != nil {
 		return api.Traffic{}, err
@@ -150,6 +157,22 @@ func (s *Session) Traffic(ctx context.Context) (api.Traffic, error) {
 	if err != nil {
 		return api.Traffic{Error: err.Error()}, nil
 	}
+	pol, err := s.p.cfg.Policy()
+	if err != nil {
+		return api.Traffic{}, err
+	}
+	mine := map[string]bool{}
+	for _, r := range pol.Revision.Rollouts() {
+		if r.Metadata.Namespace == s.caller.Namespace {
+			mine[r.Spec.Service] = true
+		}
+	}
+	routes := map[string]bool{}
+	status.Routes = slices.DeleteFunc(slices.Clone(status.Routes), func(r enforce.RouteStatus) bool {
+		routes[r.Name] = mine[r.Service]
+		return !mine[r.Service]
+	})
+	status.Refused = slices.DeleteFunc(slices.Clone(status.Refused), func(r enforce.RefusalSeen) bool { return !routes[r.Route] })
 	return api.Traffic{Status: status}, nil
 }
 

@@ -39,6 +39,7 @@ func (w *World) Serve() error {
 		secret     *string
 	}{
 		{"ci", "developer", &w.secrets.ci},
+		{"platform", "operator", &w.secrets.platform},
 		{"proxy", "agent", &w.secrets.agent},
 		{"release-manager", "approver", &w.secrets.manager},
 	} {
@@ -61,6 +62,9 @@ func (w *World) Serve() error {
 		return err
 	}
 	if w.ci, err = client.New(w.url, w.secrets.ci); err != nil {
+		return err
+	}
+	if w.platform, err = client.New(w.url, w.secrets.platform); err != nil {
 		return err
 	}
 	if w.manager, err = client.New(w.url, w.secrets.manager); err != nil {

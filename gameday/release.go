@@ -91,7 +91,7 @@ const look = 100 * time.Millisecond
 
 // propose starts the rollout of a release.
 func (w *World) propose(r *Release) (api.Rollout, error) {
-	return w.ci.StartRollout(w.ctx, api.RolloutRequest{Canary: r.Version.Name, Digest: r.Digest, Backend: r.Backend})
+	return w.platform.StartRollout(w.ctx, api.RolloutRequest{Canary: r.Version.Name, Digest: r.Digest, Backend: r.Backend})
 }
 
 // follow watches a rollout until it has ended, asks a person or done says so. A

@@ -73,7 +73,8 @@ type World struct {
 	control  string // address of the proxy's control API
 	server   *Child
 	secrets  secrets
-	ci       *client.Client // gathers evidence, asks for gates and rollouts
+	ci       *client.Client // gathers evidence, asks for gates
+	platform *client.Client // runs versions, says where they answer, starts rollouts
 	manager  *client.Client // approves
 
 	releases map[string]*Release
@@ -84,7 +85,7 @@ type World struct {
 // secrets are the credentials of one world. They are files below it as well, for
 // people who look around.
 type secrets struct {
-	passphrase, control, ci, agent, manager string
+	passphrase, control, ci, platform, agent, manager string
 }
 
 // folders are what a world makes below its directory, and all that it removes.

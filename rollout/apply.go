@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,8 +24,8 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 	}
 	if c.cfg.Door != nil && rec.Backend != "" {
 		if err := c.replace(ctx, rec); err != nil {
-			if assay.CodeOf(err) == assay.CodeUnavailable {
-				return false, err
+			if code := assay.CodeOf(err); code == assay.CodeUnavailable || code == assay.CodeInternal {
+				return false, errors.Join(err, c.wait(ctx, rec, "Wait: the enforcer has not learned the version: "+err.Error()))
 			}
 			return true, c.write(ctx, func(tx store.Tx) error {
 				reason := "Failed: the enforcer does not take the version: " + err.Error()
@@ -116,6 +117,9 @@ func (c *Controller) apply(ctx context.Context, rec record) (again bool, err err
 		return false, c.wait(ctx, rec, "Wait: "+why+".")
 	}
 	p := *rec.Pending
+	if dropped, err := c.reconsider(ctx, rec); dropped || err != nil {
+		return dropped, err
+	}
 	receipt, err := c.cfg.Actuator.Apply(ctx, p.Action)
 	c.doors.forget()
 	switch code := assay.CodeOf(err); {
@@ -128,8 +132,51 @@ func (c *Controller) apply(ctx context.Context, rec record) (again bool, err err
 		return true, c.refused(ctx, rec, p, code, err)
 	default: // it may have happened or not: the same key is tried again
 		c.metrics.acted.WithLabelValues(string(p.Action.Kind), "unavailable").Inc()
+		return false, errors.Join(err, c.wait(ctx, rec, "Wait: the enforcer does not answer, so this is not done: "+p.Reason))
+	}
+}
+
+// reconsider drops a pending action that gives traffic if the evidence it was
+// decided on has grown old, or if somebody said to abort meanwhile, and the world
+// shows that it was not taken. Without that an outage would end in a step that
+// nobody would decide now. Aborts are never reconsidered.
+func (c *Controller) reconsider(ctx context.Context, rec record) (dropped bool, err error) {
+	p := *rec.Pending
+	if p.Action.Kind == assay.ActionAbort {
+		return false, nil
+	}
+	why := ""
+	if age := c.cfg.Now().Sub(p.Decided); age > rec.Rollout.Plan.MaxAge {
+		why = fmt.Sprintf("it was decided %s ago, and at most %s is fresh: decided anew", age.Round(time.Millisecond), rec.Rollout.Plan.MaxAge)
+	}
+	err = c.cfg.Store.View(ctx, func(tx store.Reader) error {
+		o, waits, err := orderOf(tx, rec)
+		if waits && o.Command == CommandAbort {
+			why = "somebody aborted before it was taken"
+		}
+		return err
+	})
+	if err != nil || why == "" {
 		return false, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
+	seen, err := c.cfg.Actuator.Observe(ctx, rec.Rollout.Service)
+	if assay.CodeOf(err) == assay.CodeUnavailable {
+		return false, errors.Join(err, c.wait(ctx, rec, "Wait: the enforcer does not answer, so this is not done: "+p.Reason))
+	}
+	if err != nil || seen.Shares[p.Action.Version] != p.Action.From {
+		return false, nil // it was taken, or the world says what is wrong when it is asked again
+	}
+	rec.Pending = nil
+	return true, c.write(ctx, func(tx store.Tx) error {
+		_, err := rec.fact(tx, assay.FactRolloutRefused, assay.RetainAudit, actor, c.cfg.Now(), []assay.FactID{p.Cause},
+			RefusedPayload{Rollout: rec.Rollout.ID, Action: p.Action, Code: assay.CodeConflict, Detail: why})
+		if err != nil {
+			return err
+		}
+		return rec.put(tx)
+	})
 }
 
 // applied records a receipt and what follows from it.

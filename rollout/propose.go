@@ -44,6 +44,9 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 	if plan.Control, err = control(seen, plan.Service, p.Canary); err != nil {
 		return api.Rollout{}, err
 	}
+	if err := c.agrees(ctx, p, seen); err != nil {
+		return api.Rollout{}, err
+	}
 	now := c.cfg.Now().UTC()
 	if plan.Indicators, err = c.freeze(ctx, p, plan, now); err != nil {
 		return api.Rollout{}, err
@@ -81,6 +84,31 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 	}
 	c.nudge()
 	return rec.Rollout, nil
+}
+
+// agrees refuses what the enforcer would contradict later: another artifact behind
+// the version's label, or an owner that is ahead of this one.
+func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observation) error {
+	if own := uint64(c.held().Generation); own > 0 && seen.Generation > own {
+		return &assay.Error{Code: assay.CodeConflict,
+			Msg:  fmt.Sprintf("the enforcer was driven by generation %d of an owner, and this one is at %d: it would refuse every action", seen.Generation, own),
+			Hint: "use the state directory that drove it, or give the enforcer a new folder"}
+	}
+	if c.cfg.Door == nil || p.Backend != "" {
+		return nil
+	}
+	status, err := c.cfg.Door.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range status.Routes {
+		for _, v := range r.Versions {
+			if r.Service == p.Plan.Service && v.Name == p.Canary && v.Digest != p.Digest {
+				return assay.Errorf(assay.CodeConflict, "the enforcer has %s running %s, and the rollout was asked for %s", p.Canary, v.Digest, p.Digest)
+			}
+		}
+	}
+	return nil
 }
 
 // control is the version that has all the traffic now.
@@ -208,10 +236,15 @@ func (c *Controller) Command(ctx context.Context, namespace, id, actor, command,
 		if err != nil {
 			return err
 		}
-		_, err = tx.Put(orderKey(namespace, id), data, 0)
-		if assay.CodeOf(err) == assay.CodeConflict {
-			return assay.Errorf(assay.CodeConflict, "rollout %s was told something already and has not carried it out", id)
+		waiting, waits, err := orderOf(tx, rec)
+		if err != nil {
+			return err
 		}
+		if waits && (command != CommandAbort || waiting.Command == CommandAbort) { // an abort goes before a promotion
+			return &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("%s told rollout %s to %s, which is not carried out yet", waiting.Actor, id, waiting.Command),
+				Hint: "see why with: assay rollout explain " + id}
+		}
+		_, err = tx.Put(orderKey(namespace, id), data, store.AnyVersion)
 		return err
 	})
 	if err != nil {

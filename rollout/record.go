@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -132,28 +131,28 @@ func Get(ctx context.Context, s store.Store, namespace, id string) (api.Rollout,
 }
 
 // List returns up to limit rollouts of a namespace, newest first, without their
-// paths.
+// paths. It reads those alone: records are large, and older ones stay for ever.
 func List(ctx context.Context, s store.Store, namespace string, limit int) ([]api.Rollout, error) {
 	out := []api.Rollout{}
 	err := s.View(ctx, func(tx store.Reader) error {
-		for after := ""; ; {
-			page, err := tx.List(store.Key{Namespace: namespace, Bucket: bucket}, after, store.MaxLimit)
-			if err != nil || len(page) == 0 {
+		started, err := tx.Facts(store.Query{Namespace: namespace, Kinds: []string{assay.FactRolloutStarted}, Newest: true, Limit: limit})
+		if err != nil {
+			return err
+		}
+		for _, row := range started {
+			v, err := tx.Get(store.Key{Namespace: namespace, Bucket: bucket, Name: row.Fact.DeploymentID})
+			if err != nil {
 				return err
 			}
-			for _, v := range page {
-				r, err := parseRecord(v)
-				if err != nil {
-					return err
-				}
-				r.Rollout.Path = nil
-				out = append(out, r.Rollout)
+			r, err := parseRecord(v)
+			if err != nil {
+				return err
 			}
-			after = page[len(page)-1].Key.Name
-			out = out[max(0, len(out)-limit):] // ids grow with time: the last are the newest
+			r.Rollout.Path = nil
+			out = append(out, r.Rollout)
 		}
+		return nil
 	})
-	slices.Reverse(out)
 	return out, err
 }
 

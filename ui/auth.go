@@ -105,7 +105,7 @@ func (u *ui) login(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: cookie, Value: token, Path: "/", MaxAge: int(cookieLife.Seconds()),
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r),
 	})
 	http.Redirect(w, r, ownPath(r.PostFormValue("next")), http.StatusSeeOther)
 }
@@ -113,7 +113,7 @@ func (u *ui) login(w http.ResponseWriter, r *http.Request) {
 // logout forgets the token. The token itself goes on to be good.
 func (u *ui) logout(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{
-		Name: cookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+		Name: cookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r),
 	})
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
@@ -193,4 +193,10 @@ func (l *limiter) miss(client string, now time.Time) {
 		clear(l.misses) // many clients at once: forgetting them is cheaper than keeping them
 	}
 	l.misses[client] = m
+}
+
+// encrypted reports whether the browser's connection is: ours, or that of the proxy
+// before us, which says so.
+func encrypted(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

@@ -138,9 +138,9 @@ func (u *ui) guarded(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		if u.cfg.Anonymous != nil && !loopback(r.Host) {
+		if u.cfg.Anonymous != nil && (!loopback(r.Host) || forwarded(r)) {
 			u.fail(w, r, nil, &assay.Error{
-				Code: assay.CodeDenied, Msg: "these pages are open to this machine only, and the address names another host",
+				Code: assay.CodeDenied, Msg: "these pages are open to this machine only, and the address names another host or the request came through a proxy",
 				Hint: "open them as http://127.0.0.1 or http://localhost with the same port",
 			})
 			return
@@ -148,6 +148,11 @@ func (u *ui) guarded(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// forwarded reports whether a proxy says that it speaks for somebody else.
+func forwarded(r *http.Request) bool {
+	return r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != ""
 }
 
 // maxForm is the largest form that is read, in bytes.

@@ -37,7 +37,7 @@ const (
 type Options struct {
 	URL      string        // of the control API, "http://127.0.0.1:7071"
 	Token    string        // its bearer token
-	Timeout  time.Duration // for an action, read-back included; 0 is DefaultTimeout
+	Timeout  time.Duration // for a question, and for an action with its read-back; 0 is DefaultTimeout
 	ReadBack time.Duration // between two looks; 0 is DefaultReadBack
 	Client   *http.Client  // nil is one that follows no redirect
 }
@@ -186,6 +186,8 @@ func routeOf(s enforce.Status, service string) (out enforce.RouteStatus, err err
 
 // call makes one request of the control API.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)

@@ -51,6 +51,11 @@ Exit codes: 0 listed · 1 error · 2 usage.`,
 			if follow && a.format != "table" {
 				return usageError{fmt.Errorf("--follow goes with -o table")}
 			}
+			if follow {
+				if err := a.followsAServer("decisions tail --follow"); err != nil {
+					return err
+				}
+			}
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
 				return err
@@ -207,8 +212,8 @@ func (a *app) decisionsReplayCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [ID…]",
 		Short: "Make recorded decisions again from what they were made of",
-		Long: `Make recorded decisions again from what they were made of: those named, all of a
-rollout, or the newest thousand. The same build gives the same bytes; another one
+		Long: `Make recorded decisions again from what they were made of: those named, those of
+a rollout, or all, up to the newest thousand. The same build gives the same bytes; another one
 the same choice, with numbers that may differ in their last digits.
 
 Asks --server or reads the state directory; decides here; changes nothing.
@@ -242,7 +247,7 @@ Exit codes: 0 made again · 1 error · 2 usage · 3 with --check: something diff
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "fail unless every one comes out identical")
-	cmd.Flags().StringVar(&rollout, "rollout", "", "all decisions of the rollout with this id")
+	cmd.Flags().StringVar(&rollout, "rollout", "", "the newest thousand decisions of the rollout with this id")
 	return cmd
 }
 

@@ -195,13 +195,16 @@ func (a *app) rolloutWatchCmd() *cobra.Command {
 		Short: "Follow a rollout until it has ended",
 		Long: `Follow a rollout, the newest one if none is named, until it has ended.
 
-Asks --server or reads the state directory; changes nothing. The last line is the
-outcome and how to look further.
+Asks --server; reads nothing here and changes nothing. The last line is the outcome
+and how to look further.
 
 Exit codes: 0 promoted · 1 error, or it could not be carried out · 2 usage ·
 3 aborted or refused entry.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.followsAServer("rollout watch"); err != nil {
+				return err
+			}
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
 				return err
@@ -214,6 +217,15 @@ Exit codes: 0 promoted · 1 error, or it could not be carried out · 2 usage ·
 			return a.watchRollout(cmd.Context(), ops, id)
 		},
 	}
+}
+
+// followsAServer refuses to wait for what a state directory cannot do: while a
+// command holds it, no server works on it.
+func (a *app) followsAServer(command string) error {
+	if a.cfg.get("server") != "" {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s follows a control plane: name it with --server; a state directory without one does not change", command)}
 }
 
 // rolloutID is the argument, or the newest rollout.

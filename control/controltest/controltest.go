@@ -56,6 +56,18 @@ metadata: {name: ship, namespace: NAMESPACE}
 spec: {package: ship, mode: enforce}
 `
 
+// Services have a rollout in the namespace "default", and in no other.
+var Services = []string{"shop", "checkout", "catalog"}
+
+const rolloutResource = `apiVersion: assay.dev/v1alpha1
+kind: Rollout
+metadata: {name: SERVICE}
+spec:
+  service: SERVICE
+  indicators:
+    - {name: errors, bad: errors_total, total: requests_total}
+`
+
 const module = `package ship
 
 deny contains violation if {
@@ -143,6 +155,9 @@ func loadPolicy(t testing.TB) control.Policy {
 	list := []policy.File{file("ship.rego", module)}
 	for _, ns := range Namespaces {
 		list = append(list, file(ns+".yaml", strings.ReplaceAll(resources, "NAMESPACE", ns)))
+	}
+	for _, service := range Services {
+		list = append(list, file(service+"-rollout.yaml", strings.ReplaceAll(rolloutResource, "SERVICE", service)))
 	}
 	rev, err := policy.NewRevision(list)
 	must(t, err)
