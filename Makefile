@@ -9,7 +9,7 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools lint fuzz self-verify demo demo-repeat screenshots bench-spine bench-detect bench-loop licenses clean
+.PHONY: help build test test-tools lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop licenses clean
 N        ?= 10
 HEALTHY  ?=
 
@@ -77,6 +77,10 @@ demo-repeat: build ## Run the demo N times (default 10) to its end; HEALTHY=1 wi
 		bin/assay demo --once $(if $(HEALTHY),--healthy) --dir "$$dir/demo" --listen 127.0.0.1:0 || { code=$$?; echo "logs: $$dir/demo/logs" >&2; exit $$code; }; \
 		rm -rf "$$dir"; \
 	done; echo "$(N) of $(N) demos came out as described"
+
+# The tests that play: each wants the machine for itself, so `make test` skips them.
+gamedays: test-tools ## Play every game day, and check that a demo writes below its folder only and leaves no process
+	ASSAY_DEMO=1 $(GO) test -count=1 -timeout 20m -v -run 'GameDay|ADemoWrites|Outlives' ./cmd/assay
 
 screenshots: test-tools ## Take pictures of every page in Chromium into bin/screenshots, light and dark, wide and narrow
 	ASSAY_SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test -count=1 -run TestPagesLookRight ./ui

@@ -47,7 +47,7 @@ func (k *Comparison) Posterior(s State) []Size {
 func (k *Comparison) Certainty() (assay.Certainty, string) {
 	switch {
 	case k.phi > 1:
-		return assay.Calibrated, "counts divided by a measured dispersion; the error bound is the measured one"
+		return assay.Calibrated, "counts divided by the dispersion that the plan states; the error bound holds as far as that was measured"
 	case k.kind == Odds:
 		return assay.Exact, "Ville's inequality for independent requests: Fisher's conditional test per block, any rate, the rate may differ between blocks"
 	default:
