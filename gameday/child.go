@@ -179,12 +179,12 @@ func (o *output) Write(p []byte) (int, error) {
 	defer o.mu.Unlock()
 	rest := p
 	for {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
+		before, after, ok := bytes.Cut(rest, []byte{'\n'})
+		if !ok {
 			break
 		}
-		o.line(string(append(o.partial, rest[:i]...)))
-		o.partial, rest = o.partial[:0], rest[i+1:]
+		o.line(string(append(o.partial, before...)))
+		o.partial, rest = o.partial[:0], after
 	}
 	if len(o.partial)+len(rest) <= maxLine {
 		o.partial = append(o.partial, rest...)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -199,16 +198,6 @@ func (w *World) loaded(r LoadReport) int {
 	return len(w.load)
 }
 
-// newestLoad is the newest report of the load.
-func (w *World) newestLoad() LoadReport {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.load) == 0 {
-		return LoadReport{}
-	}
-	return w.load[len(w.load)-1]
-}
-
 // meanRate is the achieved rate of the load since it settled, in requests per second.
 func (w *World) meanRate() float64 {
 	w.mu.Lock()
@@ -223,13 +212,4 @@ func (w *World) meanRate() float64 {
 		return 0
 	}
 	return float64(requests) / seconds
-}
-
-// host is the address of the data side for people.
-func (w *World) host() string {
-	h, _, err := net.SplitHostPort(strings.TrimPrefix(w.proxyURL, "http://"))
-	if err != nil {
-		return w.proxyURL
-	}
-	return h
 }
