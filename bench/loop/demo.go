@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 )
 
 const (
@@ -20,12 +21,12 @@ const (
 	idleTime    = 10 * time.Second
 )
 
-// demo runs the demo and reads when its page was ready, then starts a control plane
+// measureDemo runs the demo and reads when its page was ready, then starts a control plane
 // that nobody asks anything and reads its resident memory.
-func (b *bench) demo(ctx context.Context) error {
-	dir := filepath.Join(b.dir, "demo")
-	cmd := exec.CommandContext(ctx, b.program, "demo", "--once", "--dir", dir, "--listen", "127.0.0.1:0", "-o", "json")
-	cmd.Stderr = b.log
+func measureDemo(ctx context.Context, b *run.Bench) error {
+	dir := filepath.Join(b.Dir, "demo")
+	cmd := exec.CommandContext(ctx, b.Program, "demo", "--once", "--dir", dir, "--listen", "127.0.0.1:0", "-o", "json")
+	cmd.Stderr = b.Log()
 	out, err := cmd.Output()
 	if err != nil {
 		return fmt.Errorf("assay demo --once: %w\n%s", err, out)
@@ -40,12 +41,12 @@ func (b *bench) demo(ctx context.Context) error {
 	if err := json.Unmarshal(out, &said); err != nil {
 		return err
 	}
-	b.say("demo: ready in %.0f ms, %.0f requests/s, stopped after %.0f canary requests (floor %.0f), %.0f harmed", said.ReadyMillis, said.Rate, said.Stopped, said.Floor, said.Harmed)
-	idle, err := b.idle(ctx)
+	b.Say("demo: ready in %.0f ms, %.0f requests/s, stopped after %.0f canary requests (floor %.0f), %.0f harmed", said.ReadyMillis, said.Rate, said.Stopped, said.Floor, said.Harmed)
+	idle, err := idle(ctx, b)
 	if err != nil {
 		return err
 	}
-	b.rows = append(b.rows,
+	b.Rows = append(b.Rows,
 		result.New("demo start to page ready", "s", []float64{said.ReadyMillis / 1e3}).Want("<", readyTarget),
 		result.New("demo traffic", "req/s", []float64{said.Rate}).Want(">=", 1500),
 		result.New("control plane, idle", "MB", []float64{idle}).Want("<", idleTarget))
@@ -54,16 +55,16 @@ func (b *bench) demo(ctx context.Context) error {
 
 // idle starts a control plane on an empty directory and reads its resident memory
 // after a while.
-func (b *bench) idle(ctx context.Context) (float64, error) {
-	dir := filepath.Join(b.dir, "idle")
-	policies := filepath.Join(b.root, "policies")
+func idle(ctx context.Context, b *run.Bench) (float64, error) {
+	dir := filepath.Join(b.Dir, "idle")
+	policies := filepath.Join(b.Root, "policies")
 	env := append(os.Environ(), "ASSAY_PASSPHRASE=a passphrase for the benchmark", "ASSAY_SERVER=")
-	key := exec.CommandContext(ctx, b.program, "key", "create", "--dir", dir)
+	key := exec.CommandContext(ctx, b.Program, "key", "create", "--dir", dir)
 	key.Env = env
 	if out, err := key.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("assay key create: %w\n%s", err, out)
 	}
-	serve := exec.CommandContext(ctx, b.program, "serve", "--dir", dir, "--policy", policies, "--listen", "127.0.0.1:0")
+	serve := exec.CommandContext(ctx, b.Program, "serve", "--dir", dir, "--policy", policies, "--listen", "127.0.0.1:0")
 	serve.Env = env
 	if err := serve.Start(); err != nil {
 		return 0, err

@@ -9,6 +9,7 @@ import (
 	"regexp"
 
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 )
 
 // overheadTarget is how much the proxy may add to the median request, microseconds.
@@ -30,13 +31,13 @@ type figures struct {
 
 var logged = regexp.MustCompile(`proxy-overhead (\{.*\})`)
 
-// proxy sends requests through a bare httputil.ReverseProxy and through ours, in
+// measureProxy sends requests through a bare httputil.ReverseProxy and through ours, in
 // turns in one process, and compares what one client sees.
-func (b *bench) proxy(ctx context.Context) error {
+func measureProxy(ctx context.Context, b *run.Bench) error {
 	var p50, bare50, p99, bare99, added []float64
-	for range b.rounds {
+	for range b.Rounds {
 		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-run", "TestProxyAddsLittle", "-v", "./enforce/proxy")
-		cmd.Dir = b.root
+		cmd.Dir = b.Root
 		cmd.Env = append(os.Environ(), "ASSAY_BENCH=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -53,10 +54,10 @@ func (b *bench) proxy(ctx context.Context) error {
 		p50, bare50 = append(p50, o.Ours.P50), append(bare50, o.Bare.P50)
 		p99, bare99 = append(p99, o.Ours.P99), append(bare99, o.Bare.P99)
 		added = append(added, o.Ours.P50-o.Bare.P50)
-		b.say("proxy: p50 %.0f µs, bare %.0f µs", o.Ours.P50, o.Bare.P50)
+		b.Say("proxy: p50 %.0f µs, bare %.0f µs", o.Ours.P50, o.Bare.P50)
 	}
 	const peer = "httputil.ReverseProxy"
-	b.rows = append(b.rows,
+	b.Rows = append(b.Rows,
 		result.New("proxied request, p50", "µs", p50).Against(peer, p50, bare50),
 		result.New("added to the median request", "µs", added).Want("<", overheadTarget),
 		result.New("proxied request, p99", "µs", p99).Against(peer, p99, bare99))

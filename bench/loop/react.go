@@ -16,6 +16,7 @@ import (
 	actproxy "assay.dev/assay/act/proxy"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/enforce/proxy"
@@ -47,30 +48,30 @@ type loop struct {
 	sent   map[string]uint64 // requests so far by version
 }
 
-// react measures from the first byte of a batch that decides to the proxy dividing
+// measureReact measures from the first byte of a batch that decides to the proxy dividing
 // its traffic accordingly. A plan of a hundred steps and batches that each suffice
 // for one make ninety-eight samples a round.
-func (b *bench) react(ctx context.Context) error {
+func measureReact(ctx context.Context, b *run.Bench) error {
 	var all, p50, p99 []float64
-	for round := range b.rounds {
-		took, err := b.reactOnce(ctx, round)
+	for round := range b.Rounds {
+		took, err := reactOnce(ctx, b, round)
 		if err != nil {
 			return err
 		}
 		all = append(all, took...)
 		p50, p99 = append(p50, result.Percentile(took, 0.5)), append(p99, result.Percentile(took, 0.99))
 	}
-	b.say("react: %d moves, p50 %.1f ms, p99 %.1f ms", len(all), 1e3*result.Percentile(all, 0.5), 1e3*result.Percentile(all, 0.99))
-	b.rows = append(b.rows,
+	b.Say("react: %d moves, p50 %.1f ms, p99 %.1f ms", len(all), 1e3*result.Percentile(all, 0.5), 1e3*result.Percentile(all, 0.99))
+	b.Rows = append(b.Rows,
 		result.New("data arrival to share moved, p50", "s", p50),
 		result.New("data arrival to share moved, p99", "s", p99).Want("<", reactTarget))
 	return nil
 }
 
-func (b *bench) reactOnce(ctx context.Context, round int) ([]float64, error) {
+func reactOnce(ctx context.Context, b *run.Bench, round int) ([]float64, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l, err := b.open(ctx, filepath.Join(b.dir, fmt.Sprintf("react-%d", round)))
+	l, err := open(ctx, b, filepath.Join(b.Dir, fmt.Sprintf("react-%d", round)))
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (l *loop) propose(ctx context.Context, plan decide.Plan) error {
 
 func digest(n byte) assay.Digest { return assay.DigestOf([32]byte{n}) }
 
-func (b *bench) open(ctx context.Context, dir string) (*loop, error) {
+func open(ctx context.Context, b *run.Bench, dir string) (*loop, error) {
 	l := &loop{sent: map[string]uint64{}, epoch: time.Now()}
 	for _, d := range []string{"series", "blobs", "proxy"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {

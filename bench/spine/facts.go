@@ -14,6 +14,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 	"assay.dev/assay/store"
 	"assay.dev/assay/store/sqlite"
 )
@@ -34,30 +35,30 @@ type load struct {
 	objects        float64 // allocated per call
 }
 
-// facts measures durable appends by callers who wait, beside the same payloads in
+// measureFacts measures durable appends by callers who wait, beside the same payloads in
 // a bare table of the same engine and beside the disk's own sync.
-func (b *bench) facts(ctx context.Context) error {
+func measureFacts(ctx context.Context, b *run.Bench) error {
 	var operational, audit, bare, disk []load
-	for n := range b.rounds {
-		d, err := b.rawSync()
+	for n := range b.Rounds {
+		d, err := rawSync(b)
 		if err != nil {
 			return err
 		}
-		op, err := b.appendFacts(ctx, assay.RetainOperational)
+		op, err := appendFacts(ctx, b, assay.RetainOperational)
 		if err != nil {
 			return err
 		}
-		au, err := b.appendFacts(ctx, assay.RetainAudit)
+		au, err := appendFacts(ctx, b, assay.RetainAudit)
 		if err != nil {
 			return err
 		}
-		bt, err := b.bareTable(ctx)
+		bt, err := bareTable(ctx, b)
 		if err != nil {
 			return err
 		}
 		disk, operational, audit, bare = append(disk, d), append(operational, op), append(audit, au), append(bare, bt)
-		b.say("facts %d/%d: disk %.0f syncs/s (p50 %.2f ms), operational %.0f/s (p99 %.1f ms), audit %.0f/s (p99 %.1f ms), bare table %.0f/s (p99 %.1f ms)",
-			n+1, b.rounds, d.rate, d.p50, op.rate, op.p99, au.rate, au.p99, bt.rate, bt.p99)
+		b.Say("facts %d/%d: disk %.0f syncs/s (p50 %.2f ms), operational %.0f/s (p99 %.1f ms), audit %.0f/s (p99 %.1f ms), bare table %.0f/s (p99 %.1f ms)",
+			n+1, b.Rounds, d.rate, d.p50, op.rate, op.p99, au.rate, au.p99, bt.rate, bt.p99)
 	}
 	syncRate := of(disk, func(l load) float64 { return l.rate })
 	syncWait := of(disk, func(l load) float64 { return l.p50 })
@@ -69,7 +70,7 @@ func (b *bench) facts(ctx context.Context) error {
 		rate := of(kind.loads, func(l load) float64 { return l.rate })
 		wait := of(kind.loads, func(l load) float64 { return l.p99 })
 		objects := of(kind.loads, func(l load) float64 { return l.objects })
-		b.rows = append(b.rows,
+		b.Rows = append(b.Rows,
 			// One sync can carry every caller's append, and none can carry more.
 			result.New("durable appends, "+kind.name, "1/s", rate).Against("bare batched table", rate, bareRate).
 				Within(callers*result.Median(syncRate)).Want(">=", appendTarget),
@@ -78,7 +79,7 @@ func (b *bench) facts(ctx context.Context) error {
 			result.New("append allocations, "+kind.name, "objects", objects).
 				Against("bare batched table", objects, of(bare, func(l load) float64 { return l.objects })))
 	}
-	b.rows = append(b.rows,
+	b.Rows = append(b.Rows,
 		result.New("disk: append 4 KiB + fdatasync", "1/s", syncRate),
 		result.New("disk: append 4 KiB + fdatasync, p50", "ms", syncWait))
 	return nil
@@ -94,8 +95,8 @@ func of(loads []load, field func(load) float64) []float64 {
 }
 
 // appendFacts has the callers append facts of one kind to a fresh store.
-func (b *bench) appendFacts(ctx context.Context, retention assay.Retention) (_ load, err error) {
-	dir, err := b.folder()
+func appendFacts(ctx context.Context, b *run.Bench, retention assay.Retention) (_ load, err error) {
+	dir, err := b.Folder()
 	if err != nil {
 		return load{}, err
 	}
@@ -166,8 +167,8 @@ type row struct {
 
 // bareTable is the peer: the same engine, log mode and syncs, one table with the
 // payload in it, one insert per call, group commit, and nothing else.
-func (b *bench) bareTable(ctx context.Context) (_ load, err error) {
-	dir, err := b.folder()
+func bareTable(ctx context.Context, b *run.Bench) (_ load, err error) {
+	dir, err := b.Folder()
 	if err != nil {
 		return load{}, err
 	}
@@ -249,8 +250,8 @@ func waiting(rows <-chan row) (row, bool) {
 
 // rawSync appends to a file and syncs its data, one after the other: what the disk
 // can do for one who waits.
-func (b *bench) rawSync() (load, error) {
-	f, err := os.CreateTemp(b.dir, "sync-")
+func rawSync(b *run.Bench) (load, error) {
+	f, err := os.CreateTemp(b.Dir, "sync-")
 	if err != nil {
 		return load{}, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 	"assay.dev/assay/evidence"
 	"assay.dev/assay/gate"
 	"assay.dev/assay/policy/dir"
@@ -35,10 +36,10 @@ var policyFiles embed.FS
 // subjectDigest stands for an artifact; the gate judges reports about it, not the artifact.
 var subjectDigest = assay.DigestOf([32]byte{1})
 
-// gate measures a verdict over a large bill of materials and many findings: by the
+// measureGate measures a verdict over a large bill of materials and many findings: by the
 // program as users start it, and by the pure function alone.
-func (b *bench) gate(ctx context.Context) error {
-	dir, err := b.folder()
+func measureGate(ctx context.Context, b *run.Bench) error {
+	dir, err := b.Folder()
 	if err != nil {
 		return err
 	}
@@ -47,10 +48,10 @@ func (b *bench) gate(ctx context.Context) error {
 	if err := writeInputs(dir, sbom, sarif); err != nil {
 		return err
 	}
-	if err := b.gateProgram(ctx, dir, sbom, sarif); err != nil {
+	if err := gateProgram(ctx, b, dir, sbom, sarif); err != nil {
 		return err
 	}
-	return b.gateFunction(ctx, dir)
+	return gateFunction(ctx, b, dir)
 }
 
 // writeInputs puts policy and reports where the program is started.
@@ -70,13 +71,13 @@ func writeInputs(dir string, sbom, sarif []byte) error {
 
 // gateProgram runs the program as a child. Both reports are read, so both of their
 // digests, the policy and 10,000 findings are part of the time.
-func (b *bench) gateProgram(ctx context.Context, dir string, sbom, sarif []byte) error {
-	program, err := filepath.Abs(b.program)
+func gateProgram(ctx context.Context, b *run.Bench, dir string, sbom, sarif []byte) error {
+	program, err := filepath.Abs(b.Program)
 	if err != nil {
 		return err
 	}
 	var wall, peak, scan []float64
-	for n := range b.rounds {
+	for n := range b.Rounds {
 		l, err := command(ctx, dir, exitFailed, program, "verify", "--policy", "policy", "--name", "bench",
 			"--digest", string(subjectDigest), "--evidence", "sbom.json", "--evidence", "lint.sarif", "--json", "verdict.json")
 		if err != nil {
@@ -90,13 +91,13 @@ func (b *bench) gateProgram(ctx context.Context, dir string, sbom, sarif []byte)
 			return fmt.Errorf("the reports are not JSON")
 		}
 		wall, peak, scan = append(wall, l.Millis), append(peak, float64(l.Peak)/1e6), append(scan, millis(time.Since(start)))
-		b.say("gate %d/%d: assay verify in %.0f ms, %.0f MB resident", n+1, b.rounds, l.Millis, peak[n])
+		b.Say("gate %d/%d: assay verify in %.0f ms, %.0f MB resident", n+1, b.Rounds, l.Millis, peak[n])
 	}
 	own, err := command(ctx, dir, 0, "true")
 	if err != nil {
 		return err
 	}
-	b.rows = append(b.rows,
+	b.Rows = append(b.Rows,
 		result.New(fmt.Sprintf("assay verify, %.1f MB SBOM + %d findings", float64(len(sbom))/1e6, findings), "ms", wall).
 			Within(result.Median(scan)).Want("<", wallTarget),
 		result.New("assay verify, peak resident", "MB", peak).Within(float64(own.Peak)/1e6).Want("<", rssTarget))
@@ -132,7 +133,7 @@ func wantVerdict(v assay.Verdict) error {
 }
 
 // gateFunction measures what happens between read reports and a verdict.
-func (b *bench) gateFunction(ctx context.Context, folder string) error {
+func gateFunction(ctx context.Context, b *run.Bench, folder string) error {
 	rev, err := dir.Load(ctx, filepath.Join(folder, "policy"))
 	if err != nil {
 		return err
@@ -165,7 +166,7 @@ func (b *bench) gateFunction(ctx context.Context, folder string) error {
 		in.Evidence = append(in.Evidence, ev)
 	}
 	var took, objects, size []float64
-	for range b.rounds {
+	for range b.Rounds {
 		var v assay.Verdict
 		start := time.Now()
 		n, bytes, err := allocated(func() (err error) {
@@ -182,8 +183,8 @@ func (b *bench) gateFunction(ctx context.Context, folder string) error {
 		}
 		objects, size = append(objects, n), append(size, bytes/1e6)
 	}
-	b.say("gate: the function alone %.0f ms", result.Median(took))
-	b.rows = append(b.rows,
+	b.Say("gate: the function alone %.0f ms", result.Median(took))
+	b.Rows = append(b.Rows,
 		result.New("gate.Check alone", "ms", took),
 		result.New("gate.Check allocations", "objects", objects),
 		result.New("gate.Check allocated", "MB", size))

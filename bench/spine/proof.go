@@ -8,6 +8,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 	"assay.dev/assay/ledger"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -22,10 +23,10 @@ const (
 	proofTarget = 1    // milliseconds, build and verify
 )
 
-// proof measures what one proof costs in a large tree: found in the store, built
+// measureProof measures what one proof costs in a large tree: found in the store, built
 // from tiles on disk, serialised, and verified with the public key alone.
-func (b *bench) proof(ctx context.Context) (err error) {
-	in, err := b.install(ctx)
+func measureProof(ctx context.Context, b *run.Bench) (err error) {
+	in, err := install(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (b *bench) proof(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.say("proof: tree of %d leaves in %.1f s", treeLeaves, took.Seconds())
+	b.Say("proof: tree of %d leaves in %.1f s", treeLeaves, took.Seconds())
 	if err := stop(); err != nil { // signs a last checkpoint, over all leaves
 		return err
 	}
@@ -54,12 +55,12 @@ func (b *bench) proof(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return b.proofRounds(ctx, in, l, dir, verifier)
+	return proofRounds(ctx, b, in, l, dir, verifier)
 }
 
-func (b *bench) proofRounds(ctx context.Context, in *installation, l *ledger.Ledger, r ledger.Reader, v note.Verifier) error {
+func proofRounds(ctx context.Context, b *run.Bench, in *installation, l *ledger.Ledger, r ledger.Reader, v note.Verifier) error {
 	var p50, p99, raw50, raw99, verify, objects []float64
-	for n := range b.rounds {
+	for n := range b.Rounds {
 		var both, check []float64
 		count, _, err := allocated(func() (err error) {
 			both, check, err = in.proveAll(ctx, l, v)
@@ -75,11 +76,11 @@ func (b *bench) proofRounds(ctx context.Context, in *installation, l *ledger.Led
 		p50, p99 = append(p50, result.Percentile(both, 0.5)), append(p99, result.Percentile(both, 0.99))
 		raw50, raw99 = append(raw50, result.Percentile(raw, 0.5)), append(raw99, result.Percentile(raw, 0.99))
 		verify, objects = append(verify, result.Percentile(check, 0.5)), append(objects, count/proofs)
-		b.say("proof %d/%d: build and verify p50 %.3f ms, p99 %.3f ms, tiles alone p50 %.3f ms", n+1, b.rounds, p50[n], p99[n], raw50[n])
+		b.Say("proof %d/%d: build and verify p50 %.3f ms, p99 %.3f ms, tiles alone p50 %.3f ms", n+1, b.Rounds, p50[n], p99[n], raw50[n])
 	}
 	const peer = "tiles alone, no store, no signature"
 	of := fmt.Sprintf(" of %d leaves", treeLeaves)
-	b.rows = append(b.rows,
+	b.Rows = append(b.Rows,
 		result.New("proof build + verify p50"+of, "ms", p50).Against(peer, p50, raw50).Want("<", proofTarget),
 		result.New("proof build + verify p99"+of, "ms", p99).Against(peer, p99, raw99).Want("<", proofTarget),
 		result.New("proof verify alone p50", "ms", verify),

@@ -11,6 +11,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/ledger/posix"
 	"assay.dev/assay/store"
@@ -31,25 +32,25 @@ const (
 // salt of namespaces in leaves; its value does not matter here.
 var salt = []byte("the salt of a benchmark")
 
-// sequencer measures how fast committed audit facts get into the tree, from the
+// measureSequencer measures how fast committed audit facts get into the tree, from the
 // store's outbox to their index in the store, beside the same number of leaves of
 // the same size given to Tessera alone in batches of the same size.
-func (b *bench) sequencer(ctx context.Context) error {
+func measureSequencer(ctx context.Context, b *run.Bench) error {
 	var ours, raw []float64
-	rounds := 2 * b.rounds // what disturbs one side of a round disturbs a ratio most
+	rounds := 2 * b.Rounds // what disturbs one side of a round disturbs a ratio most
 	for n := range rounds {
-		o, err := b.sequence(ctx)
+		o, err := sequence(ctx, b)
 		if err != nil {
 			return err
 		}
-		r, err := b.rawTessera(ctx)
+		r, err := rawTessera(ctx, b)
 		if err != nil {
 			return err
 		}
 		ours, raw = append(ours, o), append(raw, r)
-		b.say("sequencer %d/%d: %.0f facts/s, Tessera alone %.0f leaves/s, ratio %.2f", n+1, rounds, o, r, o/r)
+		b.Say("sequencer %d/%d: %.0f facts/s, Tessera alone %.0f leaves/s, ratio %.2f", n+1, rounds, o, r, o/r)
 	}
-	b.rows = append(b.rows, result.New(fmt.Sprintf("facts into the tree, batch %d", ledger.MaxBatch), "1/s", ours).
+	b.Rows = append(b.Rows, result.New(fmt.Sprintf("facts into the tree, batch %d", ledger.MaxBatch), "1/s", ours).
 		Against("Tessera POSIX alone", ours, raw).Within(result.Median(raw)).WantRatio(">=", ratioTarget))
 	return nil
 }
@@ -62,8 +63,8 @@ type installation struct {
 	facts      []assay.FactID
 }
 
-func (b *bench) install(ctx context.Context) (*installation, error) {
-	dir, err := b.folder()
+func install(ctx context.Context, b *run.Bench) (*installation, error) {
+	dir, err := b.Folder()
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +160,8 @@ func (in *installation) run(ctx context.Context) (took time.Duration, stop func(
 }
 
 // sequence is one round of ours.
-func (b *bench) sequence(ctx context.Context) (rate float64, err error) {
-	in, err := b.install(ctx)
+func sequence(ctx context.Context, b *run.Bench) (rate float64, err error) {
+	in, err := install(ctx, b)
 	if err != nil {
 		return 0, err
 	}
@@ -182,8 +183,8 @@ func (b *bench) sequence(ctx context.Context) (rate float64, err error) {
 
 // rawTessera is one round of the peer: the leaves that the facts would have, made
 // beforehand, in batches that are awaited one by one.
-func (b *bench) rawTessera(ctx context.Context) (rate float64, err error) {
-	dir, err := b.folder()
+func rawTessera(ctx context.Context, b *run.Bench) (rate float64, err error) {
+	dir, err := b.Folder()
 	if err != nil {
 		return 0, err
 	}
