@@ -24,11 +24,15 @@ test: test-tools ## Install what tests need and run all tests with the race dete
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the
-# documentation, Chromium to look at the pages. Root on a Debian machine gets
-# them installed; anybody else is told, and tests that need strace are skipped.
+# documentation, Chromium to look at the pages, a registry without the referrers
+# API, a PKCS#11 token in software. Root on a Debian machine gets them installed;
+# anybody else is told, and tests that need one are skipped. The servers that are
+# built from their modules (kube-apiserver, etcd, cosign) are built by the first
+# test that needs one and kept in the user's cache directory, by version.
+TEST_TOOLS = gcc strace curl chromium docker-registry softhsm2-util
 test-tools:
 	@missing=''; \
-	for tool in gcc strace curl chromium; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for tool in $(TEST_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $${tool%-util}"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing$$missing"; \
