@@ -9,7 +9,7 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop licenses clean
+.PHONY: help build test test-tools lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply licenses clean
 N        ?= 10
 HEALTHY  ?=
 
@@ -21,6 +21,7 @@ build: ## Build bin/assay: static, stripped, reproducible
 
 test: test-tools ## Install what tests need and run all tests with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	cd signer && CGO_ENABLED=1 $(GO) test -race ./...
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the
@@ -50,6 +51,9 @@ lint: ## Check format, vet, modern idioms and staticcheck
 	cd bench && $(SAME) $(GO) vet ./...
 	cd bench && $(SAME) $(GO) fix -diff ./...
 	cd bench && $(SAME) $(GO) tool -modfile=../tools/go.mod staticcheck ./...
+	cd signer && $(GO) vet ./...
+	cd signer && $(GO) fix -diff ./...
+	cd signer && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 
 # One instrumented binary per package, then each of its targets for FUZZTIME. A
 # crasher is left in the package's testdata/fuzz, where `go test` repeats it.
@@ -104,6 +108,15 @@ bench-spine: build ## Measure store, ledger, proofs and gate against the raw lim
 
 bench-detect: ## Measure how soon bad releases are stopped against the floor, and how often good ones are
 	cd bench && $(GO) run ./detect
+
+bench-anomaly: ## Score the detector of records on the Numenta Anomaly Benchmark, causally
+	cd bench && $(GO) run ./anomaly
+
+bench-forecast: ## Score the blend of forecasts on M4-hourly's test part
+	cd bench && $(GO) run ./forecast --final
+
+bench-supply: build ## Measure attestations, admission, large reports, late discovery
+	cd bench && $(GO) run ./supply
 
 bench-loop: build ## Measure the proxy's overhead, how fast data moves traffic, the demo's start, idle memory
 	cd bench && $(GO) run ./loop

@@ -131,7 +131,8 @@ const (
 type VEXStatement struct {
 	Vulnerability string    `json:"vulnerability"`
 	Aliases       []string  `json:"aliases,omitempty"`
-	Products      []string  `json:"products"` // purls or other ids; a version left out means every version
+	Products      []string  `json:"products"`             // purls or other ids; a version left out means every version
+	Components    []string  `json:"components,omitempty"` // the parts of the products that it speaks about; none means the products as a whole
 	Status        VEXStatus `json:"status"`
 	Justification string    `json:"justification,omitempty"` // OpenVEX's or CSAF's label
 	Impact        string    `json:"impact,omitempty"`        // in the supplier's words

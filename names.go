@@ -13,6 +13,10 @@ const (
 	VSAPredicateType = "https://slsa.dev/verification_summary/v1"
 	// ExceptionPredicateType is our predicate for an approved exception.
 	ExceptionPredicateType = "https://assay.dev/attestation/exception/v1"
+	// TestResultPredicateType is in-toto's result of a test run.
+	TestResultPredicateType = "https://in-toto.io/attestation/test-result/v0.1"
+	// VulnsPredicateType is in-toto's result of a vulnerability scan.
+	VulnsPredicateType = "https://in-toto.io/attestation/vulns/v0.2"
 	// StatementPayloadType is the DSSE payload type of an in-toto statement.
 	StatementPayloadType = "application/vnd.in-toto+json"
 	// BundleMediaType is the Sigstore bundle version we write.
@@ -28,6 +32,8 @@ const (
 	ExtensionRequirements = "https://assay.dev/vsa/requirements/v1"
 	// ExtensionExceptions is the VSA extension field that names the exceptions a verdict used.
 	ExtensionExceptions = "https://assay.dev/vsa/exceptions/v1"
+	// ExtensionTestCounts is the test-result extension field with the numbers of tests (in-toto has no field for them).
+	ExtensionTestCounts = "https://assay.dev/test-result/counts/v1"
 
 	// DefaultVerifierID identifies this gate in a VSA unless the operator sets another.
 	DefaultVerifierID = "https://assay.dev/gate"

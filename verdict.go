@@ -73,8 +73,30 @@ type ExceptionUse struct {
 	Digest     Digest    `json:"digest"` // of the exception's canonical form
 	Rules      []string  `json:"rules"`  // the rules it excused here
 	Requester  string    `json:"requester"`
-	Approver   string    `json:"approver"`
+	Approver   string    `json:"approver"`            // who gave the last approval, "" for a bypass
+	Approvers  []string  `json:"approvers,omitempty"` // all, where it took more than one
+	Emergency  bool      `json:"emergency,omitempty"` // a bypass that nobody approved
 	ValidUntil time.Time `json:"valid_until"`
+}
+
+// FlakyTest is a test that failed and passed on the same code. It proves nothing either way.
+type FlakyTest struct {
+	Test        string   `json:"test"`
+	Location    Location `json:"location,omitzero"`
+	Probability float64  `json:"probability"` // that a run of it is flaky: mean of the posterior
+	Low         float64  `json:"low"`         // 90 % credible interval
+	High        float64  `json:"high"`
+	Runs        int      `json:"runs"`   // that the history knows, this one included
+	Flaked      int      `json:"flaked"` // of them
+	Owners      []string `json:"owners,omitempty"`
+}
+
+// LedgerHead is the ledger's newest signed checkpoint when a verdict was made. A
+// report that names it shows later whether the ledger's past was changed.
+type LedgerHead struct {
+	Origin   string `json:"origin"`
+	Size     uint64 `json:"size"`
+	RootHash string `json:"root_hash"` // base64
 }
 
 // EvidenceRef is what a verdict keeps of each piece of evidence.
@@ -87,6 +109,8 @@ type EvidenceRef struct {
 	Origin     Origin       `json:"origin"`
 	Summary    string       `json:"summary"`     // for example "412 passed, 0 failed"
 	AgeSeconds int64        `json:"age_seconds"` // at the time of the verdict
+	Producer   string       `json:"producer,omitempty"`
+	Baseline   bool         `json:"baseline,omitempty"` // what measures were compared with, not evidence of its own
 	Notes      []string     `json:"notes,omitempty"`
 }
 
@@ -113,6 +137,8 @@ type Verdict struct {
 	Violations   []Violation    `json:"violations"` // all of them, excused ones included
 	Warnings     []Violation    `json:"warnings,omitempty"`
 	Exceptions   []ExceptionUse `json:"exceptions,omitempty"`
+	Flaky        []FlakyTest    `json:"flaky,omitempty"`  // tests that neither passed nor failed
+	Ledger       *LedgerHead    `json:"ledger,omitempty"` // nil without a ledger
 	Evidence     []EvidenceRef  `json:"evidence"`
 	Refused      []Refusal      `json:"refused,omitempty"` // reports that could not be read; with one the outcome is never pass
 }

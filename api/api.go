@@ -17,7 +17,7 @@ const (
 	// MaxBody is the largest JSON request body, in bytes.
 	MaxBody = 1 << 20
 	// MaxEvidence is the largest single report that may be uploaded, in bytes.
-	MaxEvidence = 256 << 20
+	MaxEvidence = 640 << 20
 	// MaxReports is how many reports one gate run may name.
 	MaxReports = 256
 )
@@ -27,6 +27,14 @@ type Report struct {
 	Digest assay.Digest `json:"digest"`           // of the uploaded bytes
 	Source string       `json:"source"`           // file name for people
 	Origin assay.Origin `json:"origin,omitempty"` // default live
+	// Format names a format of package evidence where the content does not say it; default: recognised.
+	Format string `json:"format,omitempty"`
+	// Mapping is the text of a mapping that says where the findings of a JSON report are.
+	Mapping string `json:"mapping,omitempty"`
+	// Kind says what the report is evidence of, where its format can be several things; "" is the usual one.
+	Kind assay.EvidenceKind `json:"kind,omitempty"`
+	// Baseline reports are what measures are compared with; they are no evidence.
+	Baseline bool `json:"baseline,omitempty"`
 }
 
 // CheckRequest asks a gate for its verdict about one artifact.
@@ -35,6 +43,7 @@ type CheckRequest struct {
 	Environment string        `json:"environment,omitempty"`
 	Subject     assay.Subject `json:"subject"`
 	Reports     []Report      `json:"reports"`
+	Owners      string        `json:"owners,omitempty"` // a CODEOWNERS file: whose the flaky tests are; at most MaxOwners bytes
 }
 
 // Attested is the answer to a request for an attestation.
@@ -61,6 +70,16 @@ type Head struct {
 	RootHash   string `json:"root_hash"`  // base64
 	Checkpoint string `json:"checkpoint"` // the signed note, C2SP tlog-checkpoint
 	Verifier   string `json:"verifier"`   // the ledger's public key, C2SP vkey
+
+	Witnessed *Witnessed `json:"witnessed,omitempty"` // absent if nobody cosigned a head yet
+}
+
+// Witnessed is the newest head that witnesses cosigned.
+type Witnessed struct {
+	Size       uint64   `json:"size"`
+	Checkpoint string   `json:"checkpoint"` // the signed note with the cosignatures
+	Quorum     bool     `json:"quorum"`     // the policy of this installation is met; false without a policy
+	Witnesses  []string `json:"witnesses"`  // of the policy, that cosigned it
 }
 
 // ExceptionRequest asks for an exception.
@@ -79,9 +98,10 @@ type Revocation struct {
 
 // Artifact is what is known of one artifact.
 type Artifact struct {
-	Subject    assay.Subject `json:"subject"`    // as the newest verdict describes it
-	Total      int           `json:"total"`      // attestations recorded so far
-	Judgements []Judgement   `json:"judgements"` // the newest of each gate and environment
+	Subject    assay.Subject `json:"subject"`           // as the newest verdict describes it
+	Total      int           `json:"total"`             // attestations recorded so far
+	Judgements []Judgement   `json:"judgements"`        // the newest of each gate and environment
+	Running    []Running     `json:"running,omitempty"` // where it runs; only in the answer about one artifact
 }
 
 // Judgement is one signed verdict about an artifact.

@@ -32,6 +32,7 @@ type ProvenFact struct {
 	Origin    string          `json:"origin"`              // of the ledger
 	SignedBy  []string        `json:"signed_by,omitempty"` // ids of the given keys that signed the statement of an approval
 	Payload   json.RawMessage `json:"payload"`
+	Head      string          `json:"head"` // the signed head that covers it, with its cosignatures
 }
 
 // ProveException makes the portable proof of an exception.approved fact that names
@@ -155,11 +156,31 @@ func VerifyFactProof(data []byte, ledgerKey string, keys ...attest.Key) (ProvenF
 	if err != nil {
 		return ProvenFact{}, err
 	}
+	inclusion, err := ledger.ParseProof([]byte(p.TlogProof))
+	if err != nil {
+		return ProvenFact{}, err
+	}
 	origin, err := ledger.ProofOrigin([]byte(p.TlogProof))
 	return ProvenFact{
-		ID: f.ID, Kind: f.Kind, Namespace: f.Namespace, Actor: f.Actor,
+		Head: string(inclusion.Checkpoint),
+		ID:   f.ID, Kind: f.Kind, Namespace: f.Namespace, Actor: f.Actor,
 		Seq: leaf.Seq, Origin: origin, SignedBy: signed, Payload: f.Payload,
 	}, err
+}
+
+// TlogProofFile turns the proof of any fact into a C2SP .tlog-proof file: the leaf and
+// its inclusion, without the fact. It verifies nothing.
+func TlogProofFile(data []byte) ([]byte, error) {
+	p, err := parseFactProof(data)
+	if err != nil {
+		return nil, err
+	}
+	inclusion, err := ledger.ParseProof([]byte(p.TlogProof))
+	if err != nil {
+		return nil, err
+	}
+	inclusion.Leaf = p.Leaf
+	return inclusion.MarshalFile(), nil
 }
 
 func parseFactProof(data []byte) (attest.Proof, error) {

@@ -65,6 +65,7 @@ func VerifyProof(data []byte, policy attest.TrustPolicy, want attest.Expect, led
 		r.Add("proof file", func() (string, error) { return "", fmt.Errorf("cannot be read: %w", err) })
 		return r
 	}
+	want.Recorded = recordedAt(p, ledgerKey)
 	r := attest.Verify(p.Bundle, policy, want, now)
 	var f canonicalFact
 	r.Add("fact", func() (string, error) {
@@ -75,6 +76,27 @@ func VerifyProof(data []byte, policy attest.TrustPolicy, want attest.Expect, led
 	r.Add("ledger leaf", func() (string, error) { return checkLeaf(p, f) })
 	r.Add("ledger inclusion", func() (string, error) { return checkInclusion(p, ledgerKey) })
 	return r
+}
+
+// recordedAt is the time in the ledger leaf of a proof, zero unless the proof holds
+// together. The installation's clock wrote it, not the signer, and the ledger's key
+// covers it: whoever has only a stolen attestation key cannot make one.
+func recordedAt(p attest.Proof, ledgerKey string) time.Time {
+	f, err := checkFact(p)
+	if err != nil {
+		return time.Time{}
+	}
+	if _, err := checkLeaf(p, f); err != nil {
+		return time.Time{}
+	}
+	if _, err := checkInclusion(p, ledgerKey); err != nil {
+		return time.Time{}
+	}
+	leaf, err := ledger.ParseLeaf(p.Leaf)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(0, leaf.Time).UTC()
 }
 
 // canonicalFact reads what ledger.CanonicalFact writes.

@@ -218,6 +218,9 @@ func index(tx store.Tx, e Entry, a Attestation) error {
 	if err := write(tx, k, sum, version); err != nil {
 		return err
 	}
+	if err := refer(tx, e.Namespace, e.Verdict.Subject, Meaning{Digest: e.Verdict.Subject.Digest, Time: a.Time, Fact: a.VerdictFact}); err != nil {
+		return err
+	}
 	name := digest + "/" + string(a.AttestedFact)
 	if err := write(tx, key(e.Namespace, bucketAttestation, name), a, 0); err != nil {
 		return err

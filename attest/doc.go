@@ -1,8 +1,9 @@
 // Package attest turns a verdict into a signed statement, and a signed
 // statement back into something a stranger may rely on.
 //
-// Writing goes verdict → in-toto Statement (VSA, ExceptionStatement) → DSSE
-// envelope in a Sigstore bundle (Sign). Reading goes the other way and trusts
+// Writing goes verdict → in-toto Statement (VSA, ExceptionStatement), or report →
+// statement (TestResultStatement, VulnsStatement) → DSSE envelope in a Sigstore
+// bundle (Sign). Reading goes the other way and trusts
 // nothing it has not checked: Verify walks the seven steps of a SLSA
 // verification summary in order and stops at the first that fails, so the
 // report says how far an attestation got and what it would have needed.
@@ -13,7 +14,9 @@
 // no level, so its attestation cannot pass for an enforced one.
 //
 // The package reads no clock, no file and no network. Keys come through the
-// ports Signer and Verifier; package keyfile below is one adapter.
+// ports Signer and Verifier, certificates with their logs and timestamps through
+// Authority; packages below are the adapters. A Cache keeps what can never change
+// about a document, and a TrustPolicy is asked anew each time.
 package attest
 
 // Limits of what this package reads and writes. Above them the answer is assay.CodeTooLarge.

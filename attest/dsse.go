@@ -137,10 +137,10 @@ func (e Envelope) signedBy(k Verifier, message []byte) bool {
 	return false
 }
 
-// refusal uses the key id hints to say what most likely happened.
+// refusal uses the key id hints to say what most likely happened. The trusted keys are trusted's keys.
 func (e Envelope) refusal(trusted map[string]bool) *assay.Error {
 	for _, s := range e.Signatures {
-		if trusted[s.KeyID] {
+		if _, ok := trusted[s.KeyID]; ok {
 			return assay.Errorf(assay.CodeUnverified,
 				"the signature claims trusted key %s but does not fit the payload: one of the two was changed after signing", s.KeyID)
 		}

@@ -5,10 +5,11 @@ import (
 	"assay.dev/assay/internal/strict"
 )
 
-// ExceptionStatement makes the unsigned statement of an approved exception. Its
-// subject is the exception itself, by the digest that verdicts name it with.
+// ExceptionStatement makes the unsigned statement of an approved exception, or of
+// one that has some of the approvals it needs and excuses nothing yet. Its subject is the exception itself, by the digest that verdicts name it with.
 func ExceptionStatement(e assay.Exception) ([]byte, error) {
-	if e.State != assay.ExceptionApproved || e.Approver == "" || e.NotAfter.IsZero() {
+	endorsed := e.State == assay.ExceptionRequested && len(e.Approvals) > 0
+	if !endorsed && (e.State != assay.ExceptionApproved || e.Approver == "") || e.NotAfter.IsZero() {
 		return nil, fieldError("state", "is "+quote(string(e.State))+"; only an approved exception with an end is attested")
 	}
 	e.Statement = "" // what is signed cannot name its own signature
@@ -16,7 +17,7 @@ func ExceptionStatement(e assay.Exception) ([]byte, error) {
 	if d == "" {
 		return nil, fieldError("not_after", "has a time that JSON cannot hold")
 	}
-	return marshalStatement(Descriptor{Name: "urn:uuid:" + e.ID, Digest: digestSet(d)}, assay.ExceptionPredicateType, e)
+	return marshalStatement([]Descriptor{{Name: "urn:uuid:" + e.ID, Digest: digestSet(d)}}, assay.ExceptionPredicateType, e)
 }
 
 // ParseException reads the statement that ExceptionStatement makes, strictly,

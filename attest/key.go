@@ -10,6 +10,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"math/big"
 
 	"assay.dev/assay"
@@ -115,6 +116,20 @@ func (k Key) Verify(message, sig []byte) error {
 	}
 	if !ok {
 		return assay.Errorf(assay.CodeUnverified, "signature is not by key %s over this payload", k.id)
+	}
+	return nil
+}
+
+// VerifyDigest checks a signature of a file by the file's SHA-256 digest. Ed25519
+// signs whole messages: such a signature cannot be checked by a digest.
+func (k Key) VerifyDigest(digest assay.Digest, sig []byte) error {
+	pub, ok := k.pub.(*ecdsa.PublicKey)
+	if !ok {
+		return assay.Errorf(assay.CodeUnverified, "a signature of a file by an %s key cannot be checked with the file's digest", k.Algorithm())
+	}
+	sum, err := hex.DecodeString(digest.Hex())
+	if err != nil || !ecdsa.VerifyASN1(pub, sum, sig) {
+		return assay.Errorf(assay.CodeUnverified, "signature is not by key %s over this file", k.id)
 	}
 	return nil
 }

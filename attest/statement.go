@@ -45,17 +45,23 @@ func (d Descriptor) digests() string {
 	return strconv.Itoa(len(all)) + " digests"
 }
 
-// ParseStatement reads an in-toto Statement v1. Fields it does not know are
+// oldStatementType is the version before v1, of the same shape. cosign still writes it.
+const oldStatementType = "https://in-toto.io/Statement/v0.1"
+
+// ParseStatement reads an in-toto Statement v1, or v0.1 as cosign writes it. Fields it does not know are
 // ignored, as in-toto demands; duplicate keys are refused.
 func ParseStatement(data []byte) (Statement, error) {
 	if len(data) > MaxStatement {
 		return Statement{}, tooLarge("statement", len(data), MaxStatement)
 	}
+	if err := checkPlain(data); err != nil {
+		return Statement{}, err
+	}
 	var s Statement
 	if err := decodeOpen(data, &s); err != nil {
 		return Statement{}, err
 	}
-	if s.Type != assay.StatementType {
+	if s.Type != assay.StatementType && s.Type != oldStatementType {
 		return Statement{}, fieldError("_type", "is "+quote(s.Type)+"; expected "+strconv.Quote(assay.StatementType))
 	}
 	if len(s.Subject) == 0 {
@@ -75,10 +81,10 @@ func ParseStatement(data []byte) (Statement, error) {
 	return s, nil
 }
 
-// marshalStatement encodes a statement about subject with the given predicate.
+// marshalStatement encodes a statement about subjects with the given predicate.
 // Control characters from tool reports become spaces: a reader refuses them,
 // and they could drive the terminal of whoever prints the statement.
-func marshalStatement(subject Descriptor, predicateType string, predicate any, members ...member) ([]byte, error) {
+func marshalStatement(subjects []Descriptor, predicateType string, predicate any, members ...member) ([]byte, error) {
 	p, err := json.Marshal(predicate)
 	if err != nil {
 		return nil, assay.Errorf(assay.CodeInternal, "predicate cannot be encoded: %w", err)
@@ -92,7 +98,7 @@ func marshalStatement(subject Descriptor, predicateType string, predicate any, m
 		p = append(append(p, v...), '}')
 	}
 	data, err := json.Marshal(Statement{
-		Type: assay.StatementType, Subject: []Descriptor{subject}, PredicateType: predicateType, Predicate: p,
+		Type: assay.StatementType, Subject: subjects, PredicateType: predicateType, Predicate: p,
 	})
 	if err != nil {
 		return nil, assay.Errorf(assay.CodeInternal, "statement cannot be encoded: %w", err)

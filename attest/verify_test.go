@@ -190,9 +190,19 @@ func TestDamagedBundleFailsTheFirstStep(t *testing.T) {
 			e["signatures"] = append(e["signatures"].([]any), e["signatures"].([]any)...)
 		}, "exactly one"},
 		{"a hint that is not the keyid", func(_, m, _ map[string]any) { m["publicKey"] = map[string]any{"hint": "other"} }, "must be equal"},
-		{"a certificate", func(_, m, _ map[string]any) { m["certificate"] = map[string]any{"rawBytes": "AA=="} }, "keyless bundles are not verified yet"},
-		{"a certificate chain", func(_, m, _ map[string]any) { m["x509CertificateChain"] = map[string]any{} }, "keyless bundles are not verified yet"},
-		{"a message signature", func(b, _, _ map[string]any) { delete(b, "dsseEnvelope"); b["messageSignature"] = map[string]any{} }, "signs a file"},
+		{"a certificate beside the key", func(_, m, _ map[string]any) { m["certificate"] = map[string]any{"rawBytes": "AA=="} }, "names more than one signer"},
+		{"a certificate chain beside the key", func(_, m, _ map[string]any) { m["x509CertificateChain"] = map[string]any{} }, "names more than one signer"},
+		{"a certificate, and no trusted root", func(_, m, _ map[string]any) {
+			delete(m, "publicKey")
+			m["certificate"] = map[string]any{"rawBytes": "AA=="}
+		}, "no trusted root was given"},
+		{"a signature of a file", func(b, _, _ map[string]any) {
+			delete(b, "dsseEnvelope")
+			b["messageSignature"] = map[string]any{
+				"messageDigest": map[string]any{"algorithm": "SHA2_256", "digest": strings.Repeat("A", 43) + "="}, "signature": "AAAA",
+			}
+		}, "signs a file"},
+		{"a signature of a file beside the statement", func(b, _, _ map[string]any) { b["messageSignature"] = map[string]any{} }, "exactly one of them"},
 		{"an unknown version", func(b, _, _ map[string]any) { b["mediaType"] = "application/vnd.dev.sigstore.bundle.v0.9+json" }, "versions 0.1 to 0.3 are read"},
 		{"an unknown field", func(b, _, _ map[string]any) { b["mediatype"] = 1 }, "mediatype"},
 		{"no media type", func(b, _, _ map[string]any) { delete(b, "mediaType") }, "neither a Sigstore bundle"},

@@ -121,7 +121,7 @@ func VSA(v assay.Verdict, o VSAOptions) ([]byte, error) {
 	}
 	s.InputAttestations = inputs(v)
 	subject := Descriptor{Name: v.Subject.Name, Digest: digestSet(v.Subject.Digest)}
-	data, err := marshalStatement(subject, assay.VSAPredicateType, s,
+	data, err := marshalStatement([]Descriptor{subject}, assay.VSAPredicateType, s,
 		member{assay.ExtensionRequirements, GateExtension{
 			Gate: v.Gate, Mode: v.Mode, Environment: v.Environment, Outcome: v.Outcome,
 			Commit: v.Subject.Commit, Requirements: emptyNotNull(v.Requirements),
@@ -217,11 +217,14 @@ func ParseSummary(predicate []byte) (Summary, error) {
 		return Summary{}, err
 	}
 	for _, required := range []struct{ field, value string }{
-		{"verifier.id", s.Verifier.ID}, {"resourceUri", s.ResourceURI}, {"verificationResult", s.VerificationResult},
+		{"verifier.id", s.Verifier.ID}, {"resourceUri", s.ResourceURI}, {"policy.uri", s.Policy.URI}, {"verificationResult", s.VerificationResult},
 	} {
 		if required.value == "" {
 			return Summary{}, fieldError(required.field, "is missing; SLSA demands it")
 		}
+	}
+	if s.VerifiedLevels == nil {
+		return Summary{}, fieldError("verifiedLevels", "is missing; SLSA demands it, if only as an empty list")
 	}
 	if s.VerificationResult != ResultPassed && s.VerificationResult != ResultFailed {
 		return Summary{}, fieldError("verificationResult", "is "+quote(s.VerificationResult)+"; expected PASSED or FAILED")

@@ -150,7 +150,7 @@ func TestStatementIsRefused(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"a duplicate key", `{`, `{"predicateType":"x",`, "duplicate key"},
 		{"a duplicate key in the predicate", `"verificationResult":`, `"verificationResult":"FAILED","verificationResult":`, "duplicate key"},
-		{"another statement type", "Statement/v1", "Statement/v0.1", "_type"},
+		{"another statement type", "Statement/v1", "Statement/v2", "_type"},
 		{"no predicate type", assay.VSAPredicateType, "", "predicateType is missing"},
 		{"a subject without digest", string(`"digest":{"sha256":"` + digest("binary").Hex() + `"}`), `"uri":"x"`, "subject[0].digest is missing"},
 		{"a control character", `"assay"`, `"as\u001bsay"`, "control character"},

@@ -147,6 +147,18 @@ func (c *Client) Exceptions(ctx context.Context) (list []assay.Exception, err er
 	return list, err
 }
 
+// BypassException excuses rules at once, for hours.
+func (c *Client) BypassException(ctx context.Context, req api.BypassRequest) (e assay.Exception, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/exceptions/bypass", req, &e)
+	return e, err
+}
+
+// ExceptionReport sums up the exceptions of the caller's namespace by age and owner.
+func (c *Client) ExceptionReport(ctx context.Context) (r api.ExceptionReport, err error) {
+	err = c.call(ctx, http.MethodGet, "/v1/exceptions/report", nil, &r)
+	return r, err
+}
+
 // CreateToken makes a token.
 func (c *Client) CreateToken(ctx context.Context, req api.TokenRequest) (t api.NewToken, err error) {
 	err = c.call(ctx, http.MethodPost, "/v1/tokens", req, &t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"assay.dev/assay"
@@ -12,6 +13,7 @@ import (
 	"assay.dev/assay/attest"
 	"assay.dev/assay/exception"
 	"assay.dev/assay/gate"
+	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/policy"
 )
 
@@ -20,7 +22,23 @@ func (s *Session) Check(ctx context.Context, req api.CheckRequest) (assay.Verdic
 	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
 		return assay.Verdict{}, err
 	}
-	return s.judge(ctx, req)
+	v, _, err := s.counted(ctx, req)
+	return v, err
+}
+
+// counted judges, and counts what came of it; cases is how many test cases ran.
+func (s *Session) counted(ctx context.Context, req api.CheckRequest) (v assay.Verdict, cases int, err error) {
+	in, engine, err := s.inputs(ctx, req)
+	if err == nil {
+		v, err = gate.Check(ctx, in, engine)
+	}
+	s.p.cfg.Metrics.verdict(v, err)
+	for _, e := range in.Evidence {
+		if t := e.Tests; t != nil {
+			cases += t.Passed + t.Failed + t.Flaky
+		}
+	}
+	return v, cases, err
 }
 
 // Attest runs a gate, signs its verdict as a SLSA verification summary, and
@@ -30,10 +48,11 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
 		return api.Attested{}, err
 	}
-	if s.p.cfg.Signer == nil {
-		return api.Attested{}, assay.Errorf(assay.CodeUnavailable, "this control plane has no signing key; create one with: assay key create")
+	signer, err := s.signing(ctx)
+	if err != nil {
+		return api.Attested{}, err
 	}
-	v, err := s.judge(ctx, req)
+	v, cases, err := s.counted(ctx, req)
 	if err != nil {
 		return api.Attested{}, err
 	}
@@ -41,7 +60,7 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 	if err != nil {
 		return api.Attested{}, err
 	}
-	bundle, err := attest.Sign(ctx, s.p.cfg.Signer, statement)
+	bundle, err := attest.Sign(ctx, signer, statement)
 	if err != nil {
 		return api.Attested{}, err
 	}
@@ -51,50 +70,68 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 	if err != nil {
 		return api.Attested{}, err
 	}
+	if !rec.Known {
+		if err := s.observeTests(ctx, v, cases, rec.VerdictFact); err != nil {
+			return api.Attested{}, err
+		}
+		s.p.cfg.Metrics.used(len(v.Exceptions))
+	}
 	s.p.cfg.Poke()
 	return api.Attested{Verdict: v, BundleDigest: rec.Bundle, Bundle: bundle, Fact: rec.AttestedFact}, nil
 }
 
-// judge reads the evidence and asks the gate.
-func (s *Session) judge(ctx context.Context, req api.CheckRequest) (assay.Verdict, error) {
+// inputs reads the evidence, and everything else that the gate's verdict depends on.
+func (s *Session) inputs(ctx context.Context, req api.CheckRequest) (gate.Inputs, gate.Engine, error) {
+	none := gate.Inputs{}
 	if err := checkRequest(req); err != nil {
-		return assay.Verdict{}, err
+		return none, nil, err
 	}
 	pol, err := s.p.cfg.Policy()
 	if err != nil {
-		return assay.Verdict{}, err
+		return none, nil, err
 	}
 	g, err := choose("Gate", "--gate", s.caller.Namespace, req.Gate, pol.Revision.Gates(), func(g policy.Gate) policy.Metadata { return g.Metadata })
 	if err != nil {
-		return assay.Verdict{}, err
+		return none, nil, err
 	}
 	policies, err := pol.Revision.PoliciesOf(g)
 	if err != nil {
-		return assay.Verdict{}, err
+		return none, nil, err
 	}
 	now := s.p.cfg.Now().UTC()
 	in := gate.Inputs{
 		Gate: g, Policies: policies, Revision: pol.Revision.Ref(pol.URI), Subject: req.Subject,
-		Environment: req.Environment, Now: now,
+		Environment: req.Environment, Now: now, Lists: pol.Revision.Lists(),
 	}
 	if in.Subject.URI == "" {
 		in.Subject.URI = g.Spec.ResourceURI
 	}
 	for _, r := range req.Reports {
 		ev, refused, err := s.readReport(ctx, r)
+		if err == nil && refused == nil {
+			ev.Producer, err = s.producerOf(ctx, ev, pol.Revision.Producers(s.caller.Namespace))
+		}
 		switch {
 		case err != nil:
-			return assay.Verdict{}, err
+			return none, nil, err
 		case refused != nil:
 			in.Refused = append(in.Refused, *refused)
+		case r.Baseline:
+			in.Baseline = append(in.Baseline, ev)
 		default:
 			in.Evidence = append(in.Evidence, ev)
 		}
 	}
-	if in.Exceptions, err = exception.Active(ctx, s.p.cfg.Store, s.caller.Namespace, now); err != nil {
-		return assay.Verdict{}, err
+	if in.Exceptions, err = exception.Considered(ctx, s.p.cfg.Store, s.caller.Namespace, now); err != nil {
+		return none, nil, err
 	}
-	return gate.Check(ctx, in, pol.Engine)
+	if err := s.addHistory(ctx, &in, req.Owners); err != nil {
+		return none, nil, err
+	}
+	if in.Ledger, err = s.ledgerHead(ctx); err != nil {
+		return none, nil, err
+	}
+	return in, pol.Engine, nil
 }
 
 func checkRequest(req api.CheckRequest) error {
@@ -117,6 +154,9 @@ func checkRequest(req api.CheckRequest) error {
 	if len(req.Reports) > api.MaxReports {
 		return assay.Errorf(assay.CodeTooLarge, "the request names %d reports; the limit is %d", len(req.Reports), api.MaxReports)
 	}
+	if len(req.Owners) > api.MaxOwners {
+		return assay.Errorf(assay.CodeTooLarge, "the file of owners has %d bytes; the limit is %d", len(req.Owners), api.MaxOwners)
+	}
 	for i, r := range req.Reports {
 		field := fmt.Sprintf("reports[%d]", i)
 		if _, err := assay.ParseDigest(string(r.Digest)); err != nil {
@@ -124,6 +164,9 @@ func checkRequest(req api.CheckRequest) error {
 		}
 		if err := checkText(field+".source", r.Source); err != nil {
 			return err
+		}
+		if r.Kind != "" && !slices.Contains(assay.EvidenceKinds, r.Kind) {
+			return &assay.Error{Code: assay.CodeInvalid, Field: field + ".kind", Msg: strict.OneOf(string(r.Kind), words(assay.EvidenceKinds))}
 		}
 		if r.Origin != "" && r.Origin != assay.OriginLive && r.Origin != assay.OriginRecorded {
 			return &assay.Error{

@@ -11,6 +11,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +21,7 @@ import (
 	"assay.dev/assay/api"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/gate"
+	"assay.dev/assay/inventory"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/rollout"
@@ -33,15 +36,21 @@ type Config struct {
 	Now    func() time.Time
 	Rand   io.Reader
 
-	Outbox     store.Outbox      // of Store; goes with Ledger
-	Ledger     *ledger.Ledger    // where audit facts are published; nil if this plane has none
-	LedgerKey  string            // the ledger's public key, C2SP vkey; goes with Ledger
-	Publishes  bool              // a sequencer of this process publishes to Ledger
-	Halted     <-chan struct{}   // closed when that sequencer stopped for good; may be nil
-	Poke       func()            // tells the sequencer that facts were committed; may be nil
-	Signer     attest.Signer     // nil if this plane only checks and does not attest
-	VerifierID string            // of the VSAs we sign; default assay.DefaultVerifierID
-	Version    map[string]string // of the verifier, for the VSA; may be nil
+	Outbox     store.Outbox       // of Store; goes with Ledger
+	Ledger     *ledger.Ledger     // where audit facts are published; nil if this plane has none
+	LedgerKey  string             // the ledger's public key, C2SP vkey; goes with Ledger
+	Publishes  bool               // a sequencer of this process publishes to Ledger
+	Halted     <-chan struct{}    // closed when that sequencer stopped for good; may be nil
+	Poke       func()             // tells the sequencer that facts were committed; may be nil
+	Signer     attest.Signer      // nil if this plane only checks and does not attest
+	Keys       KeyRing            // where the signing key lies; nil if it cannot be replaced from here
+	PublicKeys []attest.Key       // that the installation began with; how they ended is in the store
+	Running    Running            // knows what runs; nil means the inventory
+	Advisories inventory.Database // newly known vulnerabilities; nil if this plane has none
+	Admission  AdmissionConfig    // of the doors
+	VerifierID string             // of the VSAs we sign; default assay.DefaultVerifierID
+	Version    map[string]string  // of the verifier, for the VSA; may be nil
+	Metrics    *Metrics           // of gates and exceptions; nil if nobody counts
 
 	Rollouts *rollout.Controller // carries rollouts out; nil if this plane only shows them
 	Enforcer Enforcer            // whose traffic is shown; may be nil
@@ -58,6 +67,19 @@ type Policy struct {
 // Plane is one installation's control plane. Its methods are safe for concurrent use.
 type Plane struct {
 	cfg Config
+
+	keyMu   sync.Mutex                    // one change of keys at a time
+	current atomic.Pointer[attest.Signer] // that signs now; a rotation replaces Config.Signer
+
+	admission *admission
+}
+
+// signer is what signs now, nil if nothing does.
+func (p *Plane) signer() attest.Signer {
+	if s := p.current.Load(); s != nil {
+		return *s
+	}
+	return nil
 }
 
 // New returns a control plane over what cfg names.
@@ -68,7 +90,15 @@ func New(cfg Config) *Plane {
 	if cfg.Poke == nil {
 		cfg.Poke = func() {}
 	}
-	return &Plane{cfg: cfg}
+	p := &Plane{cfg: cfg}
+	if cfg.Running == nil {
+		p.cfg.Running = inventoried{p}
+	}
+	if cfg.Signer != nil {
+		p.current.Store(&cfg.Signer)
+	}
+	p.admission = p.newAdmission()
+	return p
 }
 
 // Caller is who asks.

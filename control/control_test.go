@@ -64,6 +64,11 @@ func TestEveryMethodNeedsItsRole(t *testing.T) {
 			_, err := s.RevokeException(ctx, id, "long enough a reason")
 			return err
 		}},
+		"ExceptionReport": {api.Readers, func(s *control.Session) error { _, err := s.ExceptionReport(ctx); return err }},
+		"BypassException": {[]api.Role{api.RoleOperator, api.RoleApprover}, func(s *control.Session) error {
+			_, err := s.BypassException(ctx, api.BypassRequest{})
+			return err
+		}},
 		"CreateToken": {[]api.Role{api.RoleAdmin}, func(s *control.Session) error { _, err := s.CreateToken(ctx, api.TokenRequest{}); return err }},
 		"RevokeToken": {[]api.Role{api.RoleAdmin}, func(s *control.Session) error { _, err := s.RevokeToken(ctx, "x"); return err }},
 		"Tokens":      {[]api.Role{api.RoleAdmin}, func(s *control.Session) error { _, err := s.Tokens(ctx); return err }},

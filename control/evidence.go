@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
@@ -68,7 +69,13 @@ func (s *Session) readReport(ctx context.Context, r api.Report) (assay.Evidence,
 	if r.Origin == "" {
 		r.Origin = assay.OriginLive
 	}
-	ev, err := evidence.Read(f, r.Source, evidence.Options{Origin: r.Origin, Collected: s.p.cfg.Now().UTC()})
+	opts := evidence.Options{Kind: r.Kind, Format: r.Format, Origin: r.Origin, Collected: s.p.cfg.Now().UTC()}
+	if r.Mapping != "" {
+		if opts.Mapping, err = evidence.ParseMapping(strings.NewReader(r.Mapping)); err != nil {
+			return assay.Evidence{}, nil, err
+		}
+	}
+	ev, err := evidence.Read(f, r.Source, opts)
 	if code := assay.CodeOf(err); code == assay.CodeInvalid || code == assay.CodeTooLarge {
 		refused, err := s.refusal(ctx, r, err)
 		return assay.Evidence{}, refused, err
@@ -89,7 +96,11 @@ func (s *Session) refusal(ctx context.Context, r api.Report, why error) (*assay.
 		return nil, err
 	}
 	defer f.Close()
-	out := &assay.Refusal{Location: assay.Location{File: r.Source}, Digest: r.Digest, Kind: evidence.Recognise(f), Reason: why.Error()}
+	kind := r.Kind
+	if kind == "" {
+		kind = evidence.Recognise(f)
+	}
+	out := &assay.Refusal{Location: assay.Location{File: r.Source}, Digest: r.Digest, Kind: kind, Reason: why.Error()}
 	if e, ok := errors.AsType[*assay.Error](why); ok {
 		out.Location.Line, out.Location.Column = e.Line, e.Column
 		plain := *e

@@ -8,6 +8,7 @@ import (
 	"assay.dev/assay/api"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/exception"
+	"assay.dev/assay/policy"
 )
 
 // RequestException asks for an exception in the caller's name.
@@ -15,10 +16,55 @@ func (s *Session) RequestException(ctx context.Context, req api.ExceptionRequest
 	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
 		return assay.Exception{}, err
 	}
-	return s.published(ctx)(exception.Request(ctx, s.p.cfg.Store, exception.Ask{
+	terms, err := s.exceptionPolicy()
+	if err != nil {
+		return assay.Exception{}, err
+	}
+	return s.published(ctx)(s.stepped("requested")(exception.Request(ctx, s.p.cfg.Store, exception.Ask{
 		Namespace: s.caller.Namespace, Scope: req.Scope, Reason: req.Reason,
 		Ticket: req.Ticket, NotBefore: req.NotBefore, NotAfter: req.NotAfter,
-	}, s.caller.Name, s.p.cfg.Now()))
+		Approvals: terms.Approvals, MaxDuration: terms.MaxDuration.Value(),
+	}, s.caller.Name, s.p.cfg.Now())))
+}
+
+// BypassException excuses rules at once, for hours, in the caller's name alone. Who
+// runs the installation and who approves exceptions may do it.
+func (s *Session) BypassException(ctx context.Context, req api.BypassRequest) (assay.Exception, error) {
+	if err := s.require(api.RoleOperator, api.RoleApprover); err != nil {
+		return assay.Exception{}, err
+	}
+	terms, err := s.exceptionPolicy()
+	if err != nil {
+		return assay.Exception{}, err
+	}
+	b := terms.Bypass
+	return s.published(ctx)(s.stepped("bypassed")(exception.Bypass(ctx, s.p.cfg.Store, exception.Ask{
+		Namespace: s.caller.Namespace, Scope: req.Scope, Reason: req.Reason, Ticket: req.Ticket, NotAfter: req.NotAfter,
+	}, exception.Terms{Forbidden: b.Forbidden, MaxDuration: b.MaxDuration.Value(), Page: b.Page}, s.caller.Name, s.p.cfg.Now())))
+}
+
+// exceptionPolicy says how exceptions are granted in the caller's namespace. An
+// installation without a policy directory has the defaults; one whose policy is
+// wrong grants nothing until it is mended.
+func (s *Session) exceptionPolicy() (policy.ExceptionPolicySpec, error) {
+	pol, err := s.p.cfg.Policy()
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return new(policy.Revision).ExceptionPolicy(s.caller.Namespace), nil
+	}
+	if err != nil {
+		return policy.ExceptionPolicySpec{}, err
+	}
+	return pol.Revision.ExceptionPolicy(s.caller.Namespace), nil
+}
+
+// stepped counts a step in the life of an exception that happened.
+func (s *Session) stepped(step string) func(exception.Record, error) (exception.Record, error) {
+	return func(r exception.Record, err error) (exception.Record, error) {
+		if err == nil {
+			s.p.cfg.Metrics.step(step, 1)
+		}
+		return r, err
+	}
 }
 
 // ApproveException approves a request of somebody else. A plane that has a signer
@@ -28,10 +74,10 @@ func (s *Session) ApproveException(ctx context.Context, id string) (assay.Except
 		return assay.Exception{}, err
 	}
 	var sign exception.Sign
-	if s.p.cfg.Signer != nil {
+	if s.p.signer() != nil {
 		sign = s.signException
 	}
-	return s.published(ctx)(exception.ApproveSigned(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now(), sign))
+	return s.published(ctx)(s.stepped("approved")(exception.ApproveSigned(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now(), sign)))
 }
 
 // signException signs the statement of an approved exception and keeps its bundle.
@@ -40,7 +86,11 @@ func (s *Session) signException(ctx context.Context, e assay.Exception) (assay.D
 	if err != nil {
 		return "", err
 	}
-	bundle, err := attest.Sign(ctx, s.p.cfg.Signer, statement)
+	signer, err := s.signing(ctx)
+	if err != nil {
+		return "", err
+	}
+	bundle, err := attest.Sign(ctx, signer, statement)
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +112,7 @@ func (s *Session) RevokeException(ctx context.Context, id, reason string) (assay
 				"exception %s is of %s; only who asked for it or an approver can revoke it", id, rec.Requester)
 		}
 	}
-	return s.published(ctx)(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now()))
+	return s.published(ctx)(s.stepped("revoked")(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now())))
 }
 
 // Exceptions lists the exceptions of the caller's namespace, oldest first.

@@ -17,6 +17,9 @@ import (
 // publishTime is how long Proof waits for the next signed checkpoint.
 const publishTime = 20 * time.Second
 
+// witnessTime is how long Proof waits for witnesses after that.
+const witnessTime = 3 * time.Second
+
 // Bundle returns the bytes of an attestation.
 func (s *Session) Bundle(ctx context.Context, d assay.Digest) ([]byte, error) {
 	if err := s.read(); err != nil {
@@ -65,6 +68,7 @@ func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 	if err := s.waitPublished(ctx, id); err != nil {
 		return nil, err
 	}
+	s.waitWitnessed(ctx, id)
 	if entry.Fact.Kind == assay.FactExceptionApproved {
 		var said assay.Exception
 		if err := json.Unmarshal(entry.Fact.Payload, &said); err == nil && said.Statement != "" {
@@ -92,6 +96,10 @@ func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 // waitPublished waits for the next signed checkpoint, at most publishTime, and
 // not at all once the sequencer has stopped for good.
 func (s *Session) waitPublished(ctx context.Context, id assay.FactID) error {
+	return s.waitPublishedIn(ctx, s.caller.Namespace, id)
+}
+
+func (s *Session) waitPublishedIn(ctx context.Context, namespace string, id assay.FactID) error {
 	wait, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
 	ended := make(chan struct{})
@@ -103,7 +111,7 @@ func (s *Session) waitPublished(ctx context.Context, id assay.FactID) error {
 		case <-ended:
 		}
 	}()
-	_, err := s.p.cfg.Ledger.WaitPublished(wait, s.caller.Namespace, id)
+	_, err := s.p.cfg.Ledger.WaitPublished(wait, namespace, id)
 	if err == nil {
 		return nil
 	}
@@ -127,10 +135,36 @@ func (s *Session) Head(ctx context.Context) (api.Head, error) {
 	if err != nil {
 		return api.Head{}, err
 	}
-	return api.Head{
+	head := api.Head{
 		Origin: c.Origin, Size: c.Size, RootHash: base64.StdEncoding.EncodeToString(c.Root[:]),
 		Checkpoint: string(c.Raw), Verifier: s.p.cfg.LedgerKey,
-	}, nil
+	}
+	w, err := s.p.cfg.Ledger.Witnessed(ctx, s.p.cfg.Now())
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return head, nil
+	}
+	if err != nil {
+		return head, err
+	}
+	head.Witnessed = &api.Witnessed{
+		Size: w.Checkpoint.Size, Checkpoint: string(w.Checkpoint.Raw),
+		Quorum: w.Quorum.Met && s.p.cfg.Ledger.HasWitnesses(), Witnesses: []string{},
+	}
+	for _, c := range w.Quorum.Cosignatures {
+		head.Witnessed.Witnesses = append(head.Witnessed.Witnesses, c.Witness)
+	}
+	return head, nil
+}
+
+// waitWitnessed gives witnesses a moment to cosign a head over a fact. What they
+// have not said by then the proof does without, and shows it.
+func (s *Session) waitWitnessed(ctx context.Context, id assay.FactID) {
+	if !s.p.cfg.Publishes || !s.p.cfg.Ledger.HasWitnesses() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, witnessTime)
+	defer cancel()
+	_ = s.p.cfg.Ledger.WaitWitnessed(ctx, s.caller.Namespace, id, s.p.cfg.Now)
 }
 
 // Facts lists the newest facts of the caller's namespace.
@@ -161,7 +195,9 @@ func (s *Session) Artifact(ctx context.Context, d assay.Digest) (api.Artifact, e
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	return apiArtifact(sum), nil
+	out := apiArtifact(sum)
+	out.Running, err = s.p.running(ctx, s.caller.Namespace, "", d)
+	return out, err
 }
 
 // Artifacts lists up to limit artifacts in the order of their digests, those after the digest after.

@@ -102,7 +102,8 @@ func (s *Session) CreateToken(ctx context.Context, req api.TokenRequest) (api.Ne
 		if err := putToken(tx, rec, 0); err != nil {
 			return err
 		}
-		return s.appendSystem(tx, assay.FactTokenCreated, rec.Token)
+		_, err := s.appendSystem(tx, assay.FactTokenCreated, rec.Token)
+		return err
 	})
 	if err != nil {
 		return api.NewToken{}, err
@@ -141,7 +142,8 @@ func (s *Session) RevokeToken(ctx context.Context, id string) (api.Token, error)
 		if err := putToken(tx, rec, v.Version); err != nil {
 			return err
 		}
-		return s.appendSystem(tx, assay.FactTokenRevoked, rec.Token)
+		_, err = s.appendSystem(tx, assay.FactTokenRevoked, rec.Token)
+		return err
 	})
 	if err != nil {
 		return api.Token{}, err
@@ -178,16 +180,15 @@ func (s *Session) Tokens(ctx context.Context) ([]api.Token, error) {
 }
 
 // appendSystem records what concerns the installation and no tenant.
-func (s *Session) appendSystem(tx store.Tx, kind string, v any) error {
+func (s *Session) appendSystem(tx store.Tx, kind string, v any) (assay.FactID, error) {
 	payload, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = tx.Append(assay.Fact{
+	return tx.Append(assay.Fact{
 		Kind: kind, Version: 1, Time: s.p.cfg.Now().UTC(), Namespace: systemNamespace,
 		Actor: s.caller.Name, Retention: assay.RetainAudit, Payload: payload,
 	})
-	return err
 }
 
 func putToken(tx store.Tx, rec tokenRecord, ifVersion int64) error {

@@ -46,7 +46,7 @@ func pages(t *testing.T) []string {
 }
 
 // tools are what pages use besides a shell: command, and the package that has it.
-var tools = map[string]string{"curl": "apt-get install curl"}
+var tools = map[string]string{"curl": "apt-get install curl", "docker-registry": "apt-get install docker-registry"}
 
 func TestEveryCommandInTheDocumentationPrintsWhatThePageSays(t *testing.T) {
 	ran := 0

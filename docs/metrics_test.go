@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -15,13 +16,22 @@ const liveMetrics = `set -e
 export ASSAY_PASSPHRASE=metrics
 assay key create > key.txt
 agent=$(assay token create host --role agent --expires 1h)
-assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 > serve.log 2>&1 &
+pipeline=$(assay token create pipeline --role developer --expires 1h)
+printf 'apiVersion: assay.dev/v1alpha1\nkind: Admission\nmetadata: {name: prod}\nspec: {environment: prod, requires: [{name: r, gate: release, resourceUri: "pkg:x/y"}]}\n' > policies/admission.yaml
+printf 'witness w %s http://127.0.0.1:9/\nquorum w\n' "$(assay ledger witness)" > witnesses.txt
+printf 'quorum none\n' > logs.txt
+assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 --witnesses witnesses.txt --witness-logs logs.txt > serve.log 2>&1 &
 timeout 30 sh -c 'until grep -q "^serving" serve.log; do sleep 0.1; done'
 url=$(sed -n 's/^serving \([^ ]*\).*/\1/p' serve.log)
 curl -fsS $url/readyz > ready.txt
 curl -sS $url/v1/facts > refused.txt
 curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' -d '{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
   {"name":"x","gauge":{"dataPoints":[{"timeUnixNano":"'$(date +%s)000000000'","asInt":"1"}]}}]}]}]}' $url/v1/metrics > taken.txt
+curl -sS -d nothing $url/witness/add-checkpoint > offered.txt
+curl -fsS -H "Authorization: Bearer $pipeline" -H 'Content-Type: application/json' -d '{"images":["registry.example/x:1"]}' $url/v1/admission/check > admission.txt
+export url
+timeout 30 sh -c 'until curl -fsS $url/metrics | grep -q ^assay_ledger_witness_answers; do sleep 0.1; done'
+curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' -d '{"environment":"prod","sightings":[{"service":"x","image":"y:1"}]}' $url/v1/inventory > seen.txt
 curl -fsS $url/metrics
 kill %1`
 
@@ -41,7 +51,7 @@ func TestMetricsPageListsExactlyWhatAServerExposes(t *testing.T) {
 	}
 	dir := t.TempDir()
 	copyExample(t, dir)
-	exposed := exposedMetrics(shell(t, liveMetrics, dir))
+	exposed := exposedMetrics(shell(t, liveMetrics, dir, syscall.SysProcAttr{}))
 	if len(exposed) == 0 {
 		t.Fatal("the server exposed no metric; did it start?")
 	}

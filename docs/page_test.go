@@ -118,6 +118,12 @@ const pageTime = 3 * time.Minute
 // runPage runs a page in the folder dir and reports where it is not true.
 func runPage(t *testing.T, page, dir string) (problems []string) {
 	t.Helper()
+	return runPageIn(t, page, dir, syscall.SysProcAttr{})
+}
+
+// runPageIn runs a page in a process with these attributes.
+func runPageIn(t *testing.T, page, dir string, attr syscall.SysProcAttr) (problems []string) {
+	t.Helper()
 	list, err := commands(page)
 	if err != nil {
 		return []string{err.Error()}
@@ -126,7 +132,7 @@ func runPage(t *testing.T, page, dir string) (problems []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := shell(t, program, dir)
+	out := shell(t, program, dir, attr)
 	results := strings.Split(out, recordSeparator)
 	for i, c := range list {
 		if i >= len(results)-1 {
@@ -146,7 +152,7 @@ func runPage(t *testing.T, page, dir string) (problems []string) {
 
 // shell runs a program and returns what it printed. Output goes to a file: a
 // pipe would be held open by what runs in the background.
-func shell(t *testing.T, program, dir string) string {
+func shell(t *testing.T, program, dir string, attr syscall.SysProcAttr) string {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -162,7 +168,8 @@ func shell(t *testing.T, program, dir string) string {
 		"HOME=" + dir, "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8", "NO_COLOR=1",
 	}
 	// The page's whole process group ends with it, whatever it left in the background.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	attr.Setpgid = true
+	cmd.SysProcAttr = &attr
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	_ = cmd.Run() // the exit codes that count are in the output
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

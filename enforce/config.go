@@ -101,7 +101,7 @@ type Version struct {
 	// Weight is the version's first share in percent. It counts only when its
 	// route is new; afterwards traffic moves by Shift alone.
 	Weight int `json:"weight"`
-	// Attestations are Sigstore bundles or DSSE envelopes; one that holds is enough.
+	// Attestations are Sigstore bundles, DSSE envelopes or proof files; one that holds is enough.
 	Attestations []json.RawMessage `json:"attestations,omitempty"`
 }
 

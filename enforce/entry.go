@@ -29,18 +29,35 @@ func (r *Refusal) Err(version string) error {
 // Doorman verifies attestations against one trust policy and remembers what
 // cannot change about them. It is safe for concurrent use.
 type Doorman struct {
-	trust  attest.TrustPolicy
 	dryRun bool
 
-	mu    sync.Mutex
-	known map[claimKey]*claim // those of the last Build
+	mu     sync.Mutex
+	trust  attest.TrustPolicy
+	verify Verify
+	known  map[claimKey]*claim // those of the last Build
 }
+
+// Verify judges one attestation, in whatever form it comes. attest.Verify is one,
+// for bundles and envelopes.
+type Verify func(data []byte, trust attest.TrustPolicy, want attest.Expect, now time.Time) attest.Report
 
 // NewDoorman makes a Doorman that believes trust. Routes whose entry mode is not
 // enforce are refused unless allowDryRun is set: that choice is the operator's of
 // this enforcer, not of whoever writes routes.
 func NewDoorman(trust attest.TrustPolicy, allowDryRun bool) *Doorman {
-	return &Doorman{trust: trust, dryRun: allowDryRun}
+	return &Doorman{trust: trust, dryRun: allowDryRun, verify: attest.Verify}
+}
+
+// Believe replaces whom the Doorman believes, and how it verifies; a nil verify is
+// attest.Verify. Snapshots that were built before keep what they were built with:
+// build anew.
+func (d *Doorman) Believe(trust attest.TrustPolicy, verify Verify) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if verify == nil {
+		verify = attest.Verify
+	}
+	d.trust, d.verify, d.known = trust, verify, nil
 }
 
 // claimKey is everything that the immutable part of a verification depends on.
@@ -71,15 +88,15 @@ func (d *Doorman) claimOf(data json.RawMessage, digest assay.Digest, e Entry, ke
 	key := claimKey(sha256.Sum256(fmt.Appendf(sum[:], "%q %q %q %q %v %d", want.Subject, want.ResourceURI, want.Levels, want.PolicyDigest, want.AllowUnenforced, e.MaxAge)))
 	c, ok := d.known[key]
 	if !ok {
-		c = d.verify(data, want, time.Duration(e.MaxAge))
+		c = d.judge(data, want, time.Duration(e.MaxAge))
 		c.digest = assay.DigestOf(sum)
 	}
 	keep[key] = c
 	return c
 }
 
-func (d *Doorman) verify(data []byte, want attest.Expect, maxAge time.Duration) *claim {
-	report := attest.Verify(data, d.trust, want, eternity)
+func (d *Doorman) judge(data []byte, want attest.Expect, maxAge time.Duration) *claim {
+	report := d.verify(data, d.trust, want, eternity)
 	c := &claim{maxAge: maxAge, steps: len(report.Steps)}
 	for _, s := range report.Steps {
 		if !s.OK {

@@ -40,16 +40,32 @@ func (c *cursor) document() iter.Seq[string] {
 			c.wrong(k, "an object")
 		}
 		c.object()(yield)
-		if c.err != nil {
-			return
+		c.end()
+	}
+}
+
+// list yields the indices of the report's one list and checks that nothing follows it.
+func (c *cursor) list() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if k := c.peek(); c.err == nil && k != '[' {
+			c.wrong(k, "a list")
 		}
-		if c.dec.PeekKind() != jsontext.KindInvalid {
-			c.failAt(assay.CodeInvalid, c.next(), "", "has data after the end of the JSON value")
-			return
-		}
-		if _, err := c.dec.ReadToken(); err != nil && err != io.EOF {
-			c.syntax(err)
-		}
+		c.array()(yield)
+		c.end()
+	}
+}
+
+// end checks that nothing follows the report's one value.
+func (c *cursor) end() {
+	if c.err != nil {
+		return
+	}
+	if c.dec.PeekKind() != jsontext.KindInvalid {
+		c.failAt(assay.CodeInvalid, c.next(), "", "has data after the end of the JSON value")
+		return
+	}
+	if _, err := c.dec.ReadToken(); err != nil && err != io.EOF {
+		c.syntax(err)
 	}
 }
 
@@ -270,6 +286,25 @@ func (c *cursor) whole() int {
 	return int(n)
 }
 
+// number reads a number; ok is false for null, and for one that no float64 holds.
+func (c *cursor) number() (n float64, ok bool) {
+	k := c.peek()
+	if c.err == nil && k != 'n' && k != '0' {
+		c.wrong(k, "a number")
+	}
+	if c.err != nil || k == 'n' {
+		c.skip()
+		return 0, false
+	}
+	raw, err := c.dec.ReadValue()
+	if err != nil {
+		c.syntax(err)
+		return 0, false
+	}
+	n, err = strconv.ParseFloat(string(raw), 64)
+	return n, err == nil
+}
+
 // boolean reads true or false; absent says what null means.
 func (c *cursor) boolean(absent bool) bool {
 	switch k := c.peek(); {
@@ -354,6 +389,16 @@ func (c *cursor) syntax(err error) {
 		c.failAt(assay.CodeInvalid, end, field, "is cut off: the JSON ends before its value does")
 	default:
 		c.failAt(assay.CodeInvalid, syn.ByteOffset, field, "is not valid JSON: "+syn.Err.Error())
+	}
+}
+
+// add adds a finding to the report, or fails above MaxFindings.
+func (c *cursor) add(f assay.Finding) {
+	if c.err != nil {
+		return
+	}
+	if err := c.rep.finding(f); err != nil {
+		c.fail(assay.CodeTooLarge, c.dec.InputOffset(), asError(err).Msg)
 	}
 }
 

@@ -61,14 +61,20 @@ func (b *bom) read() error {
 			c.skip()
 		}
 	}
-	switch {
-	case c.err != nil:
+	if c.err != nil {
 		return c.err
+	}
+	return b.check()
+}
+
+// check refuses a document without what every one has.
+func (b *bom) check() error {
+	switch {
 	case b.format == "":
 		return missing("bomFormat", `"CycloneDX"`)
 	case b.version == "":
 		return missing("specVersion", strings.Join(cycloneDXVersions, ", "))
-	case b.rep.asked == assay.KindVulnerabilities && !b.hasVulns:
+	case b.rep.ev.Kind == assay.KindVulnerabilities && !b.hasVulns:
 		return missing("vulnerabilities", "a list, to be read as evidence of kind vulnerabilities")
 	}
 	if !slices.Contains(cycloneDXVersions, b.version) {
@@ -103,6 +109,9 @@ func (b *bom) metadata() {
 	}
 }
 
+// binaryHash is the property that names the digest of a looked-into binary.
+const binaryHash = "cdx:gomod:binary:hash:SHA-256"
+
 // properties reads the digest that cyclonedx-gomod gives of the binary it
 // looked into, by its registered property taxonomy.
 func (b *bom) properties() {
@@ -119,7 +128,7 @@ func (b *bom) properties() {
 				c.skip()
 			}
 		}
-		if name == "cdx:gomod:binary:hash:SHA-256" {
+		if name == binaryHash {
 			b.setSubject(value)
 		}
 	}
@@ -203,16 +212,23 @@ func (b *bom) setSubject(sum string) {
 	if c.err != nil {
 		return
 	}
+	if msg := b.rep.about(sum); msg != "" {
+		c.fail(assay.CodeInvalid, c.dec.InputOffset(), msg)
+	}
+}
+
+// about takes the SHA-256 of what the report is about, and says what is wrong with it.
+func (r *report) about(sum string) (msg string) {
+	sum = strings.ToLower(strings.TrimSpace(sum))
 	if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
-		c.fail(assay.CodeInvalid, c.dec.InputOffset(), "is not a SHA-256 sum; expected 64 hexadecimal digits")
-		return
+		return "is not a SHA-256 sum; expected 64 hexadecimal digits"
 	}
 	d := assay.Digest("sha256:" + sum)
-	if have := b.rep.ev.Subject; have != "" && have != d {
-		c.fail(assay.CodeInvalid, c.dec.InputOffset(), "names another artifact than "+string(have)+", which the document names as well")
-		return
+	if have := r.ev.Subject; have != "" && have != d {
+		return "names another artifact than " + string(have) + ", which the document names as well"
 	}
-	b.rep.ev.Subject = d
+	r.ev.Subject = d
+	return ""
 }
 
 func (b *bom) components() {

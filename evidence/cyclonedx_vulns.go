@@ -78,26 +78,31 @@ func (b *bom) vulnerability() bomFinding {
 	return v
 }
 
-// rating prefers the word of a rating to its score, which may be of any method.
 func (b *bom) rating() assay.Severity {
 	c := b.c
-	sev, band, method := assay.SeverityUnknown, assay.SeverityUnknown, ""
+	var word, score, method string
 	for key := range c.object() {
 		switch key {
 		case "severity":
-			sev = severityWord(c.name())
+			word = c.name()
 		case "score":
-			band = bandOfText(c.scalar())
+			score = c.scalar()
 		case "method":
 			method = c.name()
 		default:
 			c.skip()
 		}
 	}
+	return ratingOf(word, score, method)
+}
+
+// ratingOf prefers the word of a rating to its score, which may be of any method.
+func ratingOf(word, score, method string) assay.Severity {
+	sev := severityWord(word)
 	if sev != assay.SeverityUnknown || !strings.HasPrefix(method, "CVSS") {
 		return sev
 	}
-	return band
+	return bandOfText(score)
 }
 
 // analysis returns why the document's author thinks a vulnerability does no
@@ -117,6 +122,11 @@ func (b *bom) analysis() string {
 			c.skip()
 		}
 	}
+	return settled(state, why, detail)
+}
+
+// settled words an analysis that settles a vulnerability, and is "" for any other.
+func settled(state, why, detail string) string {
 	switch state {
 	case "not_affected", "false_positive", "resolved", "resolved_with_pedigree":
 	default: // exploitable, in_triage, or a state that later versions add

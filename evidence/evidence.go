@@ -4,40 +4,25 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/internal/strict"
-)
-
-// Names of the formats that Read understands, as Evidence.Format and Options.Format use them.
-const (
-	FormatGoTest     = "go-test-json"     // go test -json (test2json events)
-	FormatSARIF      = "sarif-2.1.0"      // Static Analysis Results Interchange Format
-	FormatCycloneDX  = "cyclonedx-json"   // CycloneDX, specVersion 1.4 to 1.6
-	FormatOSVScanner = "osv-scanner-json" // osv-scanner --format json
-)
-
-// Limits on the size of a report, in bytes, by format. Reports are streamed, so
-// the limits bound time and not memory.
-const (
-	MaxGoTestBytes     = 256 << 20
-	MaxSARIFBytes      = 256 << 20
-	MaxCycloneDXBytes  = 128 << 20
-	MaxOSVScannerBytes = 256 << 20
 )
 
 // Limits on what a report may hold, whatever its format.
 const (
-	MaxDepth      = 128     // nesting of objects and lists
-	MaxMembers    = 100_000 // members of one JSON object
-	MaxToken      = 8 << 20 // bytes of one JSON string, number or run of white space, or of one line
-	MaxFindings   = 100_000 // findings of one report
-	MaxComponents = 200_000 // components of one bill of materials
-	MaxTests      = 500_000 // test cases, subtests included, of one test report
-	MaxRules      = 50_000  // rules of one SARIF run
-	MaxArtifacts  = 200_000 // artifacts of one SARIF run
+	MaxDepth      = 128       // nesting of objects and lists
+	MaxMembers    = 100_000   // members of one JSON object
+	MaxToken      = 8 << 20   // bytes of one JSON string, number or run of white space, or of one line
+	MaxFindings   = 100_000   // findings of one report
+	MaxComponents = 200_000   // components of one bill of materials
+	MaxTests      = 500_000   // test cases, subtests included, of one test report
+	MaxRules      = 50_000    // rules of one SARIF run
+	MaxArtifacts  = 200_000   // artifacts of one SARIF run
+	MaxMeasures   = 100_000   // measures of one coverage or performance report
+	MaxStatements = 100_000   // statements of one VEX document, and products of one statement
+	MaxBlocks     = 2_000_000 // blocks of one coverage profile
+	MaxResources  = 200_000   // resources of one plan, and documents of one set of manifests
 )
 
 // Limits on texts that are kept, in bytes; what is longer is clipped, and Notes says so.
@@ -53,39 +38,20 @@ type Options struct {
 	// Format skips recognition when it is one of Formats.
 	Format string
 	// Kind is the kind of evidence the caller expects. "" takes the usual kind
-	// of the format. SARIF may also be read as vulnerabilities (scanners write
-	// it), and so may a CycloneDX document that has a vulnerabilities section;
-	// any other mismatch is refused.
+	// of the format. Some formats may be read as several kinds: SARIF also as
+	// vulnerabilities or secrets (scanners write it), a CycloneDX document also
+	// as vulnerabilities if it has that section, a Trivy report as any kind that
+	// it holds, an attestation also as what its predicate is. Any other mismatch
+	// is refused.
 	Kind assay.EvidenceKind
+	// Mapping says where the findings of a JSON report of an unknown tool are.
+	// With it, recognition is skipped, and a Format other than FormatGeneric refused.
+	Mapping *Mapping
 	// Origin is assay.OriginLive only if the caller knows that the report was
 	// made for this run; "" means assay.OriginRecorded.
 	Origin assay.Origin
 	// Collected is when the caller read the report.
 	Collected time.Time
-}
-
-// format is one report format. The first kind is the usual one.
-type format struct {
-	name     string
-	kinds    []assay.EvidenceKind
-	maxBytes int64
-	read     func(*report) error
-}
-
-var formats = []format{
-	{FormatGoTest, []assay.EvidenceKind{assay.KindTests}, MaxGoTestBytes, readGoTest},
-	{FormatSARIF, []assay.EvidenceKind{assay.KindStaticAnalysis, assay.KindVulnerabilities}, MaxSARIFBytes, readSARIF},
-	{FormatCycloneDX, []assay.EvidenceKind{assay.KindSBOM, assay.KindVulnerabilities}, MaxCycloneDXBytes, readCycloneDX},
-	{FormatOSVScanner, []assay.EvidenceKind{assay.KindVulnerabilities}, MaxOSVScannerBytes, readOSV},
-}
-
-// Formats lists the formats that Read understands.
-func Formats() []string {
-	names := make([]string, len(formats))
-	for i, f := range formats {
-		names[i] = f.name
-	}
-	return names
 }
 
 // Read reads one report to its end. source names it in errors and in the
@@ -103,19 +69,16 @@ func Read(r io.Reader, source string, opts Options) (assay.Evidence, error) {
 
 func read(r io.Reader, source string, opts Options) (assay.Evidence, error) {
 	in := newInput(r)
-	f, err := recognise(in, opts.Format)
+	f, head, err := recognise(in, opts)
 	if err != nil {
 		return assay.Evidence{}, err
 	}
-	kind := f.kinds[0]
-	if opts.Kind != "" {
-		if kind = opts.Kind; !slices.Contains(f.kinds, kind) {
-			return assay.Evidence{}, assay.Errorf(assay.CodeInvalid,
-				"is %s, which is evidence of kind %s; expected evidence of kind %s", f.name, f.kinds[0], kind)
-		}
+	kind, err := f.kindFor(head, opts)
+	if err != nil {
+		return assay.Evidence{}, err
 	}
 	in.limit(f.maxBytes, f.name)
-	rep := &report{in: in, asked: opts.Kind, ev: assay.Evidence{
+	rep := &report{in: in, head: head, asked: opts.Kind, mapping: opts.Mapping, ev: assay.Evidence{
 		Kind:      kind,
 		Format:    f.name,
 		Source:    clean(source, MaxName).s,
@@ -132,44 +95,24 @@ func read(r io.Reader, source string, opts Options) (assay.Evidence, error) {
 	return rep.ev, nil
 }
 
-// recognise finds the format of in, or takes the one that was asked for.
-func recognise(in *input, asked string) (format, error) {
-	head, whole, err := in.peek()
-	if err != nil {
-		return format{}, err
-	}
-	if err := refuseEncoding(head); err != nil {
-		return format{}, err
-	}
-	name := asked
-	if name == "" {
-		if name, err = sniff(skipBOM(head), whole); err != nil {
-			return format{}, err
-		}
-	}
-	in.skipBOM()
-	i := slices.IndexFunc(formats, func(f format) bool { return f.name == name })
-	if i < 0 {
-		return format{}, assay.Errorf(assay.CodeInvalid, "format %s", strict.OneOf(name, Formats()))
-	}
-	return formats[i], nil
-}
-
 // Recognise returns the kind of evidence that a report seems to be by its
-// beginning, as Read would take it, or "" if it is in no known format. It says
-// nothing about whether Read can read the report.
+// beginning, as Read would take it without Options, or "" if it is in no known
+// format. It says nothing about whether Read can read the report.
 func Recognise(r io.Reader) assay.EvidenceKind {
-	f, err := recognise(newInput(r), "")
+	f, head, err := recognise(newInput(r), Options{})
 	if err != nil {
 		return ""
 	}
-	return f.kinds[0]
+	kind, _ := f.kindFor(head, Options{}) // nothing is asked that could be refused
+	return kind
 }
 
 // report is the evidence of one Read while it grows.
 type report struct {
 	in      *input
-	asked   assay.EvidenceKind
+	head    []byte             // the beginning, for those who must know it before they read
+	asked   assay.EvidenceKind // "" if the caller takes the usual kind
+	mapping *Mapping
 	ev      assay.Evidence
 	prints  fingerprints
 	clipped int // texts longer than their limit
@@ -248,6 +191,3 @@ func (r *report) finish() {
 	}
 	r.ev.Digest, r.ev.Size = r.in.digest()
 }
-
-// understood ends the refusal of a report that is not in a known format.
-func understood() string { return "formats understood: " + strings.Join(Formats(), ", ") }

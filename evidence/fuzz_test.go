@@ -2,6 +2,7 @@ package evidence_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -28,6 +29,13 @@ func FuzzRead(f *testing.F) {
 			"vulnerabilities":[{"id":"v","ratings":[{"score":9,"method":"CVSSv3"}],"affects":[{"ref":"r"}],"analysis":{"state":"resolved"}}]}`,
 		advisories(`"vulnerabilities":[{"id":"A","aliases":["B"],"severity":[{"score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H"}],
 			"affected":[{"package":{"name":"lib","ecosystem":"Debian"},"ranges":[{"events":[{"fixed":"1"}]}]}]}],"groups":[{"ids":["A"],"max_severity":"7.5"}]`),
+		"<testsuites><testsuite name='s' tests='2' failures='1'><testcase classname='a' name='b' file='x.go' line='3'><failure message='m'>at x.go:3</failure><rerunFailure/></testcase><testcase name='b'><flakyError/></testcase></testsuite></testsuites>",
+		"<?xml version='1.0' encoding='ISO-8859-1'?><testsuite><testcase name='\xe9'><error><![CDATA[x]]></error></testcase></testsuite>",
+		"\xff\xfe<\x00t\x00e\x00s\x00t\x00s\x00u\x00i\x00t\x00e\x00/\x00>\x00", "<!DOCTYPE a [<!ENTITY b 'c'>]><testsuite name='&b;'/>",
+		"<report><sessioninfo dump='1435852061672'/><counter type='LINE' missed='1' covered='2'/></report>",
+		xmlBOM, spdxReport, grypeReport, trivyReport, openVEXReport, csafReport, planReport, kubeconformReport, kubectlReport, k6Exported, k6Handled, hyperfine,
+		benchText, statCSV, cover, cobertura, goodManifests, `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod"}]}`,
+		`[{"RuleID":"a","StartLine":1,"File":"f","Secret":"s"}]`, statement("p", "{}"), dsse(statement("p", "{}")),
 		"\xef\xbb\xbf{\"runs\":[", "\x1f\x8b", "<testsuites/>", "[]", "\xff\xfe{\x00", `{"results":[]}`, `{"a":1,"a":2}`,
 	} {
 		f.Add(seed)
@@ -60,7 +68,15 @@ func FuzzRead(f *testing.F) {
 		for _, c := range e.Components {
 			texts = append(append(texts, c.Name, c.Version, c.PURL), c.Licenses...)
 		}
-		for _, s := range texts {
+		for _, m := range e.Measures {
+			if texts = append(texts, m.Name, m.Unit); math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
+				t.Fatalf("measure %+v", m)
+			}
+		}
+		for _, v := range e.VEX {
+			texts = append(append(append(texts, v.Vulnerability, string(v.Status), v.Justification, v.Impact), v.Products...), v.Components...)
+		}
+		for _, s := range append(texts, e.Predicate) {
 			if !harmless(s) || len(s) > 2*evidence.MaxMessage {
 				t.Fatalf("text %q is not harmless", s)
 			}
@@ -72,5 +88,25 @@ func FuzzRead(f *testing.F) {
 func harmless(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x202e
+	})
+}
+
+// FuzzParseMapping holds ParseMapping to refusing or giving a mapping that Read can follow.
+func FuzzParseMapping(f *testing.F) {
+	for _, seed := range []string{acmeMapping, "kind: secrets\ntool: t\nfindings: '[]'\nfields: {message: m}\n", "findings: a[][]\n", "{", "a: &a [*a]"} {
+		f.Add(seed, acmeReport)
+	}
+	f.Fuzz(func(t *testing.T, text, report string) {
+		m, err := evidence.ParseMapping(strings.NewReader(text))
+		if err != nil {
+			if _, ok := errors.AsType[*assay.Error](err); !ok || m != nil {
+				t.Fatalf("error %v with mapping %+v", err, m)
+			}
+			return
+		}
+		e, err := evidence.Read(strings.NewReader(report), "r.json", evidence.Options{Mapping: m})
+		if _, ok := errors.AsType[*assay.Error](err); err != nil && !ok || err == nil && e.Kind != m.Kind {
+			t.Fatalf("%v, kind %s", err, e.Kind)
+		}
 	})
 }

@@ -267,9 +267,9 @@ var testFile = regexp.MustCompile(`(?:^|\s)([^\s:]+_test\.go):(\d+)`)
 
 // failTest adds the finding of a failed or flaky test.
 func (g *goTest) failTest(p *testPackage, t *testCase, what string) error {
-	kind, sev := "failed", assay.SeverityHigh
+	sev := assay.SeverityHigh
 	if strings.HasPrefix(what, "flaky") {
-		kind, sev = "flaky", assay.SeverityMedium
+		sev = assay.SeverityMedium
 	}
 	rule := t.name
 	if p.name != "" {
@@ -289,7 +289,7 @@ func (g *goTest) failTest(p *testPackage, t *testCase, what string) error {
 		f.Location.File = g.rep.text(file, MaxName)
 		f.Location.Line, _ = strconv.Atoi(m[2]) // 0, unknown, if it does not fit
 	}
-	f.Fingerprint = g.rep.prints.of("go test", p.name, t.name, kind)
+	f.Fingerprint = g.rep.prints.of("go test", p.name, t.name) // the test, however it went
 	return g.rep.finding(f)
 }
 

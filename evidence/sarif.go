@@ -22,6 +22,9 @@ const sarifVersion = "2.1.0"
 // "unchanged". A result with baselineState "absent" is gone; it is left out and
 // counted in the notes.
 //
+// A result in several places is one finding, at the first. What taxonomies say of
+// a result (its CWE, for example) is an alias.
+//
 // A run without results, whose results lie in another file, or whose
 // invocation says that it was not successful gets a critical finding.
 func readSARIF(r *report) error {
@@ -54,6 +57,12 @@ func readSARIF(r *report) error {
 	case s.runs == 0:
 		return missing("runs", "at least one run")
 	}
+	if s.places > 0 {
+		r.note("%s more than one place; the first is shown", plural(s.places, "result has", "results have"))
+	}
+	if s.overrides {
+		r.note("levels that an invocation overrides were not read")
+	}
 	if s.absent > 0 {
 		r.note("%s marked as gone since the baseline and left out", plural(s.absent, "result is", "results are"))
 	}
@@ -65,6 +74,9 @@ type sarif struct {
 	c      *cursor
 	runs   int
 	absent int // results of the baseline that are gone
+	places int // results in several places
+
+	overrides bool // an invocation overrides the configuration of rules
 }
 
 // sarifRun is what must be kept of a run until its end, because keys come in any order.
@@ -214,6 +226,11 @@ func (s *sarif) invocation(run *sarifRun) {
 			start = c.name()
 		case "endTimeUtc":
 			end = c.name()
+		case "ruleConfigurationOverrides":
+			for range c.array() {
+				s.overrides = true
+				c.skip()
+			}
 		case "toolExecutionNotifications", "toolConfigurationNotifications":
 			for range c.array() {
 				level, text := s.notification()

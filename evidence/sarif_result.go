@@ -28,7 +28,7 @@ func (s *sarif) result(run *sarifRun) {
 	var p sarifResult
 	var base string
 	var prints, partial map[string]string
-	located := false
+	located := 0
 	for key := range c.object() {
 		switch key {
 		case "ruleId":
@@ -48,13 +48,10 @@ func (s *sarif) result(run *sarifRun) {
 		case "message":
 			p.message = s.message()
 		case "locations":
+			located = s.locations(&f, &p)
+		case "taxa":
 			for range c.array() {
-				if located {
-					c.skip()
-					continue
-				}
-				located = true
-				f.Location, p.artifact = s.location()
+				f.Aliases = s.rep.list(f.Aliases, s.taxon())
 			}
 		case "fingerprints":
 			prints = s.strings()
@@ -75,6 +72,9 @@ func (s *sarif) result(run *sarifRun) {
 	if base == "absent" {
 		s.absent++
 		return
+	}
+	if located > 1 {
+		s.places++
 	}
 	if c.err == nil {
 		s.add(f)
@@ -119,6 +119,44 @@ func (s *sarif) ruleReference(f *assay.Finding, p *sarifResult) {
 			c.skip()
 		}
 	}
+}
+
+// taxon names an entry of a taxonomy: its id, with the taxonomy's name unless the id has it.
+func (s *sarif) taxon() string {
+	c := s.c
+	var id, taxonomy string
+	for key := range c.object() {
+		switch key {
+		case "id":
+			id = c.name()
+		case "toolComponent":
+			for key := range c.object() {
+				if key == "name" {
+					taxonomy = c.name()
+					continue
+				}
+				c.skip()
+			}
+		default:
+			c.skip()
+		}
+	}
+	if id == "" || taxonomy == "" || strings.HasPrefix(strings.ToLower(id), strings.ToLower(taxonomy)) {
+		return id
+	}
+	return s.rep.text(taxonomy+"-"+id, MaxName)
+}
+
+// locations takes the first place of a result, and returns how many it has.
+func (s *sarif) locations(f *assay.Finding, p *sarifResult) (n int) {
+	for range s.c.array() {
+		if n++; n > 1 {
+			s.c.skip()
+			continue
+		}
+		f.Location, p.artifact = s.location()
+	}
+	return n
 }
 
 // location reads the place of a result in a file.

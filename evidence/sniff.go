@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,7 +13,11 @@ import (
 )
 
 // refuseEncoding refuses what is not UTF-8 text before anybody tries to parse it.
+// XML may be in any encoding that its declaration can name.
 func refuseEncoding(head []byte) error {
+	if utf16XML(head) != "" {
+		return nil
+	}
 	for _, m := range []struct{ magic, what string }{
 		{"\x1f\x8b", "is gzip-compressed; decompress it first"},
 		{"\x28\xb5\x2f\xfd", "is zstd-compressed; decompress it first"},
@@ -38,20 +43,20 @@ func refuseEncoding(head []byte) error {
 
 // sniff names the format of the report that starts with head; whole means that head is all of it.
 func sniff(head []byte, whole bool) (string, error) {
+	if utf16XML(head) != "" {
+		return sniffXML(head, whole)
+	}
 	switch b := bytes.TrimLeft(head, " \t\r\n"); {
 	case len(b) == 0:
 		return "", unknown("a run of white space")
 	case b[0] == '<':
-		return "", unknown(xmlName(b))
+		return sniffXML(head, whole)
 	case b[0] == '[':
-		return "", unknown(listName(b))
+		return sniffList(b)
 	case b[0] == '{':
 		return sniffObject(head, whole)
 	}
-	if hasTestEvent(head) {
-		return FormatGoTest, nil
-	}
-	return "", unknown("no JSON object")
+	return sniffText(head)
 }
 
 // unknown refuses a report whose format is not read.
@@ -61,23 +66,44 @@ func unknown(what string) error {
 	return e
 }
 
-func xmlName(b []byte) string {
+// sniffList names the format of a JSON list. Gitleaks writes one, and an empty
+// one when it finds nothing, which could be anybody's.
+func sniffList(b []byte) (string, error) {
 	switch {
-	case bytes.Contains(b, []byte("<testsuite")):
-		return "JUnit XML"
-	case bytes.Contains(b, []byte("//JACOCO//")):
-		return "JaCoCo XML"
-	case bytes.Contains(b, []byte("http://cyclonedx.org/schema/bom")):
-		return "CycloneDX XML"
+	case bytes.Contains(b, []byte(`"RuleID"`)) && bytes.Contains(b, []byte(`"StartLine"`)):
+		return FormatGitleaks, nil
+	case len(bytes.TrimSpace(b[1:])) == 1 && bytes.HasSuffix(bytes.TrimSpace(b), []byte("]")):
+		e := assay.Errorf(assay.CodeInvalid, "is an empty JSON list, which several tools write when they find nothing")
+		e.Hint = "name its format, for example " + FormatGitleaks
+		return "", e
 	}
-	return "XML"
+	return "", unknown("a JSON list")
 }
 
-func listName(b []byte) string {
-	if bytes.Contains(b, []byte(`"RuleID"`)) && bytes.Contains(b, []byte(`"StartLine"`)) {
-		return "gitleaks JSON"
+var (
+	manifestVersion = regexp.MustCompile(`(?m)^apiVersion:[ \t]+\S`)
+	manifestKind    = regexp.MustCompile(`(?m)^kind:[ \t]+\S`)
+	benchLine       = regexp.MustCompile(`(?m)^Benchmark\S*[ \t]+\d+[ \t]+[0-9.e+]+ \S`)
+	benchHeader     = regexp.MustCompile(`(?m)^(?:goos|goarch|pkg): \S`)
+	benchstatHeader = regexp.MustCompile(`(?m)^,[^,\n]+,CI(?:,|\r?$)`)
+	coverHeader     = regexp.MustCompile(`^mode: (?:set|count|atomic)\r?\n`)
+)
+
+// sniffText names the format of a report that is neither JSON nor XML.
+func sniffText(head []byte) (string, error) {
+	switch {
+	case hasTestEvent(head):
+		return FormatGoTest, nil
+	case coverHeader.Match(head), bytes.HasPrefix(head, []byte("mode: ")) && !bytes.Contains(head, newline):
+		return FormatGoCover, nil
+	case benchstatHeader.Match(head):
+		return FormatBenchstat, nil
+	case benchLine.Match(head), benchHeader.Match(head):
+		return FormatGoBench, nil
+	case manifestVersion.Match(head) && manifestKind.Match(head):
+		return FormatManifests, nil
 	}
-	return "a JSON list"
+	return "", unknown("no JSON object")
 }
 
 // hasTestEvent looks for a test event among the first lines, since go test
@@ -145,21 +171,54 @@ func (s *sniffer) decisive(key string) (name, other string, err error) {
 		b, _ := jsontext.AppendUnquote(nil, v) // checked by the decoder
 		text = string(b)
 	}
-	switch {
-	case key == "bomFormat" && text == "CycloneDX", key == "$schema" && strings.Contains(text, "cyclonedx.org/schema/bom"):
-		return FormatCycloneDX, "", nil
-	case key == "$schema" && strings.Contains(text, "sarif"), key == "runs" && kind == '[':
-		return FormatSARIF, "", nil
-	case key == "Action" && kind == '"':
-		return FormatGoTest, "", nil
-	case key == "results" && kind == '[':
+	if key == "results" && kind == '[' {
 		return s.results()
 	}
-	if other = otherFormat(key, kind, text, s.head); other != "" || kind == '"' {
+	if name = s.known(key, kind, text); name != "" {
+		return name, "", nil
+	}
+	if other = s.otherFormat(key, kind, text); other != "" || kind == '"' {
 		return "", other, nil
 	}
 	return "", "", s.dec.SkipValue()
 }
+
+// known names the format that one key with its value settles, "" if it does not.
+func (s *sniffer) known(key string, kind jsontext.Kind, text string) string {
+	switch {
+	case key == "bomFormat" && text == "CycloneDX", key == "$schema" && strings.Contains(text, "cyclonedx.org/schema/bom"):
+		return FormatCycloneDX
+	case key == "$schema" && strings.Contains(text, "sarif"), key == "runs" && kind == '[':
+		return FormatSARIF
+	case key == "Action" && kind == '"':
+		return FormatGoTest
+	case key == "spdxVersion", key == "SPDXID":
+		return FormatSPDX
+	case key == "SchemaVersion", key == "ArtifactName", key == "ArtifactType":
+		return FormatTrivy
+	case key == "matches" && kind == '[':
+		return FormatGrype
+	case key == "document" && kind == '{' && s.headHas(`"csaf_version"`):
+		return FormatCSAF
+	case key == "@context" && (strings.Contains(text, "openvex.dev") || kind == '[' && s.headHas("openvex.dev/ns")):
+		return FormatOpenVEX
+	case key == "payloadType", key == "dsseEnvelope", key == "_type" && strings.Contains(text, "in-toto.io/Statement"),
+		key == "mediaType" && strings.Contains(text, "dev.sigstore.bundle"):
+		return FormatInToto
+	case key == "terraform_version", key == "resource_changes", key == "planned_values":
+		return FormatTerraform
+	case key == "root_group" && kind == '{':
+		return FormatK6
+	case key == "resources" && kind == '[' && validated.Match(s.head):
+		return FormatKubeconform
+	}
+	return ""
+}
+
+// validated is the status that kubeconform gives every resource.
+var validated = regexp.MustCompile(`"status"\s*:\s*"status(?:Valid|Invalid|Error|Skipped|Empty)"`)
+
+func (s *sniffer) headHas(text string) bool { return bytes.Contains(s.head, []byte(text)) }
 
 // results looks at the first entry of a "results" list, which several tools write.
 func (s *sniffer) results() (name, other string, err error) {
@@ -178,6 +237,8 @@ func (s *sniffer) results() (name, other string, err error) {
 		switch key := tok.String(); {
 		case key == "source" || key == "packages":
 			return FormatOSVScanner, "", nil
+		case key == "command":
+			return FormatHyperfine, "", nil
 		case key == "check_id":
 			return "", "Semgrep JSON", nil
 		}
@@ -186,32 +247,18 @@ func (s *sniffer) results() (name, other string, err error) {
 }
 
 // otherFormat names well-known reports that are not read, so that their owner is not left guessing.
-func otherFormat(key string, kind jsontext.Kind, text string, head []byte) string {
+func (s *sniffer) otherFormat(key string, kind jsontext.Kind, text string) string {
 	switch key {
-	case "spdxVersion", "SPDXID":
-		return "SPDX JSON"
-	case "SchemaVersion", "ArtifactName", "ArtifactType":
-		return "Trivy JSON"
-	case "matches":
-		return "Grype JSON"
-	case "document":
-		if kind == '{' && bytes.Contains(head, []byte(`"csaf_version"`)) {
-			return "CSAF JSON"
-		}
 	case "@context":
-		if strings.Contains(text, "openvex") {
-			return "OpenVEX JSON"
+		if strings.Contains(text, "spdx.org/rdf/3") {
+			return "SPDX 3 JSON"
 		}
 	case "check_type":
 		return "Checkov JSON"
 	case "config":
-		if kind == '{' && bytes.Contains(head, []byte(`"scanner_name"`)) {
+		if kind == '{' && s.headHas(`"scanner_name"`) {
 			return "govulncheck JSON"
 		}
-	case "payloadType", "dsseEnvelope":
-		return "a signed envelope"
-	case "_type":
-		return "an in-toto statement"
 	}
 	return ""
 }
@@ -227,9 +274,22 @@ func (s *sniffer) verdict(whole bool) (string, error) {
 		return FormatCycloneDX, nil
 	case whole && has("results") && !slices.ContainsFunc(s.keys, func(k string) bool { return !slices.Contains(osvKeys, k) }):
 		return FormatOSVScanner, nil
+	case has("apiVersion") && has("kind"):
+		return FormatManifests, nil
+	case has("resources") && has("summary") && s.headHas(`"skipped"`):
+		return FormatKubeconform, nil // nothing but a summary
+	case has("format_version") && has("errored"):
+		return FormatTerraform, nil
+	case has("metrics") && (s.headHas(`"iterations"`) || s.headHas(`"http_reqs"`)):
+		return FormatK6, nil
+	case len(s.keys) > 0 && !slices.ContainsFunc(s.keys, func(k string) bool { return !manifestFile.MatchString(k) }) && s.headHas(`"status"`):
+		return FormatKubectlValidate, nil
 	}
 	return "", unknown("JSON of an unknown format")
 }
+
+// manifestFile is a name that kubectl validate gives a list of results.
+var manifestFile = regexp.MustCompile(`\.(?:ya?ml|json)$`)
 
 // placeIn is the line and column of an offset in b.
 func placeIn(b []byte, off int64) (line, column int) {

@@ -40,13 +40,17 @@ type Ask struct {
 	Ticket    string               `json:"ticket,omitempty"`
 	NotBefore time.Time            `json:"not_before,omitzero"` // zero or past means from approval on
 	NotAfter  time.Time            `json:"not_after"`           // mandatory, at most MaxDuration after NotBefore
+
+	// What the namespace's policy says; no requester chooses it.
+	Approvals   int           `json:"-"` // that it takes, 0 means 1
+	MaxDuration time.Duration `json:"-"` // shorter than the constant of this name, 0 for that
 }
 
 // exception checks a and makes the requested exception of it.
 func (a Ask) exception(requester string, now time.Time) (assay.Exception, error) {
 	e := assay.Exception{
 		ID: a.ID, Namespace: a.Namespace, Scope: a.Scope, Reason: strings.TrimSpace(a.Reason), Ticket: a.Ticket,
-		State: assay.ExceptionRequested, Requester: strings.TrimSpace(requester), Requested: now,
+		State: assay.ExceptionRequested, Needs: max(0, a.Approvals), Requester: strings.TrimSpace(requester), Requested: now,
 		NotBefore: a.NotBefore.UTC(), NotAfter: a.NotAfter.UTC(),
 	}
 	if e.ID == "" {
@@ -83,6 +87,10 @@ func checkReason(reason string) error {
 }
 
 func checkPeriod(a Ask, e assay.Exception, now time.Time) error {
+	longest := MaxDuration
+	if a.MaxDuration > 0 {
+		longest = min(longest, a.MaxDuration)
+	}
 	switch length := e.NotAfter.Sub(e.NotBefore); {
 	case a.NotAfter.IsZero():
 		return invalid("not_after", "is missing; every exception ends")
@@ -92,8 +100,8 @@ func checkPeriod(a Ask, e assay.Exception, now time.Time) error {
 		return invalid("not_before", fmt.Sprintf("lies more than %s ahead", days(MaxDuration)))
 	case length < MinDuration:
 		return invalid("not_after", fmt.Sprintf("is less than %s after the start", MinDuration))
-	case length > MaxDuration:
-		return invalid("not_after", fmt.Sprintf("is more than %s after the start; shorten it, and renew it if it is still needed", days(MaxDuration)))
+	case length > longest:
+		return invalid("not_after", fmt.Sprintf("is more than %s after the start; shorten it, and renew it if it is still needed", days(longest)))
 	}
 	return nil
 }
@@ -114,13 +122,13 @@ func checkScope(s assay.ExceptionScope) error {
 		entries []string
 	}{
 		{"scope.rules", s.Rules}, {"scope.subjects", subjects}, {"scope.packages", s.Packages},
-		{"scope.advisories", s.Advisories}, {"scope.environments", s.Environments},
+		{"scope.advisories", s.Advisories}, {"scope.environments", s.Environments}, {namesField, s.Names},
 	} {
 		if len(l.entries) > MaxScope {
 			return &assay.Error{Code: assay.CodeTooLarge, Field: l.field, Msg: fmt.Sprintf("has %d entries; at most %d are accepted", len(l.entries), MaxScope)}
 		}
 		for i, entry := range l.entries {
-			if err := checkEntry(fmt.Sprintf("%s[%d]", l.field, i), entry, l.field == "scope.rules"); err != nil {
+			if err := checkEntry(fmt.Sprintf("%s[%d]", l.field, i), entry, l.field); err != nil {
 				return err
 			}
 			if slices.Contains(l.entries[:i], entry) {
@@ -131,23 +139,38 @@ func checkScope(s assay.ExceptionScope) error {
 	return nil
 }
 
-// checkEntry refuses what looks like a pattern: whoever approves a "*" expects
-// it to mean something, and it would be the whole gate.
-func checkEntry(field, entry string, rule bool) error {
+// namesField is the one list of a scope whose entries may be patterns.
+const namesField = "scope.names"
+
+// minLiteral is how many characters of a pattern must stand for themselves, and
+// maxStars how many may not.
+const (
+	minLiteral = 3
+	maxStars   = 8
+)
+
+// checkEntry refuses what looks like a pattern where none is: whoever approves a
+// "*" expects it to mean something, and it would be the whole gate.
+func checkEntry(field, entry, list string) error {
 	if err := checkText(field, entry, MaxText); err != nil {
 		return err
 	}
-	patterns := "*"
-	if rule {
-		patterns = "*?[]{}"
+	patterns := map[string]string{"scope.rules": "*?[]{}", namesField: "?[]{}"}[list]
+	if patterns == "" {
+		patterns = "*"
 	}
+	stars := strings.Count(entry, "*")
 	switch {
 	case strings.TrimSpace(entry) == "" || strings.ContainsFunc(entry, unicode.IsSpace):
 		return invalid(field, "is empty or holds white space")
+	case strings.ContainsAny(entry, patterns) && list == namesField:
+		return invalid(field, "is not a pattern of names; * stands for any characters but /, ** for any")
 	case strings.ContainsAny(entry, patterns):
 		e := invalid(field, "is a pattern; an exception covers exact names only")
 		e.Hint = "list each one"
 		return e
+	case stars > maxStars || stars > 0 && utf8.RuneCountInString(strings.Trim(entry, "*/"))-stars < minLiteral:
+		return invalid(field, fmt.Sprintf("is too wide; write at least %d characters that stand for themselves, and at most %d stars", minLiteral, maxStars))
 	}
 	return nil
 }
@@ -188,4 +211,12 @@ func orInvalid(err error, field, msg string) error {
 	return invalid(field, msg)
 }
 
-func days(d time.Duration) string { return fmt.Sprintf("%d days", int(d.Hours()/24)) }
+func days(d time.Duration) string {
+	switch {
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dm", d/time.Minute)
+}

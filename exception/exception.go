@@ -1,8 +1,10 @@
 // Package exception is the life of a time-boxed permission: one person asks,
 // another one grants, everybody sees the end.
 //
-// An exception goes requested → approved → (used …) and may be revoked at any
-// point; it never comes back, and it ends by itself. Each step writes the new
+// An exception goes requested → approved → (used …) → expired, and may be revoked at
+// any point; it never comes back, and it ends by itself. How many people must agree
+// is the namespace's policy. In an emergency a bypass is in force at once, for hours:
+// nobody grants it, and everybody sees it. Each step writes the new
 // state and an audit fact in one transaction, and each fact names the one before
 // as its cause, so the ledger tells who let what pass, who agreed and what it
 // was used for. The state in the store is only an index over those facts.
@@ -17,11 +19,11 @@ package exception
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/store"
 )
 
@@ -34,6 +36,11 @@ type Record struct {
 	RequestedFact assay.FactID `json:"requested_fact"`
 	ApprovedFact  assay.FactID `json:"approved_fact,omitempty"`
 	RevokedFact   assay.FactID `json:"revoked_fact,omitempty"`
+	EndorsedFact  assay.FactID `json:"endorsed_fact,omitempty"` // the newest approval that was not enough
+	ExpiringFact  assay.FactID `json:"expiring_fact,omitempty"` // the reminder
+	ExpiredFact   assay.FactID `json:"expired_fact,omitempty"`
+	Uses          int          `json:"uses,omitempty"` // verdicts that it let pass
+	LastUsed      time.Time    `json:"last_used,omitzero"`
 }
 
 // Last is the newest fact of the exception's life.
@@ -43,6 +50,8 @@ func (r Record) Last() assay.FactID {
 		return r.RevokedFact
 	case r.ApprovedFact != "":
 		return r.ApprovedFact
+	case r.EndorsedFact != "":
+		return r.EndorsedFact
 	}
 	return r.RequestedFact
 }
@@ -73,10 +82,11 @@ func Request(ctx context.Context, s store.Store, ask Ask, requester string, now 
 	return orNothing(rec, err)
 }
 
-// Approve grants a requested exception. The approver must be another identity
-// than the requester: assay.CodeDenied. One that was approved or revoked
-// before, or has ended, is assay.CodeConflict. It excuses nothing that was
-// judged before now.
+// Approve agrees to a requested exception, which is granted once as many people
+// agreed as it needs. The approver must be another identity than the requester
+// (assay.CodeDenied), and than everybody who approved it before (assay.CodeConflict).
+// One that was approved or revoked before, or has ended, is assay.CodeConflict. It
+// excuses nothing that was judged before now.
 func Approve(ctx context.Context, s store.Store, namespace, id, approver string, now time.Time) (Record, error) {
 	return ApproveSigned(ctx, s, namespace, id, approver, now, nil)
 }
@@ -115,13 +125,21 @@ func ApproveSigned(ctx context.Context, s store.Store, namespace, id, approver s
 		if sign != nil && e.Digest() != signed.Digest() {
 			return assay.Errorf(assay.CodeConflict, "exception %s changed while its approval was signed; look at it again", id)
 		}
+		cause := r.Last()
 		r.Exception, r.Statement = e, signed.Statement
-		r.ApprovedFact, err = appendFact(tx, assay.FactExceptionApproved, r.Exception, r.Approver, r.Approved, r.RequestedFact)
+		if r.State == assay.ExceptionApproved {
+			r.ApprovedFact, err = appendFact(tx, assay.FactExceptionApproved, r.Exception, r.Approver, r.Approved, cause)
+			return err
+		}
+		// The statement is of this approval; the one of the whole comes with the last.
+		last := &r.Approvals[len(r.Approvals)-1]
+		last.Statement, r.Statement = r.Statement, ""
+		r.EndorsedFact, err = appendFact(tx, assay.FactExceptionEndorsed, r.Exception, last.Approver, last.Time, cause)
 		return err
 	})
 }
 
-// approved returns a requested exception as it is once approver agreed.
+// approved returns a requested exception as it is once approver agreed too.
 func approved(e assay.Exception, approver string, now time.Time) (assay.Exception, error) {
 	now = now.UTC()
 	switch {
@@ -133,8 +151,19 @@ func approved(e assay.Exception, approver string, now time.Time) (assay.Exceptio
 		err := assay.Errorf(assay.CodeDenied, "%s requested exception %s and cannot approve it", e.Requester, e.ID)
 		err.Hint = "ask a second person"
 		return e, err
+	case slices.ContainsFunc(e.Approvals, func(a assay.Approval) bool { return SameIdentity(a.Approver, approver) }):
+		err := assay.Errorf(assay.CodeConflict, "%s approved exception %s already; it has %d of %d approvals", approver, e.ID, len(e.Approvals), e.Needs)
+		err.Hint = "ask somebody else"
+		return e, err
 	}
-	e.State, e.Approver, e.Approved = assay.ExceptionApproved, strings.TrimSpace(approver), now
+	approver = strings.TrimSpace(approver)
+	if e.Needs > 1 {
+		e.Approvals = append(slices.Clone(e.Approvals), assay.Approval{Approver: approver, Time: now})
+		if len(e.Approvals) < e.Needs {
+			return e, nil
+		}
+	}
+	e.State, e.Approver, e.Approved = assay.ExceptionApproved, approver, now
 	if e.NotBefore.Before(now) {
 		e.NotBefore = now
 	}
@@ -204,8 +233,22 @@ func List(ctx context.Context, s store.Store, namespace, after string, limit int
 	return all, err
 }
 
+// nearEnd is how long after its end an exception is still told about.
+const nearEnd = 24 * time.Hour
+
 // Active returns the exceptions that excuse something at now, from one snapshot, oldest first.
 func Active(ctx context.Context, s store.Store, namespace string, now time.Time) ([]assay.Exception, error) {
+	return choose(ctx, s, namespace, func(e assay.Exception) bool { return e.ActiveAt(now) })
+}
+
+// Considered returns the exceptions that a verdict at now is about: those in force,
+// and those that somebody may believe to be: not yet approved or begun, ended within
+// the last day, or revoked before their end.
+func Considered(ctx context.Context, s store.Store, namespace string, now time.Time) ([]assay.Exception, error) {
+	return choose(ctx, s, namespace, func(e assay.Exception) bool { return now.Before(e.NotAfter.Add(nearEnd)) })
+}
+
+func choose(ctx context.Context, s store.Store, namespace string, wanted func(assay.Exception) bool) ([]assay.Exception, error) {
 	var active []assay.Exception
 	err := s.View(ctx, func(r store.Reader) error {
 		for after := ""; ; {
@@ -214,7 +257,7 @@ func Active(ctx context.Context, s store.Store, namespace string, now time.Time)
 				return err
 			}
 			for _, rec := range page {
-				if rec.ActiveAt(now) {
+				if wanted(rec.Exception) {
 					active = append(active, rec.Exception)
 				}
 			}
@@ -240,7 +283,7 @@ type Use struct {
 // another form than the approved one, or outside of the time it was in force at
 // the verdict's time (assay.CodeConflict).
 func RecordUse(tx store.Tx, namespace string, v assay.Verdict, use assay.ExceptionUse, verdict assay.FactID, actor string) (assay.FactID, error) {
-	rec, _, err := get(tx, namespace, use.ID)
+	rec, version, err := get(tx, namespace, use.ID)
 	if err != nil {
 		return "", err
 	}
@@ -251,8 +294,8 @@ func RecordUse(tx store.Tx, namespace string, v assay.Verdict, use assay.Excepti
 	if err != nil {
 		return "", err
 	}
-	var approved assay.Exception
-	if err := strict.JSON(row.Fact.Payload, &approved); err != nil {
+	approved, err := grantOf(row.Fact)
+	if err != nil {
 		return "", assay.Errorf(assay.CodeInternal, "approval of exception %s cannot be read: %w", use.ID, err)
 	}
 	switch {
@@ -260,6 +303,13 @@ func RecordUse(tx store.Tx, namespace string, v assay.Verdict, use assay.Excepti
 		return "", assay.Errorf(assay.CodeConflict, "exception %s was used in another form than the approved one (%s, approved %s)", use.ID, use.Digest, approved.Digest())
 	case !approved.ActiveAt(v.Time) || !rec.Revoked.IsZero() && !v.Time.Before(rec.Revoked):
 		return "", assay.Errorf(assay.CodeConflict, "exception %s was not in force at %s", use.ID, v.Time.UTC().Format(time.RFC3339))
+	}
+	if v.Time.After(rec.LastUsed) {
+		rec.LastUsed = v.Time.UTC()
+	}
+	rec.Uses++
+	if err := put(tx, rec, version); err != nil {
+		return "", err
 	}
 	payload, err := json.Marshal(Use{ExceptionUse: use, Gate: v.Gate, Outcome: v.Outcome})
 	if err != nil {
@@ -291,6 +341,10 @@ func appendFact(tx store.Tx, kind string, e assay.Exception, actor string, now t
 	if err != nil {
 		return "", assay.Errorf(assay.CodeInternal, "exception cannot be encoded: %w", err)
 	}
+	return appendPayload(tx, kind, version, e, actor, now, cause, payload)
+}
+
+func appendPayload(tx store.Tx, kind string, version int, e assay.Exception, actor string, now time.Time, cause assay.FactID, payload []byte) (assay.FactID, error) {
 	f := assay.Fact{
 		Kind: kind, Version: version, Time: now, Namespace: e.Namespace, Actor: actor,
 		Retention: assay.RetainAudit, Payload: payload,

@@ -10,6 +10,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/evidence"
+	"assay.dev/assay/internal/codeowners"
 	"assay.dev/assay/policy"
 )
 
@@ -35,7 +36,14 @@ type Inputs struct {
 	Evidence    []assay.Evidence  `json:"evidence"`          // in any order
 	Refused     []assay.Refusal   `json:"refused,omitempty"` // reports that could not be read, in any order
 	Exceptions  []assay.Exception `json:"exceptions"`        // in any order; those that do not apply are ignored
-	Now         time.Time         `json:"now"`               // the instant the verdict is about
+
+	Lists    policy.Lists       `json:"-"`                  // of the revision, whose digest names them
+	Baseline []assay.Evidence   `json:"baseline,omitempty"` // reports that measures are compared with, in any order
+	History  []evidence.History `json:"history,omitempty"`  // what is known of tests from earlier runs, in any order
+	Suite    evidence.History   `json:"suite,omitzero"`     // the same of all tests together
+	Owners   codeowners.Rules   `json:"owners,omitempty"`   // of flaky tests
+	Ledger   *assay.LedgerHead  `json:"ledger,omitempty"`   // the newest checkpoint, nil without a ledger
+	Now      time.Time          `json:"now"`                // the instant the verdict is about
 }
 
 // Digest names the inputs: the SHA-256 of their JSON form, in the order Check
@@ -60,6 +68,7 @@ func Check(ctx context.Context, in Inputs, engine Engine) (assay.Verdict, error)
 	}
 	in = normal(in)
 	c := check{in: in, accepted: make([][]string, len(in.Evidence))}
+	c.applyVEX()
 	for _, r := range in.Gate.Spec.Requires {
 		c.require(r)
 	}
@@ -190,6 +199,7 @@ func (c *check) document() policy.Input {
 			Kind: e.Kind, Format: e.Format, Tool: e.Tool, Origin: e.Origin, Digest: e.Digest, Subject: e.Subject,
 			AgeSeconds: int64(e.Age(c.in.Now) / time.Second), Requirements: c.accepted[i],
 			Tests: e.Tests, Components: e.Components, Findings: e.Findings,
+			Measures: e.Measures, Predicate: e.Predicate, Producer: e.Producer,
 		}
 	}
 	return in
@@ -204,15 +214,18 @@ func (c *check) verdict(uses []assay.ExceptionUse) assay.Verdict {
 		Gate: c.in.Gate.Metadata.Name, Mode: spec.Mode, Environment: c.in.Environment, Subject: c.in.Subject,
 		Outcome: assay.OutcomePass, Time: c.in.Now, Policy: c.in.Revision,
 		Requirements: c.states(), Violations: ordered(c.violations), Warnings: ordered(c.warnings),
-		Exceptions: uses, Evidence: make([]assay.EvidenceRef, len(c.in.Evidence)), Refused: c.in.Refused,
+		Exceptions: uses, Flaky: c.flaky(), Ledger: c.in.Ledger, Refused: c.in.Refused,
 	}
 	if v.Subject.URI == "" {
 		v.Subject.URI = spec.ResourceURI
 	}
-	for i, e := range c.in.Evidence {
-		v.Evidence[i] = assay.EvidenceRef{
-			Kind: e.Kind, Format: e.Format, Source: e.Source, Digest: e.Digest, Tool: e.Tool, Origin: e.Origin,
-			Summary: evidence.Summary(e), AgeSeconds: int64(e.Age(c.in.Now) / time.Second), Notes: e.Notes,
+	v.Evidence = []assay.EvidenceRef{}
+	for i, list := range [][]assay.Evidence{c.in.Evidence, c.in.Baseline} {
+		for _, e := range list {
+			v.Evidence = append(v.Evidence, assay.EvidenceRef{
+				Kind: e.Kind, Format: e.Format, Source: e.Source, Digest: e.Digest, Tool: e.Tool, Origin: e.Origin, Producer: e.Producer,
+				Summary: evidence.Summary(e), AgeSeconds: int64(e.Age(c.in.Now) / time.Second), Notes: e.Notes, Baseline: i == 1,
+			})
 		}
 	}
 	for _, r := range v.Requirements {

@@ -7,13 +7,16 @@ import (
 	"slices"
 
 	"assay.dev/assay"
+	"assay.dev/assay/evidence"
 )
 
 // normal brings inputs into the one order and form that verdicts are made of:
 // times in UTC, evidence sorted and without repetition, exceptions by id.
 func normal(in Inputs) Inputs {
 	in.Now = in.Now.UTC()
-	in.Evidence = distinct(in.Evidence)
+	in.Evidence, in.Baseline = distinct(in.Evidence), distinct(in.Baseline)
+	in.History = slices.Clone(in.History)
+	slices.SortFunc(in.History, func(a, b evidence.History) int { return cmp.Compare(a.Test, b.Test) })
 	in.Refused = slices.Clone(in.Refused)
 	slices.SortFunc(in.Refused, func(a, b assay.Refusal) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Location.File, b.Location.File), cmp.Compare(a.Digest, b.Digest),
@@ -63,6 +66,10 @@ func text(e assay.Evidence) []byte {
 func utc(e assay.Exception) assay.Exception {
 	e.Requested, e.Approved, e.Revoked = e.Requested.UTC(), e.Approved.UTC(), e.Revoked.UTC()
 	e.NotBefore, e.NotAfter = e.NotBefore.UTC(), e.NotAfter.UTC()
+	e.Approvals = slices.Clone(e.Approvals)
+	for i := range e.Approvals {
+		e.Approvals[i].Time = e.Approvals[i].Time.UTC()
+	}
 	return e
 }
 

@@ -264,6 +264,12 @@ func evidenceLine(e assay.EvidenceRef) []string {
 		words = append(words, "by "+tool)
 	}
 	words = append(words, span(time.Duration(e.AgeSeconds)*time.Second)+" old", "sha256:"+e.Digest.Short())
+	if e.Producer != "" {
+		words = append(words, "signed by "+e.Producer)
+	}
+	if e.Baseline {
+		words = append(words, "BASELINE")
+	}
 	if e.Origin != assay.OriginLive {
 		words = append(words, strings.ToUpper(string(e.Origin)))
 	}

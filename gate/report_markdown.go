@@ -81,11 +81,17 @@ func markdownEvidence(line func(string, ...any), v assay.Verdict) {
 			line("  - note: %s", code(n))
 		}
 	}
+	for _, t := range v.Flaky {
+		line("- %s", code(flakyLine(t)))
+	}
 	for _, x := range v.Exceptions {
-		line("- exception %s, asked for by %s, approved by %s, until %s: %s", code(x.ID), code(x.Requester), code(x.Approver),
+		line("- exception %s, %s, until %s: %s", code(x.ID), code(givenBy(x)),
 			x.ValidUntil.UTC().Format("2006-01-02 15:04 MST"), code(strings.Join(x.Rules, ", ")))
 	}
 	line("- policy %s %s", code(string(v.Policy.Digest)), code(v.Policy.URI))
+	if head := ledgerLine(v); head != "" {
+		line("- ledger %s", code(head))
+	}
 }
 
 func markdownActions(line func(string, ...any), r report) {

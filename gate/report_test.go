@@ -10,11 +10,22 @@ import (
 	"testing"
 
 	"assay.dev/assay"
+	"assay.dev/assay/evidence"
+	"assay.dev/assay/internal/codeowners"
 	"assay.dev/assay/internal/golden"
 	"assay.dev/assay/policy"
 	"github.com/charmbracelet/lipgloss"
 	"github.com/muesli/termenv"
 )
+
+func owners(t *testing.T, text string) codeowners.Rules {
+	t.Helper()
+	rules, err := codeowners.Parse("CODEOWNERS", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
 
 // scenes are the verdicts that the report tests show.
 func scenes(t *testing.T) map[string]assay.Verdict {
@@ -22,6 +33,10 @@ func scenes(t *testing.T) map[string]assay.Verdict {
 	fail := inputs()
 	fail.Evidence = []assay.Evidence{tests(400, 2, 1), vulnerabilities(cve("CVE-2", assay.SeverityCritical))}
 	fail.Evidence[0].Notes = []string{"1 line was not JSON"}
+	fail.Evidence[0].Findings = []assay.Finding{{Rule: "example.com/cart.TestAdd", Severity: assay.SeverityMedium, Location: assay.Location{File: "cart/cart_test.go", Line: 9}}}
+	fail.History, fail.Suite = []evidence.History{{Test: "example.com/cart.TestAdd", Runs: 39, Flaked: 3}}, evidence.History{Runs: 40, Flaked: 4}
+	fail.Owners = owners(t, "* @all\n/cart/ @shop @example/qa\n")
+	fail.Ledger = &assay.LedgerHead{Origin: "assay.dev/ledger", Size: 17, RootHash: "q83vEjRWeJA="}
 	denied := answers{"rules": {{Rule: "no-friday", Message: "it is Friday", Severity: assay.SeverityLow,
 		Location: assay.Location{File: "main.go", Line: 3, Column: 7}}, {Rule: "note", Message: "consider a smaller image", Advice: true}}}
 
@@ -58,6 +73,10 @@ func TestReports(t *testing.T) {
 			".json":   func(w io.Writer) error { return JSON(w, v) },
 			".txt":    func(w io.Writer) error { return Text(w, v, nil) },
 			".styled": func(w io.Writer) error { return Text(w, v, colours) },
+			".sarif":  func(w io.Writer) error { return SARIF(w, v) },
+			".xml":    func(w io.Writer) error { return JUnit(w, v) },
+			".gitlab": func(w io.Writer) error { return GitLab(w, v) },
+			".github": func(w io.Writer) error { return Annotations(w, v) },
 		} {
 			t.Run(name+suffix, func(t *testing.T) {
 				var b bytes.Buffer

@@ -113,11 +113,17 @@ func (p *textPrinter) evidence(v assay.Verdict) {
 			p.line("      note: %s", clean(n))
 		}
 	}
+	for _, t := range v.Flaky {
+		p.line("  - %s", clean(flakyLine(t)))
+	}
 	for _, x := range v.Exceptions {
-		p.line("  - exception %s, asked for by %s, approved by %s, until %s: %s", clean(x.ID), clean(x.Requester), clean(x.Approver),
+		p.line("  - exception %s, %s, until %s: %s", clean(x.ID), givenBy(x),
 			x.ValidUntil.UTC().Format("2006-01-02 15:04 MST"), clean(strings.Join(x.Rules, ", ")))
 	}
 	p.line("  policy %s %s", clean(string(v.Policy.Digest)), clean(v.Policy.URI))
+	if line := ledgerLine(v); line != "" {
+		p.line("  ledger %s", line)
+	}
 }
 
 func (p *textPrinter) actions(r report) {

@@ -38,7 +38,7 @@ func (c *check) require(r policy.Require) {
 	case len(accepted) == 0:
 		req.State, req.Reason = assay.Missing, nothing(r, rejected)
 	default:
-		if why := tooLittle(r, accepted); why != "" {
+		if why := c.tooLittle(r, accepted); why != "" {
 			req.State, req.Reason = assay.Missing, why
 			break
 		}
@@ -103,6 +103,14 @@ func (c *check) reject(r policy.Require, e assay.Evidence) string {
 	switch {
 	case r.Format != "" && e.Format != r.Format:
 		return fmt.Sprintf("is %s, not %s", e.Format, r.Format)
+	case r.PredicateType != "" && e.Predicate != r.PredicateType:
+		return fmt.Sprintf("attests %q, not %s", e.Predicate, r.PredicateType)
+	case len(r.Files) > 0 && !slices.ContainsFunc(r.Files, func(p string) bool { return glob(p, e.Source) }):
+		return fmt.Sprintf("is not one of the files %s", strings.Join(r.Files, ", "))
+	case len(r.Producers) > 0 && e.Producer == "":
+		return fmt.Sprintf("is signed by nobody that is known here; accepted: %s", strings.Join(r.Producers, ", "))
+	case len(r.Producers) > 0 && !slices.Contains(r.Producers, e.Producer):
+		return fmt.Sprintf("is signed by %s; accepted: %s", e.Producer, strings.Join(r.Producers, ", "))
 	case r.Tool != "" && e.Tool.Name != r.Tool:
 		return fmt.Sprintf("was made by %q, not by %q", e.Tool.Name, r.Tool)
 	case !slices.Contains(r.Accepts(), e.Origin):
@@ -120,7 +128,7 @@ func (c *check) reject(r policy.Require, e assay.Evidence) string {
 }
 
 // tooLittle says what accepted evidence lacks to count as evidence at all.
-func tooLittle(r policy.Require, accepted []assay.Evidence) string {
+func (c *check) tooLittle(r policy.Require, accepted []assay.Evidence) string {
 	switch r.Kind {
 	case assay.KindTests:
 		n := 0
@@ -141,35 +149,36 @@ func tooLittle(r policy.Require, accepted []assay.Evidence) string {
 			return fmt.Sprintf("%d components are listed; at least %d are required", n, least)
 		}
 	}
-	return ""
+	if why := uncovered(r, accepted); why != "" {
+		return why
+	}
+	return c.unmeasured(r, accepted)
 }
 
 // thresholds records violations of r by accepted evidence and sums the evidence up.
 func (c *check) thresholds(r policy.Require, accepted []assay.Evidence) string {
 	var sums []string
-	failed, flaky, suppressed := 0, 0, 0
+	passed, failed, flaky, suppressed := 0, 0, 0, 0
 	for _, e := range accepted {
 		sums = append(sums, evidence.Summary(e))
 		if r.Kind == assay.KindTests && e.Tests != nil {
+			passed += e.Tests.Passed
 			failed += e.Tests.Failed
 			flaky += e.Tests.Flaky
 		}
-		if r.MaxSeverity == "" {
-			continue
-		}
 		for _, f := range e.Findings {
-			switch {
-			case f.Severity.Rank() < r.MaxSeverity.Rank():
-			case f.Suppressed != "":
-				suppressed++
-			default:
-				c.violations = append(c.violations, severityViolation(r, f))
-			}
+			suppressed += c.hold(r, f)
 		}
 	}
 	if most := orElse(r.MaxFailed, 0); failed > most {
 		c.violations = append(c.violations, failedViolation(r, accepted, failed, most))
+	} else if least := orElse(r.MinTests, 1); r.Kind == assay.KindTests && passed < least {
+		c.violations = append(c.violations, assay.Violation{
+			Rule: r.Name + "/passed", Severity: assay.SeverityHigh, Kind: r.Kind, Mode: assay.ModeEnforce,
+			Message: fmt.Sprintf("%s passed; at least %d must", count(passed, "test"), least), Remedy: "fix the failing tests and run them again",
+		})
 	}
+	c.measures(r, accepted)
 	if flaky > 0 {
 		c.warnings = append(c.warnings, assay.Violation{
 			Rule: r.Name + "/flaky", Severity: assay.SeverityLow, Kind: r.Kind, Mode: assay.ModeWarn,
@@ -185,6 +194,23 @@ func (c *check) thresholds(r policy.Require, accepted []assay.Evidence) string {
 		})
 	}
 	return joinSome(sums, 5)
+}
+
+// hold holds one finding to the thresholds of r. It returns 1 if the severity alone
+// would have blocked and the tool itself suppressed it, else 0.
+func (c *check) hold(r policy.Require, f assay.Finding) int {
+	severe := r.MaxSeverity != "" && f.Severity.Rank() >= r.MaxSeverity.Rank()
+	if f.Suppressed != "" {
+		if severe && !strings.HasPrefix(f.Suppressed, vexPrefix) { // what a VEX document says is told one by one
+			return 1
+		}
+		return 0
+	}
+	if severe {
+		c.violations = append(c.violations, severityViolation(r, f))
+	}
+	c.likely(r, f)
+	return 0
 }
 
 // failedViolation is about all failed tests at once: the threshold is their
@@ -214,8 +240,13 @@ func failedViolation(r policy.Require, accepted []assay.Evidence, failed, most i
 }
 
 func severityViolation(r policy.Require, f assay.Finding) assay.Violation {
+	return findingViolation(r, "severity", f)
+}
+
+// findingViolation is the violation of a threshold by one finding.
+func findingViolation(r policy.Require, threshold string, f assay.Finding) assay.Violation {
 	v := assay.Violation{
-		Rule: r.Name + "/severity", Severity: f.Severity, Kind: r.Kind, Mode: assay.ModeEnforce,
+		Rule: r.Name + "/" + threshold, Severity: f.Severity, Kind: r.Kind, Mode: assay.ModeEnforce,
 		Location: f.Location, Package: f.Package, Fingerprint: f.Fingerprint, Message: f.Rule,
 	}
 	if f.Message != "" {
@@ -223,6 +254,10 @@ func severityViolation(r policy.Require, f assay.Finding) assay.Violation {
 	}
 	if len(f.FixedIn) > 0 && f.Package.Name != "" {
 		v.Remedy = fmt.Sprintf("update %s to %s", f.Package.Name, strings.Join(f.FixedIn, " or "))
+	} else if f.Package.Name != "" {
+		v.Remedy = fmt.Sprintf("the report names no version of %s that fixes it: take it out, replace it, or ask its supplier for a signed VEX document", f.Package.Name)
+	} else {
+		v.Remedy = "change what the tool found, at its place"
 	}
 	return v
 }

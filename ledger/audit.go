@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/store"
@@ -24,6 +25,24 @@ type Report struct {
 	Entries     uint64        `json:"entries"`     // numbered facts in the store
 	Unpublished uint64        `json:"unpublished"` // of them, not covered by a checkpoint yet
 	Fsck        bool          `json:"fsck"`        // the independent check of all tiles ran
+	Payloads    PayloadCounts `json:"payloads"`    // of the blobs that facts name
+}
+
+// PayloadCounts counts payloads by their state.
+type PayloadCounts struct {
+	Kept    uint64 `json:"kept"`
+	Expired uint64 `json:"expired"`
+	Lost    uint64 `json:"lost"`
+	Altered uint64 `json:"altered"`
+}
+
+// AuditOptions say what an audit looks at besides store and trees.
+type AuditOptions struct {
+	Fsck     bool     // Tessera's own fsck reads the log once more
+	Quorum   bool     // a head without the quorum of the witness policy is a problem
+	Payloads Payloads // nil leaves blobs out
+	// Now is what cosignatures are held against; default time.Now.
+	Now func() time.Time
 }
 
 // EpochReport is what was read of one epoch.
@@ -38,16 +57,19 @@ type EpochReport struct {
 // Audit walks every epoch's tree and the store's outbox independently of each
 // other and of what the sequencer noted, and reports all differences: checkpoint
 // signatures, root and tiles recomputed from the leaves, each leaf against the fact
-// it speaks of, order, facts missing, twice or never numbered. With check, Tessera's
-// own fsck reads the log once more. Damage is in the report; an error means that the
-// audit could not be carried out.
-func (l *Ledger) Audit(ctx context.Context, check bool) (Report, error) {
-	a := &auditor{ledger: l, report: Report{Problems: []string{}, Fsck: check}}
+// it speaks of, order, facts missing, twice or never numbered, the head that witnesses
+// cosigned, and the payloads that facts name. Damage is in the report; an error means
+// that the audit could not be carried out. It may run beside a sequencer.
+func (l *Ledger) Audit(ctx context.Context, o AuditOptions) (Report, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &auditor{ledger: l, options: o, blobs: map[assay.Digest]bool{}, report: Report{Problems: []string{}, Fsck: o.Fsck}}
 	next := epochStart{seq: math.MaxUint64}
 	// From the newest epoch down: each tells where the one before it ends.
 	for i := len(l.epochs) - 1; i >= 0; i-- {
 		e := l.epochs[i]
-		first, err := a.epoch(ctx, e, next, check)
+		first, err := a.epoch(ctx, e, next)
 		if err != nil {
 			return Report{}, err
 		}
@@ -72,9 +94,11 @@ type epochStart struct {
 }
 
 type auditor struct {
-	ledger *Ledger
-	report Report
-	trees  []auditedTree // newest first
+	ledger  *Ledger
+	options AuditOptions
+	report  Report
+	trees   []auditedTree         // newest first
+	blobs   map[assay.Digest]bool // looked at
 }
 
 // auditedTree says which store numbers a tree holds and where.
@@ -95,7 +119,7 @@ func (a *auditor) problem(format string, args ...any) {
 }
 
 // epoch audits one tree and returns its first leaf if that opens a later epoch.
-func (a *auditor) epoch(ctx context.Context, e *epoch, next epochStart, check bool) (*Leaf, error) {
+func (a *auditor) epoch(ctx context.Context, e *epoch, next epochStart) (*Leaf, error) {
 	t := auditedTree{end: next.seq, index: map[uint64]uint64{}}
 	head, err := e.readHead(ctx)
 	if err != nil {
@@ -108,13 +132,14 @@ func (a *auditor) epoch(ctx context.Context, e *epoch, next epochStart, check bo
 	}
 	t.size = head.Size
 	w := &treeWalk{auditor: a, epoch: e, tree: &t, head: head, next: next}
+	w.cosigned, w.hasCosigned = a.cosignedHead(ctx, e)
 	sound, err := w.walk(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if check && sound {
+	if a.options.Fsck && sound {
 		a.fsck(ctx, e)
-	} else if check {
+	} else if a.options.Fsck {
 		a.problem("the independent check of %s was left out, because its leaves or tiles are damaged already", e.Origin)
 	}
 	a.trees = append(a.trees, t)
@@ -179,6 +204,9 @@ func (a *auditor) store(ctx context.Context) error {
 			want, from = e.Seq+1, e.Seq+1
 			a.report.Entries++
 			a.entry(e)
+			if err := a.payloads(ctx, e); err != nil {
+				return err
+			}
 		}
 		if es[len(es)-1].Seq+1 > from {
 			from = es[len(es)-1].Seq + 1

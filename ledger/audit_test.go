@@ -145,7 +145,7 @@ func TestAuditFinds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := l.Audit(t.Context(), true)
+				r, err := l.Audit(t.Context(), ledger.AuditOptions{Fsck: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -170,7 +170,7 @@ func TestAuditListsABoundedNumberOfProblems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := l.Audit(t.Context(), false)
+		r, err := l.Audit(t.Context(), ledger.AuditOptions{})
 		if err != nil || len(r.Problems) != ledger.MaxProblems || r.Omitted != 400-ledger.MaxProblems {
 			t.Errorf("%d problems, %d omitted, %v", len(r.Problems), r.Omitted, err)
 		}

@@ -21,6 +21,9 @@ type treeWalk struct {
 	first   *Leaf // the leaf that opens a later epoch
 	givenUp uint64
 
+	cosigned    Checkpoint // by witnesses
+	hasCosigned bool
+
 	last    uint64                    // number of the leaf before
 	any     bool                      // last is set
 	entries map[uint64]store.Entry    // window of the outbox
@@ -58,6 +61,9 @@ func (w *treeWalk) walk(ctx context.Context) (sound bool, err error) {
 		}
 	}
 	w.committed(r)
+	if w.hasCosigned && w.cosigned.Size > w.head.Size {
+		w.problem("witnesses cosigned %s with %d leaves, but its published head covers only %d: it was set back", w.epoch.Origin, w.cosigned.Size, w.head.Size)
+	}
 	for id, content := range w.tiles {
 		if err := w.tile(ctx, id, content); err != nil {
 			return false, err
@@ -74,8 +80,14 @@ func (w *treeWalk) walk(ctx context.Context) (sound bool, err error) {
 	return !w.damaged, nil
 }
 
-// committed compares the tree with what the next epoch's first leaf says of it.
+// committed compares the tree with the heads that others hold of it: the one that
+// witnesses cosigned, and the one in the next epoch's first leaf.
 func (w *treeWalk) committed(r *compact.Range) {
+	if w.hasCosigned && r.End() == w.cosigned.Size {
+		if root, err := rootOf(r); err != nil || !bytes.Equal(root, w.cosigned.Root[:]) {
+			w.problem("the head of %d leaves that witnesses cosigned is not a head of %s: history was rewritten", w.cosigned.Size, w.epoch.Origin)
+		}
+	}
 	p := w.next.previous
 	if p == nil || r.End() != p.Size {
 		return

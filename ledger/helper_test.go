@@ -132,7 +132,7 @@ func (w *world) sequencer(t testing.TB, change func(*ledger.SequencerConfig)) *l
 // check fails the test unless the ledger holds exactly n facts and the audit is clean.
 func (w *world) check(t *testing.T, n int, problems ...string) {
 	t.Helper()
-	r, err := w.ledger.Audit(t.Context(), true)
+	r, err := w.ledger.Audit(t.Context(), ledger.AuditOptions{Fsck: true})
 	if err != nil {
 		t.Fatal(err)
 	}

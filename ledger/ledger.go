@@ -42,6 +42,12 @@ type Epoch struct {
 	Origin   string
 	Reader   Reader
 	Verifier note.Verifier
+
+	// Cosigned reads the newest head that witnesses cosigned; it wraps fs.ErrNotExist
+	// if there is none. May be nil.
+	Cosigned func(ctx context.Context) ([]byte, error)
+	// Witnesses says who must have cosigned it; nil means nobody is asked.
+	Witnesses *WitnessPolicy
 }
 
 // Ledger answers where facts are and proves it. Its methods may be called
@@ -58,10 +64,11 @@ type epoch struct {
 	Epoch
 	tiles tileCache
 
-	mu    sync.Mutex
-	head  Checkpoint
-	base  epochBase
-	based bool
+	mu       sync.Mutex
+	head     Checkpoint
+	cosigned Checkpoint
+	base     epochBase
+	based    bool
 }
 
 // New returns the ledger of the epochs, oldest first. Salt is the Sequencer's.
@@ -171,6 +178,10 @@ func (l *Ledger) find(ctx context.Context, namespace string, id assay.FactID) (f
 	}
 	if f.Index < head.Size {
 		f.State, f.head = StatePublished, head
+		// A proof under a head that others saw too says more than one under a newer head.
+		if c, err := ep.readCosigned(ctx); err == nil && f.Index < c.Size && c.Size <= head.Size {
+			f.head = c
+		}
 	}
 	return f, nil
 }

@@ -13,7 +13,7 @@ type Metrics struct {
 	leaves, halts     prometheus.Counter
 	displaced         prometheus.Counter
 	treeSize, covered prometheus.Gauge
-	stopped           prometheus.Gauge
+	stopped, lagging  prometheus.Gauge
 }
 
 // NewMetrics makes the ledger's metrics and registers them with reg, which may be
@@ -37,10 +37,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		displaced: count("assay_ledger_displaced_leaves_total", "Leaves whose index differs from the assigned one."),
 		treeSize:  gauge("assay_ledger_tree_leaves", "Leaves in the tree."),
 		covered:   gauge("assay_ledger_checkpoint_leaves", "Leaves that the newest signed checkpoint covers."),
+		lagging:   gauge("assay_ledger_lagging_state", "1 if recorded facts have waited for publication longer than they should."),
 		stopped:   gauge("assay_ledger_stopped_state", "1 if store and tree contradict each other and nothing is signed."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.placed, m.published, m.leaves, m.halts, m.displaced, m.treeSize, m.covered, m.stopped)
+		reg.MustRegister(m.placed, m.published, m.leaves, m.halts, m.displaced, m.treeSize, m.covered, m.stopped, m.lagging)
 	}
 	return m
 }

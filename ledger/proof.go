@@ -119,8 +119,16 @@ func VerifyProof(leaf, tlogProof []byte, v note.Verifier, origin string) error {
 	return VerifyInclusion(p.Index, c.Size, rfc6962.DefaultHasher.HashLeaf(leaf), slices32(p.Hashes), c.Root[:])
 }
 
-// VerifyInclusion verifies an RFC 6962 inclusion proof for a leaf hash.
+// VerifyInclusion verifies an RFC 6962 inclusion proof for a leaf hash: that of the
+// subtree which is the whole tree.
 func VerifyInclusion(index, size uint64, leafHash []byte, hashes [][]byte, root []byte) error {
+	if size == 0 {
+		return unverified("a tree without leaves holds nothing")
+	}
+	return VerifySubtreeInclusion(index, 0, size, leafHash, hashes, root)
+}
+
+func verifyInclusion(index, size uint64, leafHash []byte, hashes [][]byte, root []byte) error {
 	err := proof.VerifyInclusion(hasher{}, index, size, leafHash, hashes, root)
 	if err == nil {
 		return nil
@@ -147,6 +155,11 @@ func verifyConsistency(size1, size2 uint64, hashes [][]byte, root1, root2 []byte
 		return unverified("checkpoint of size 0 does not have the root of an empty tree")
 	}
 	err := proof.VerifyConsistency(hasher{}, size1, size2, hashes, root1, root2)
+	if err == nil && size1 > 0 {
+		// The library and our own verifier must agree: a mistake in one of them alone
+		// neither signs nor cosigns a fork.
+		return VerifySubtreeConsistency(0, size1, size2, hashes, root1, root2)
+	}
 	if err == nil {
 		return nil
 	}

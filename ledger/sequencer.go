@@ -66,6 +66,8 @@ type Halt struct {
 type Sequencer struct {
 	cfg  SequencerConfig
 	poke chan struct{}
+	work sync.Mutex // held for a step, and by Hold
+	lag  lag
 
 	// Owned by Run's goroutine.
 	next    uint64 // index that the next leaf must get
@@ -145,6 +147,15 @@ func (s *Sequencer) Poke() {
 	}
 }
 
+// Hold runs fn while nothing is numbered or appended: store and tree can be copied as
+// they belong together. Facts go on being recorded, and what is in the tree goes on
+// being published.
+func (s *Sequencer) Hold(fn func() error) error {
+	s.work.Lock()
+	defer s.work.Unlock()
+	return fn()
+}
+
 // Run sequences until ctx ends, and then returns nil after the tree is closed. It
 // returns early only with the error of a final Halt. Call it once.
 func (s *Sequencer) Run(ctx context.Context) error {
@@ -162,6 +173,7 @@ func (s *Sequencer) Run(ctx context.Context) error {
 			continue
 		}
 		final := isFinal(err)
+		s.noteLag(err)
 		s.cfg.Metrics.halts.Inc()
 		s.cfg.Log.Error("ledger sequencer stopped", "error", err, "final", final)
 		if final {
@@ -206,6 +218,7 @@ func (s *Sequencer) session(ctx context.Context) (worked bool, err error) {
 			return worked, err
 		}
 		s.observePublished(ctx)
+		s.noteLag(nil)
 		if n == s.cfg.Batch {
 			continue // there may be more
 		}
@@ -217,6 +230,8 @@ func (s *Sequencer) session(ctx context.Context) (worked bool, err error) {
 
 // step moves one batch and returns its size.
 func (s *Sequencer) step(ctx context.Context, tree Tree) (int, error) {
+	s.work.Lock()
+	defer s.work.Unlock()
 	if err := s.cfg.Lease(ctx); err != nil {
 		return 0, &standbyError{err}
 	}

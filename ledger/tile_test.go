@@ -152,7 +152,7 @@ func TestATileAlteredAfterItWasReadIsProvedAsSignedAndFoundByAudit(t *testing.T)
 			t.Errorf("from disk: %v, want unverified", err)
 		}
 		for name, l := range map[string]*ledger.Ledger{"which remembers": l, "which does not": open()} {
-			r, err := l.Audit(t.Context(), true)
+			r, err := l.Audit(t.Context(), ledger.AuditOptions{Fsck: true})
 			if err != nil || r.OK || !strings.Contains(strings.Join(r.Problems, "\n"), "tile/0/000 of assay.dev/ledger does not hold") {
 				t.Errorf("audit of a ledger %s: %+v, %v", name, r, err)
 			}

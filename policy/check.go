@@ -85,6 +85,9 @@ func (g Gate) check(d strict.Document) error {
 	if err := checkWords(d, "policies", s.Policies); err != nil {
 		return err
 	}
+	if err := s.VEX.check(d); err != nil {
+		return err
+	}
 	if len(s.Requires) == 0 {
 		return d.Errorf([]string{"spec", "requires"}, "is empty; a gate that requires nothing passes on nothing")
 	}
@@ -170,6 +173,12 @@ func (r Require) check(d strict.Document, at []string) error {
 			return err
 		}
 	}
+	if err := r.checkNames(d, in); err != nil {
+		return err
+	}
+	if err := r.checkMeasures(d, in); err != nil {
+		return err
+	}
 	return r.checkThresholds(d, in)
 }
 
@@ -196,11 +205,10 @@ func (r Require) checkThresholds(d strict.Document, in func(...string) []string)
 			return d.Errorf(in(t.name), "is %d; expected at least %d", *t.value, t.least)
 		}
 	}
-	if r.MaxSeverity != "" && (r.Kind == assay.KindTests || r.Kind == assay.KindSBOM) {
-		return d.Errorf(in("maxSeverity"), "only applies to kinds %s and %s, not to %s",
-			assay.KindStaticAnalysis, assay.KindVulnerabilities, r.Kind)
+	if r.MaxSeverity != "" && !slices.Contains(ratedKinds, r.Kind) {
+		return d.Errorf(in("maxSeverity"), "only applies to kinds %s, not to %s", joinKinds(ratedKinds), r.Kind)
 	}
-	return nil
+	return r.checkLikelihood(d, in)
 }
 
 func oneOf[T ~string](d strict.Document, at []string, found T, known []T) error {

@@ -55,8 +55,14 @@ type InputEvidence struct {
 	Tests *assay.TestCounts `json:"tests,omitempty"`
 	// Components of a bill of materials.
 	Components []assay.Component `json:"components,omitempty"`
-	// Findings of the report.
+	// Findings of the report. What an accepted VEX document says does not matter is suppressed, with the words "vex: …".
 	Findings []assay.Finding `json:"findings,omitempty"`
+	// Measures of a coverage or performance report.
+	Measures []assay.Measure `json:"measures,omitempty"`
+	// Predicate type, of an attestation.
+	Predicate string `json:"predicate,omitempty"`
+	// Producer is the verified identity of who made the report; left out if nobody vouches for it.
+	Producer string `json:"producer,omitempty"`
 }
 
 // Digest names the document: the SHA-256 of its JSON form as encoding/json writes it.

@@ -20,6 +20,10 @@ type Resources struct {
 	Gates    []Gate
 	Policies []Policy
 	Rollouts []Rollout
+
+	ExceptionPolicies []ExceptionPolicy
+	Producers         []Producer
+	Admissions        []Admission
 }
 
 // Parse decodes a YAML stream of resources and checks each by itself; what
@@ -80,7 +84,36 @@ func (r *Resources) add(path string, d strict.Document) error {
 		ro.defaults()
 		r.Rollouts = append(r.Rollouts, ro)
 		return ro.check(d)
-	case "":
+	case "Producer":
+		p := Producer{Place: Place{path, d.Line()}}
+		if err := d.Decode(&p); err != nil {
+			return err
+		}
+		p.defaults()
+		r.Producers = append(r.Producers, p)
+		return p.check(d)
+	case "ExceptionPolicy":
+		x := ExceptionPolicy{Place: Place{path, d.Line()}}
+		if err := d.Decode(&x); err != nil {
+			return err
+		}
+		x.defaults()
+		r.ExceptionPolicies = append(r.ExceptionPolicies, x)
+		return x.check(d)
+	case "Admission":
+		a := Admission{Place: Place{path, d.Line()}}
+		if err := d.Decode(&a); err != nil {
+			return err
+		}
+		a.defaults()
+		r.Admissions = append(r.Admissions, a)
+		return a.check(d)
+	}
+	return unknownKind(d, kind)
+}
+
+func unknownKind(d strict.Document, kind string) error {
+	if kind == "" {
 		return d.Errorf(nil, "has no kind; write kind: %s", strings.Join(Kinds, " or kind: "))
 	}
 	e := d.Errorf([]string{"kind"}, "%q is not known here; known: %s", kind, strings.Join(Kinds, ", "))
@@ -141,5 +174,5 @@ func inFile(path string, err error) error {
 }
 
 func tooLarge(path string, size int) error {
-	return assay.Errorf(assay.CodeTooLarge, "is %d bytes; a policy file has at most %d", size, MaxFileBytes).In(path)
+	return assay.Errorf(assay.CodeTooLarge, "is %d bytes; a policy file has at most %d", size, Classify(path).MaxBytes()).In(path)
 }

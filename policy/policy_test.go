@@ -76,7 +76,7 @@ func TestParseReadsAGateAndFillsDefaults(t *testing.T) {
 
 func TestParseRefusesWhatIsWrongWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"unknown kind", "kind: Gate", "kind: Gaet", `gate.yaml:2:7: kind "Gaet" is not known here; known: Gate, Policy, Rollout (did you mean "Gate"?)`},
+		{"unknown kind", "kind: Gate", "kind: Gaet", `gate.yaml:2:7: kind "Gaet" is not known here; known: Gate, Policy, Rollout, ExceptionPolicy`},
 		{"no kind", "kind: Gate\n", "", "gate.yaml:1:1: document has no kind"},
 		{"wrong version", "v1alpha1", "v1", `gate.yaml:1:13: apiVersion "assay.dev/v1" is not known here; write assay.dev/v1alpha1`},
 		{"misspelt key", "  requires:", "  require:", `gate.yaml:8:3: spec.require is not a known key (did you mean "requires"?)`},

@@ -13,7 +13,7 @@ import (
 const DefaultNamespace = "default"
 
 // Kinds lists the resource kinds that can be parsed.
-var Kinds = []string{"Gate", "Policy", "Rollout"}
+var Kinds = []string{"Gate", "Policy", "Rollout", "ExceptionPolicy", "Producer", "Admission"}
 
 // Metadata names a resource.
 type Metadata struct {
@@ -56,13 +56,23 @@ type GateSpec struct {
 	Requires []Require `json:"requires"`
 	// Policies names the Policy resources of the same namespace that judge the evidence.
 	Policies []string `json:"policies,omitempty"`
+	// VEX says whose word on vulnerabilities counts; left out, no VEX document is applied.
+	VEX *VEXTrust `json:"vex,omitempty"`
+}
+
+// VEXTrust says whose VEX documents are applied to the findings. It must trust somebody.
+type VEXTrust struct {
+	// Producers are the identities whose signed VEX documents are applied.
+	Producers []string `json:"producers,omitempty"`
+	// TrustUnsigned also applies documents that nobody vouches for: whoever presents the evidence can then suppress every finding.
+	TrustUnsigned bool `json:"trustUnsigned,omitempty"`
 }
 
 // Require is one piece of evidence that a gate cannot do without.
 type Require struct {
 	// Name of the requirement; violations of its thresholds are called "name/threshold", its absence "absent/name".
 	Name string `json:"name"`
-	// Kind of evidence: test-results, static-analysis, sbom or vulnerabilities.
+	// Kind of evidence: test-results, static-analysis, sbom, vulnerabilities, secrets, manifests, coverage, performance, vex or attestation.
 	Kind assay.EvidenceKind `json:"kind"`
 	// Format accepts only reports in this format, for example sarif-2.1.0.
 	Format string `json:"format,omitempty"`
@@ -82,7 +92,46 @@ type Require struct {
 	MinComponents *int `json:"minComponents,omitempty"`
 	// MaxSeverity blocks every active finding at or above this severity: low, unknown, medium, high or critical.
 	MaxSeverity assay.Severity `json:"maxSeverity,omitempty"`
+	// Producers accepts only reports that one of these identities signed; left out, reports need no signature.
+	Producers []string `json:"producers,omitempty"`
+	// PredicateType accepts only attestations with exactly this predicate type.
+	PredicateType string `json:"predicateType,omitempty"`
+	// Files accepts only reports whose file name matches one of these patterns; * stands for any characters but /, ** for any.
+	Files []string `json:"files,omitempty"`
+	// Covers names what the accepted reports must be about, each of them: components of a bill of materials or of a scan (name or package URL), or measures. One that no report names is absent evidence.
+	Covers []string `json:"covers,omitempty"`
+	// MinCoverage is the least ratio, 0 to 1, that each accepted coverage report must have of lines, or of statements if it counts no lines.
+	MinCoverage *float64 `json:"minCoverage,omitempty"`
+	// Limits are what measures of coverage and performance reports must hold. A measure that no report has is absent evidence.
+	Limits []Limit `json:"limits,omitempty"`
+	// KnownExploited "deny" blocks every active vulnerability that the catalogue of known exploited ones in the policy directory lists, whatever its severity.
+	KnownExploited string `json:"knownExploited,omitempty"`
+	// EPSS blocks active vulnerabilities that are likely to be exploited, by the scores in the policy directory.
+	EPSS *EPSSLimit `json:"epss,omitempty"`
 }
+
+// Limit is what one measure must hold, in every accepted report that has it.
+type Limit struct {
+	// Measure is its name in the report, for example lines or BenchmarkParse/large.
+	Measure string `json:"measure"`
+	// Unit is the measure's unit, needed where a report has several of one name, for example ns/op.
+	Unit string `json:"unit,omitempty"`
+	// Min is the least value, in the measure's unit.
+	Min *float64 `json:"min,omitempty"`
+	// Max is the greatest value, in the measure's unit.
+	Max *float64 `json:"max,omitempty"`
+	// MaxRegression is the share by which the measure may be worse than in the baseline report, for example 0.05. Without a baseline that has the measure it is absent evidence.
+	MaxRegression *float64 `json:"maxRegression,omitempty"`
+}
+
+// EPSSLimit bounds the probability of exploitation that EPSS predicts.
+type EPSSLimit struct {
+	// Max is the greatest score, 0 to 1, that does not block.
+	Max float64 `json:"max"`
+}
+
+// DenyExploited is the one value of Require.KnownExploited besides "".
+const DenyExploited = "deny"
 
 // Policy binds a Rego package to a mode, so that a rule can be tried before it blocks.
 type Policy struct {

@@ -39,7 +39,19 @@ const (
 	// ClassData files hold base documents for Rego: data.json, data.yaml, data.yml,
 	// mounted at data.<folder>.
 	ClassData Class = "data"
+	// ClassList files are published lists about vulnerabilities, kept as they are
+	// published: known_exploited_vulnerabilities.json and *.kev.json (CISA's catalogue),
+	// epss.csv and epss_scores*.csv (FIRST's EPSS scores).
+	ClassList Class = "list"
 )
+
+// MaxBytes is the largest file of the class.
+func (c Class) MaxBytes() int {
+	if c == ClassList {
+		return MaxListBytes
+	}
+	return MaxFileBytes
+}
 
 // Classify says what a file is for by its slash-separated path alone. Folders
 // called testdata, and files and folders starting with a dot, are ignored.
@@ -51,6 +63,8 @@ func Classify(p string) Class {
 	}
 	base := path.Base(p)
 	switch {
+	case isKEV(base) || isEPSS(base):
+		return ClassList
 	case base == "data.json" || base == "data.yaml" || base == "data.yml":
 		return ClassData
 	case strings.HasSuffix(base, "_test.rego"):
@@ -79,6 +93,11 @@ type Revision struct {
 	policies []Policy
 	rollouts []Rollout
 	slos     []File // the resource files that are OpenSLO
+	lists    Lists
+
+	exceptionPolicies []ExceptionPolicy
+	admissions        []Admission
+	producers         []Producer
 }
 
 // NewRevision parses and checks files and names the result. It takes the
@@ -86,8 +105,8 @@ type Revision struct {
 // here; files of ClassIgnored are dropped.
 //
 // The revision's digest is the SHA-256 of this text: the line
-// "assay-policy-revision/v1", then for each resource, module and data file (not
-// tests), sorted by path in byte order, the line of 64 hexadecimal digits of the
+// "assay-policy-revision/v1", then for each resource, module, data and list file
+// (not tests), sorted by path in byte order, the line of 64 hexadecimal digits of the
 // content's SHA-256, two spaces and the path. Every line ends in one line feed.
 // So `(echo assay-policy-revision/v1; sha256sum $sorted_files) | sha256sum`
 // gives the same digits.
@@ -111,7 +130,7 @@ func NewRevision(files []File) (*Revision, error) {
 		if class == ClassIgnored {
 			continue
 		}
-		if len(f.Content) > MaxFileBytes {
+		if len(f.Content) > class.MaxBytes() {
 			return nil, tooLarge(f.Path, len(f.Content))
 		}
 		f.Digest = assay.DigestOf(sha256.Sum256(f.Content))
@@ -148,8 +167,28 @@ func (r *Revision) parse() error {
 	if err := unique("Rollout", r.rollouts, func(o Rollout) (Metadata, Place) { return o.Metadata, o.Place }); err != nil {
 		return err
 	}
+	if err := r.uniqueExceptionPolicies(); err != nil {
+		return err
+	}
+	if err := unique("Producer", r.producers, func(p Producer) (Metadata, Place) { return p.Metadata, p.Place }); err != nil {
+		return err
+	}
+	if err := r.uniqueAdmissions(); err != nil {
+		return err
+	}
+	for _, f := range r.files[ClassList] {
+		if err := r.lists.add(f); err != nil {
+			return err
+		}
+	}
 	for _, g := range r.gates {
 		if _, err := r.PoliciesOf(g); err != nil {
+			return err
+		}
+		if err := r.lists.serve(g); err != nil {
+			return err
+		}
+		if err := r.produced(g); err != nil {
 			return err
 		}
 	}
@@ -176,6 +215,9 @@ func (r *Revision) parseFile(f File) error {
 	r.gates = append(r.gates, res.Gates...)
 	r.policies = append(r.policies, res.Policies...)
 	r.rollouts = append(r.rollouts, res.Rollouts...)
+	r.exceptionPolicies = append(r.exceptionPolicies, res.ExceptionPolicies...)
+	r.producers = append(r.producers, res.Producers...)
+	r.admissions = append(r.admissions, res.Admissions...)
 	return nil
 }
 
@@ -214,6 +256,9 @@ func (r *Revision) Policies() []Policy { return slices.Clone(r.policies) }
 
 // Rollouts returns all rollouts, in the order of their files.
 func (r *Revision) Rollouts() []Rollout { return slices.Clone(r.rollouts) }
+
+// Lists returns the lists about vulnerabilities, empty where the revision has none.
+func (r *Revision) Lists() Lists { return r.lists }
 
 // Objectives returns the files that hold OpenSLO documents, sorted by path.
 // They are resource files like any other and part of the digest; package slo

@@ -16,37 +16,53 @@ const uploadRoute = "POST /v1/evidence"
 // routes maps patterns to what they do, one line each.
 func routes() map[string]handler {
 	return map[string]handler{
-		uploadRoute:                           putEvidence,
-		"POST /v1/checks":                     check,
-		"POST /v1/attestations":               attested,
-		"GET /v1/attestations/{digest}":       bundle,
-		"GET /v1/artifacts":                   artifacts,
-		"GET /v1/artifacts/{digest}":          artifact,
-		"GET /v1/facts":                       facts,
-		"GET /v1/facts/{id}/publication":      publication,
-		"GET /v1/facts/{id}/proof":            proof,
-		"GET /v1/ledger/head":                 head,
-		"POST /v1/exceptions":                 requestException,
-		"GET /v1/exceptions":                  exceptions,
-		"POST /v1/exceptions/{id}/approval":   approveException,
-		"POST /v1/exceptions/{id}/revocation": revokeException,
-		"POST /v1/tokens":                     createToken,
-		"GET /v1/tokens":                      tokens,
-		"DELETE /v1/tokens/{id}":              revokeToken,
-		"GET /v1/policies/schema/{kind}":      schema,
-		"GET /v1/facts/{id}":                  fact,
-		"GET /v1/facts/{id}/effects":          effects,
-		"POST /v1/rollouts":                   startRollout,
-		"GET /v1/rollouts":                    rollouts,
-		"GET /v1/rollouts/{id}":               oneRollout,
-		"POST /v1/rollouts/{id}/promotion":    promoteRollout,
-		"POST /v1/rollouts/{id}/abort":        abortRollout,
-		"GET /v1/traffic":                     traffic,
-		"GET /v1/objectives":                  objectives,
-		"GET /v1/objectives/{name...}":        objective,
-		"GET /v1/decisions":                   decisions,
-		"GET /v1/decisions/{id}":              decision,
-		"GET /v1/decisions/{id}/record":       decisionRecord,
+		uploadRoute:                             putEvidence,
+		"POST /v1/checks":                       check,
+		"POST /v1/attestations":                 attested,
+		"POST /v1/statements":                   signStatement,
+		"GET /v1/attestations/{digest}":         bundle,
+		"GET /v1/artifacts":                     artifacts,
+		"GET /v1/artifacts/{digest}":            artifact,
+		"GET /v1/facts":                         facts,
+		"GET /v1/facts/{id}/publication":        publication,
+		"GET /v1/facts/{id}/proof":              proof,
+		"GET /v1/ledger/head":                   head,
+		"POST /v1/exceptions":                   requestException,
+		"GET /v1/exceptions":                    exceptions,
+		"POST /v1/exceptions/bypass":            bypassException,
+		"GET /v1/exceptions/report":             exceptionReport,
+		"POST /v1/exceptions/{id}/approval":     approveException,
+		"POST /v1/exceptions/{id}/revocation":   revokeException,
+		"POST /v1/tokens":                       createToken,
+		"GET /v1/tokens":                        tokens,
+		"DELETE /v1/tokens/{id}":                revokeToken,
+		"GET /v1/keys":                          keys,
+		"POST /v1/keys/rotations":               rotateKey,
+		"POST /v1/keys/revocations":             revokeKey,
+		"GET /v1/trust":                         trust,
+		"GET /v1/attestations/{digest}/verdict": verdict,
+		"POST /v1/inventory":                    pushInventory,
+		"GET /v1/inventory":                     inventory,
+		"POST /v1/inventory/scans":              scan,
+		"POST /v1/inventory/rebuild":            rebuildIndex,
+		"GET /v1/coverage":                      coverage,
+		"GET /v1/findings":                      findings,
+		"POST /v1/reports/compliance":           compliance,
+		"GET /v1/policies/schema/{kind}":        schema,
+		"POST /v1/admission/check":              checkAdmission,
+		"GET /v1/facts/{id}":                    fact,
+		"GET /v1/facts/{id}/effects":            effects,
+		"POST /v1/rollouts":                     startRollout,
+		"GET /v1/rollouts":                      rollouts,
+		"GET /v1/rollouts/{id}":                 oneRollout,
+		"POST /v1/rollouts/{id}/promotion":      promoteRollout,
+		"POST /v1/rollouts/{id}/abort":          abortRollout,
+		"GET /v1/traffic":                       traffic,
+		"GET /v1/objectives":                    objectives,
+		"GET /v1/objectives/{name...}":          objective,
+		"GET /v1/decisions":                     decisions,
+		"GET /v1/decisions/{id}":                decision,
+		"GET /v1/decisions/{id}/record":         decisionRecord,
 	}
 }
 
@@ -140,6 +156,18 @@ func requestException(c *control.Session, r *http.Request) (any, error) {
 }
 
 func exceptions(c *control.Session, r *http.Request) (any, error) { return c.Exceptions(r.Context()) }
+
+func bypassException(c *control.Session, r *http.Request) (any, error) {
+	var req api.BypassRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	return c.BypassException(r.Context(), req)
+}
+
+func exceptionReport(c *control.Session, r *http.Request) (any, error) {
+	return c.ExceptionReport(r.Context())
+}
 
 func approveException(c *control.Session, r *http.Request) (any, error) {
 	return c.ApproveException(r.Context(), r.PathValue("id"))

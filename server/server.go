@@ -31,9 +31,15 @@ type Config struct {
 	Ready    func(context.Context) error // nil when requests can be served
 	Log      *slog.Logger
 
+	// Lagging says in lines what /readyz adds though requests can be served, "" for
+	// nothing. May be nil.
+	Lagging func(context.Context) string
 	// Telemetry are handlers by pattern, for example "POST /v1/metrics", that
 	// identify their senders themselves (see Identify). May be nil.
 	Telemetry map[string]http.Handler
+	// Witness cosigns the heads of other logs, at /witness/add-checkpoint (C2SP
+	// tlog-witness); requests prove themselves by the logs' signatures. May be nil.
+	Witness http.Handler
 	// Pages are for people, mounted at /: what no other route takes. May be nil.
 	Pages http.Handler
 }
@@ -77,6 +83,9 @@ func New(cfg Config) http.Handler {
 	for pattern, h := range cfg.Telemetry {
 		mux.Handle(pattern, h)
 	}
+	if cfg.Witness != nil {
+		mux.Handle("/witness/add-checkpoint", cfg.Witness)
+	}
 	if cfg.Pages != nil {
 		mux.Handle("/", cfg.Pages)
 	}
@@ -118,7 +127,11 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		writeText(w, http.StatusServiceUnavailable, "not ready\n")
 		return
 	}
-	writeText(w, http.StatusOK, "ready\n")
+	text := "ready\n"
+	if s.cfg.Lagging != nil {
+		text += s.cfg.Lagging(r.Context())
+	}
+	writeText(w, http.StatusOK, text)
 }
 
 // observed counts, times and logs every request. The route label is the

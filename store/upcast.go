@@ -58,7 +58,8 @@ func BuiltinUpcasters() Upcasters {
 		assay.FactVerdict, assay.FactAttested,
 		assay.FactExceptionRequested, assay.FactExceptionApproved, assay.FactExceptionRevoked, assay.FactExceptionUsed,
 		assay.FactKeyCreated, assay.FactTokenCreated, assay.FactTokenRevoked,
-		assay.FactLedgerEpoch, assay.FactLedgerHalted,
+		assay.FactLedgerEpoch, assay.FactLedgerHalted, assay.FactLedgerAudited, assay.FactPayloadExpired,
+		assay.FactAdmissionDenied, assay.FactAdmissionAllowed,
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}
 	}

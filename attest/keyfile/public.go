@@ -14,14 +14,14 @@ import (
 
 // Public is the content of a public file.
 type Public struct {
-	Keys   []attest.Key // at least one; the first is the newest
+	Keys   []attest.Key // the first is the newest; none only where all were revoked and Ledger is set
 	Ledger string       // the ledger's C2SP verifier line ("name+id+key"), "" if the file has none
 }
 
 // MarshalPublic writes the public file: the keys as standard PEM, so that
 // cosign and openssl read the first, then the ledger's verifier line.
 func MarshalPublic(p Public) ([]byte, error) {
-	if len(p.Keys) == 0 || len(p.Keys) > MaxPublicKeys {
+	if len(p.Keys) == 0 && p.Ledger == "" || len(p.Keys) > MaxPublicKeys {
 		return nil, assay.Errorf(assay.CodeInvalid, "public file has %d keys; expected 1 to %d", len(p.Keys), MaxPublicKeys)
 	}
 	var out bytes.Buffer
@@ -55,7 +55,7 @@ func ParsePublic(data []byte) (Public, error) {
 			if len(p.Keys) == MaxPublicKeys {
 				return Public{}, assay.Errorf(assay.CodeTooLarge, "public file has more than %d keys", MaxPublicKeys)
 			}
-			k, err := parseKey(b.Bytes)
+			k, err := attest.ParsePublicDER(b.Bytes)
 			if err != nil {
 				return Public{}, err
 			}
@@ -75,18 +75,10 @@ func ParsePublic(data []byte) (Public, error) {
 			return Public{}, assay.Errorf(assay.CodeInvalid, "public file has a PEM block %q; expected %q or %q", b.Type, blockPublic, blockVerifier)
 		}
 	}
-	if len(p.Keys) == 0 {
+	if len(p.Keys) == 0 && p.Ledger == "" {
 		return Public{}, assay.Errorf(assay.CodeInvalid, "public file has no block %q", blockPublic)
 	}
 	return p, nil
-}
-
-func parseKey(der []byte) (attest.Key, error) {
-	pub, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return attest.Key{}, assay.Errorf(assay.CodeInvalid, "public key is damaged: %w", err)
-	}
-	return attest.NewKey(pub)
 }
 
 // blocks splits a file into its PEM blocks and refuses anything between them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/internal/term"
@@ -13,18 +14,21 @@ import (
 
 // attestationFlags say what an attestation is expected to be.
 type attestationFlags struct {
-	pub, bundle, proof string
-	digest             string
-	resource           string
-	levels, verifiers  []string
-	maxAge             time.Duration
-	evidence           []string
-	unenforced         bool
+	believe       believeFlags
+	bundle, proof string
+	digest        string
+	kind          string // of the document; "" is a verification summary
+	resource      string
+	levels        []string
+	maxAge        time.Duration
+	evidence      []string
+	unenforced    bool
+	registry      registryFlags
 }
 
 func (a *app) attestationCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "attestation", Short: "Verify attestations: ours and others'"}
-	cmd.AddCommand(a.attestationVerifyCmd())
+	cmd := &cobra.Command{Use: "attestation", Short: "Verify attestations, ours and others', and keep them in registries"}
+	cmd.AddCommand(a.attestationVerifyCmd(), a.attestationCreateCmd(), a.attestationPushCmd(), a.attestationDiscoverCmd(), a.attestationPullCmd())
 	return cmd
 }
 
@@ -32,19 +36,35 @@ func (a *app) attestationVerifyCmd() *cobra.Command {
 	var f attestationFlags
 	cmd := &cobra.Command{
 		Use:   "verify [ARTIFACT]",
-		Short: "Verify a SLSA verification summary in the seven steps of the specification",
-		Long: `Verify a SLSA verification summary in the seven steps of the specification.
+		Short: "Verify an attestation: a SLSA verification summary in the seven steps of the specification, or any other",
+		Long: `Verify an attestation: a SLSA verification summary in the seven steps of the specification, or any other.
+
+Whoever signed is believed by a key (--pub) or by the identity that a certificate
+was issued to (--certificate-identity and --certificate-oidc-issuer, checked with a
+pinned --trusted-root). What is no summary is asked for with --type: a predicate
+type, a short name of one (test-result, vulns, spdx, cyclonedx, slsaprovenance1 …),
+any, or signature for a plain signature of the file.
+
+With a trusted root, a log entry, an instant of signing that a log or timestamp
+authority vouches for and, of certificates, a place in a certificate log are
+demanded; --insecure-ignore-tlog and --insecure-ignore-sct take that away.
 
 Reads the artifact, the bundle or proof file and the public file. Needs no
-network, no server and no state directory, and changes nothing. With --proof the ledger entry is
+network, no server and no state directory, and changes nothing; with --registry it
+reads the attestations of an image from there. With --proof the ledger entry is
 verified as well; with --policy and --evidence the files must be the very ones
 that the gate used.
 
-Exit codes: 0 verified · 1 error · 2 usage · 3 not verified.`,
+Exit codes: 0 verified · 1 error · 2 usage · 3 not verified · 4 with --registry: there is none, or an expected one is missing.`,
 		Example: `  assay attestation verify bin/app --proof app.proof.json --pub assay.pub --resource pkg:generic/app
-  assay attestation verify bin/app --bundle app.sigstore.json --pub cosign.pub --resource pkg:generic/app --level SLSA_BUILD_LEVEL_3 --allow-verifier https://example.com/verifier`,
+  assay attestation verify bin/app --bundle app.sigstore.json --pub cosign.pub --resource pkg:generic/app --level SLSA_BUILD_LEVEL_3 --allow-verifier https://example.com/verifier
+  assay attestation verify bin/app --bundle app.sigstore.json --trusted-root trusted_root.json --certificate-identity https://github.com/example/app/.github/workflows/release.yml@refs/tags/v1.0.0 --certificate-oidc-issuer https://token.actions.githubusercontent.com --type slsaprovenance1
+  assay attestation verify --registry registry.example/team/app@sha256:… --pub assay.pub --resource pkg:oci/team/app`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.registry.image != "" {
+				return a.verifyInRegistry(cmd.Context(), f, args)
+			}
 			report, err := a.verifyAttestation(cmd.Context(), f, args)
 			if err != nil {
 				return err
@@ -59,27 +79,25 @@ Exit codes: 0 verified · 1 error · 2 usage · 3 not verified.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.pub, "pub", "", "public file of the signer (assay.pub, or cosign's)")
+	f.believe.add(fs)
 	fs.StringVar(&f.bundle, "bundle", "", "Sigstore bundle or DSSE envelope to verify")
 	fs.StringVar(&f.proof, "proof", "", "proof file to verify: attestation and ledger entry")
 	fs.StringVar(&f.digest, "digest", "", "digest of the artifact, instead of a file")
-	fs.StringVar(&f.resource, "resource", "", "resource URI that the attestation must be for")
+	fs.StringVar(&f.kind, "type", "", "what it must be, if not a verification summary: a predicate type or short name, any, or signature")
+	fs.StringVar(&f.resource, "resource", "", "resource URI that the summary must be for")
 	fs.StringArrayVar(&f.levels, "level", nil, "level that must be granted; may be repeated")
-	fs.StringArrayVar(&f.verifiers, "allow-verifier", nil, "verifier.id that the key may sign (default --verifier-id); may be repeated")
 	fs.DurationVar(&f.maxAge, "max-age", 0, "refuse attestations older than this")
 	fs.StringArrayVar(&f.evidence, "evidence", nil, "report that must be among the inputs; may be repeated")
+	f.registry.verify(fs)
 	fs.BoolVar(&f.unenforced, "allow-unenforced", false, "accept the verdict of a gate in dry-run or warn mode")
-	for _, name := range []string{"pub", "resource"} {
-		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
-	}
 	return cmd
 }
 
 func (a *app) verifyAttestation(ctx context.Context, f attestationFlags, args []string) (attest.Report, error) {
 	if (f.bundle == "") == (f.proof == "") {
-		return attest.Report{}, usageError{fmt.Errorf("give either --bundle or --proof")}
+		return attest.Report{}, usageError{fmt.Errorf("give one of --bundle, --proof and --registry")}
 	}
-	public, err := loadPublic(f.pub)
+	trust, err := a.believed(f.believe)
 	if err != nil {
 		return attest.Report{}, err
 	}
@@ -87,19 +105,18 @@ func (a *app) verifyAttestation(ctx context.Context, f attestationFlags, args []
 	if err != nil {
 		return attest.Report{}, err
 	}
-	trust := trustPolicy(public, f.verifiers, a.cfg.get("verifier-id"))
 	if f.proof != "" {
 		data, err := readFile(f.proof, attest.MaxProof)
 		if err != nil {
 			return attest.Report{}, err
 		}
-		return artifact.VerifyProof(data, trust, want, public.ledger, a.now()), nil
+		return artifact.VerifyProof(data, trust.Policy, want, trust.Ledger, a.now()), nil
 	}
 	data, err := readFile(f.bundle, attest.MaxBundle)
 	if err != nil {
 		return attest.Report{}, err
 	}
-	return attest.Verify(data, trust, want, a.now()), nil
+	return attest.Verify(data, trust.Policy, want, a.now()), nil
 }
 
 func (a *app) expected(ctx context.Context, f attestationFlags, args []string) (attest.Expect, error) {
@@ -107,8 +124,11 @@ func (a *app) expected(ctx context.Context, f attestationFlags, args []string) (
 	if err != nil {
 		return attest.Expect{}, err
 	}
+	if err := f.checkType(); err != nil {
+		return attest.Expect{}, err
+	}
 	want := attest.Expect{
-		Subject: string(subject.Digest), ResourceURI: f.resource, Levels: f.levels,
+		Subject: string(subject.Digest), Type: f.kind, ResourceURI: f.resource, Levels: f.levels,
 		MaxAge: f.maxAge, AllowUnenforced: f.unenforced,
 	}
 	if a.cfg.chosen("policy") {
@@ -128,15 +148,25 @@ func (a *app) expected(ctx context.Context, f attestationFlags, args []string) (
 	return want, nil
 }
 
-func trustPolicy(public publicKeys, verifiers []string, def string) attest.TrustPolicy {
-	if len(verifiers) == 0 {
-		verifiers = []string{def}
+// checkType refuses what does not go together. What is asked of summaries would
+// be silently left unchecked of anything else.
+func (f *attestationFlags) checkType() error {
+	if f.kind == "vsa" || f.kind == assay.VSAPredicateType {
+		f.kind = ""
 	}
-	var trust attest.TrustPolicy
-	for _, k := range public.keys {
-		trust.Keys = append(trust.Keys, attest.TrustedKey{Key: k, VerifierIDs: verifiers})
+	summary := f.kind == ""
+	switch {
+	case summary && f.resource == "":
+		return usageError{fmt.Errorf("--resource is needed: a summary for something else proves nothing")}
+	case summary:
+		return nil
+	case f.resource != "" || len(f.levels) > 0 || len(f.evidence) > 0 || f.unenforced:
+		return usageError{fmt.Errorf("--resource, --level, --evidence and --allow-unenforced are about verification summaries; leave --type away")}
 	}
-	return trust
+	if _, err := attest.PredicateTypes(f.kind); err != nil {
+		return usageError{fmt.Errorf("--type: %w", err)}
+	}
+	return nil
 }
 
 func (a *app) printSteps(r attest.Report) {

@@ -23,11 +23,18 @@ const (
 // operations are the control plane as commands see it, local or remote.
 type operations struct {
 	checks
+	statements
 	exceptions
+	exceptionDesk
 	tokens
 	ledgerReads
 	rollouts
 	objectives
+	signingKeys
+	inventories
+	inventorySearches
+	reports
+	admissions
 	close func()
 }
 
@@ -38,7 +45,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &operations{c, c, c, c, c, c, func() {}}, nil
+		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
 	}
 	if n == stateOptional && !a.cfg.chosen("dir") {
 		if _, err := os.Stat(a.cfg.get("dir")); errors.Is(err, fs.ErrNotExist) {
@@ -58,5 +65,5 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		return nil, err
 	}
 	s := in.plane.As(caller)
-	return &operations{s, s, s, s, s, s, in.close}, nil
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
 }

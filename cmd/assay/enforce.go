@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 type door interface {
 	// Serve answers requests on data and the control API on control until ctx ends.
 	Serve(ctx context.Context, data, control net.Listener) error
+	// Believe replaces whose attestations let a version in, at once.
+	Believe(trust attest.TrustPolicy, verify enforce.Verify) error
 	Close() error
 }
 
@@ -28,7 +31,7 @@ type door interface {
 type doorOptions struct {
 	dir         string
 	initial     enforce.Config
-	trust       attest.TrustPolicy
+	trust       attest.Trust
 	allowDryRun bool
 	token       string // of the control API
 	otlp        string // where metrics are pushed, "" for nowhere
@@ -62,7 +65,8 @@ func (a *app) enforceProxyCmd() *cobra.Command {
 and key choose, and lets no version in whose digest no valid attestation speaks for.
 
 Reads the routes from FILE the first time; what the control API changed later is
-kept in DIR/proxy and wins. Believes the keys of the --trust file and nobody else.
+kept in DIR/proxy and wins. Believes the keys of the --trust file and nobody else;
+a change of that file counts within a second, also for versions that have traffic.
 Changes DIR/proxy only. Runs until it is stopped (Ctrl-C, or SIGTERM: requests
 under way finish first). Speaks HTTP without TLS, so put it behind what has it.
 
@@ -78,7 +82,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address for requests")
 	fs.StringVar(&f.control, "control", "127.0.0.1:7071", "address of the control API")
 	fs.StringVar(&f.routes, "routes", "", "routes, versions and their attestations, in JSON")
-	fs.StringVar(&f.trust, "trust", "", "public file of who may attest (default DIR/keys/assay.pub)")
+	fs.StringVar(&f.trust, "trust", "", "trust file or public file of who may attest (default DIR/keys/assay.trust.yaml, or assay.pub if there is none)")
 	fs.StringArrayVar(&f.verifiers, "allow-verifier", nil, "verifier.id that the keys may sign (default --verifier-id); may be repeated")
 	fs.BoolVar(&f.allowDryRun, "allow-dry-run", false, "accept routes that only record what they would refuse")
 	fs.StringVar(&f.otlp, "otlp", "", "URL that metrics are pushed to as OTLP, for example http://127.0.0.1:7070/v1/metrics")
@@ -107,8 +111,18 @@ func (a *app) enforceProxy(ctx context.Context, f proxyFlags) error {
 		return err
 	}
 	fmt.Fprintf(a.out, "proxying http://%s  control http://%s\n", data.Addr(), control.Addr())
-	return errors.Join(d.Serve(ctx, data, control), d.Close())
+	following, stop := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		a.followTrust(following, f.trustSource(), func(t attest.Trust) error { return d.Believe(t.Policy, verifyAny(t.Ledger)) })
+	})
+	err = d.Serve(ctx, data, control)
+	stop()
+	done.Wait()
+	return errors.Join(err, d.Close())
 }
+
+func (f proxyFlags) trustSource() trustSource { return trustSource{f.trust, f.verifiers} }
 
 // doorOptions turns flags, files and variables into options.
 func (a *app) doorOptions(f proxyFlags) (doorOptions, error) {
@@ -132,15 +146,8 @@ func (a *app) doorOptions(f proxyFlags) (doorOptions, error) {
 	if o.initial, err = enforce.ParseConfig(raw); err != nil {
 		return o, inFile(err, f.routes)
 	}
-	if f.trust == "" {
-		f.trust = a.publicKeyPath()
-	}
-	public, err := loadPublic(f.trust)
-	if err != nil {
-		return o, err
-	}
-	o.trust = trustPolicy(public, f.verifiers, a.cfg.get("verifier-id"))
-	return o, nil
+	o.trust, err = a.trust(f.trustSource())
+	return o, err
 }
 
 // checkCollector refuses a collector that no metrics would reach.

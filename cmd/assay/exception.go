@@ -23,20 +23,21 @@ type exceptions interface {
 func (a *app) exceptionCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exception",
-		Short: "Ask for, approve, revoke and list time-boxed exceptions",
-		Long: `Ask for, approve, revoke and list time-boxed exceptions.
+		Short: "Ask for, approve, revoke, list and report time-boxed exceptions, and bypass in an emergency",
+		Long: `Ask for, approve, revoke, list and report time-boxed exceptions, and bypass in an emergency.
 
 An exception excuses exactly the rules it names, until an end that it must have,
-and only after a second person approved it. Who you are is who your token says
+and only after as many others approved it as the policy says (one, if it says nothing). Who you are is who your token says
 (ASSAY_TOKEN), or, on a local directory without a token, your account on this machine.`,
 	}
-	cmd.AddCommand(a.exceptionRequestCmd(), a.exceptionApproveCmd(), a.exceptionRevokeCmd(), a.exceptionListCmd())
+	cmd.AddCommand(a.exceptionRequestCmd(), a.exceptionApproveCmd(), a.exceptionRevokeCmd(), a.exceptionListCmd(),
+		a.exceptionBypassCmd(), a.exceptionReportCmd())
 	return cmd
 }
 
 func (a *app) exceptionRequestCmd() *cobra.Command {
 	var req api.ExceptionRequest
-	var subjects []string
+	var scope scopeFlags
 	var from, until string
 	cmd := &cobra.Command{
 		Use:   "request --rule RULE --reason TEXT --until TIME",
@@ -50,14 +51,10 @@ Exit codes: 0 done · 1 refused or error · 2 usage.`,
 		Example: `  assay exception request --rule release/no-critical-vulnerabilities --advisory CVE-2026-1 --reason "not reachable, fix in review" --until 72h`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range subjects {
-				d, err := assay.ParseDigest(s)
-				if err != nil {
-					return usageError{err}
-				}
-				req.Scope.Subjects = append(req.Scope.Subjects, d)
-			}
 			var err error
+			if req.Scope, err = scope.scope(); err != nil {
+				return err
+			}
 			now := a.now()
 			if req.NotAfter, err = parseTime(until, now); err != nil {
 				return usageError{fmt.Errorf("--until: %w", err)}
@@ -73,11 +70,7 @@ Exit codes: 0 done · 1 refused or error · 2 usage.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringArrayVar(&req.Scope.Rules, "rule", nil, "rule to excuse, as the report names it, or absent/REQUIREMENT; may be repeated")
-	fs.StringArrayVar(&subjects, "subject", nil, "only for the artifact with this digest; may be repeated")
-	fs.StringArrayVar(&req.Scope.Packages, "package", nil, "only for this component; may be repeated")
-	fs.StringArrayVar(&req.Scope.Advisories, "advisory", nil, "only for this advisory or finding; may be repeated")
-	fs.StringArrayVar(&req.Scope.Environments, "environment", nil, "only for this environment; may be repeated")
+	scope.add(cmd)
 	fs.StringVar(&req.Reason, "reason", "", "why it is acceptable")
 	fs.StringVar(&req.Ticket, "ticket", "", "where the fix is tracked")
 	fs.StringVar(&from, "from", "", "start: RFC 3339, or a duration from now (default now)")
@@ -165,7 +158,7 @@ func (a *app) canSign() need {
 	if a.cfg.get("passphrase") == "" && a.cfg.get("passphrase-file") == "" {
 		return stateNeeded
 	}
-	if _, err := os.Stat(a.attestKeyPath()); err != nil {
+	if _, err := os.Stat(a.attestKeyPath()); err != nil && signerProgram(a.attestKeyPath()) == "" {
 		return stateNeeded
 	}
 	return stateSigning
@@ -196,7 +189,7 @@ func (a *app) exceptionTable(list []assay.Exception, now time.Time) {
 	}
 	var rows [][]string
 	for _, e := range list {
-		state := string(e.State)
+		state := stateOf(e)
 		left := "-"
 		if e.State != assay.ExceptionRevoked {
 			if left = e.NotAfter.Sub(now).Round(time.Minute).String(); !now.Before(e.NotAfter) {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-func (in *installation) openReaders(data string, salt []byte, verifier note.Verifier) error {
+func (in *installation) openReaders(data string, salt []byte, verifier note.Verifier, witnesses *ledger.WitnessPolicy) error {
 	numbers, err := ledger.Epochs(data)
 	if err != nil {
 		return err
@@ -29,8 +29,9 @@ func (in *installation) openReaders(data string, salt []byte, verifier note.Veri
 		if err != nil {
 			return err
 		}
-		in.epochs = append(in.epochs, ledger.Epoch{Number: n, Origin: origin, Reader: d, Verifier: v})
+		in.epochs = append(in.epochs, ledger.Epoch{Number: n, Origin: origin, Reader: d, Verifier: v, Cosigned: d.ReadCosigned})
 	}
+	in.epochs[len(in.epochs)-1].Witnesses = witnesses
 	in.ledger, err = ledger.New(in.store, salt, in.epochs)
 	return err
 }
@@ -40,6 +41,9 @@ func (in *installation) close() {
 	in.stop()
 	in.done.Wait()
 	_ = in.telemetry.close() // samples that were acknowledged are in its log already
+	for _, s := range in.signers {
+		_ = s.Close() // it holds nothing that could be lost
+	}
 	for _, r := range in.readers {
 		_ = r.Close() // read-only
 	}

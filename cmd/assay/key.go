@@ -33,13 +33,31 @@ func (a *app) attestKeyPath() string {
 
 func (a *app) ledgerKeyPath() string { return filepath.Join(a.keysDir(), keyName+".ledger.key") }
 func (a *app) publicKeyPath() string { return filepath.Join(a.keysDir(), keyName+".pub") }
+func (a *app) trustPath() string     { return filepath.Join(a.keysDir(), keyName+".trust.yaml") }
 func (a *app) saltPath() string      { return filepath.Join(a.keysDir(), "ledger.salt") }
 
-func (a *app) keyPaths() []string { return []string{a.attestKeyPath(), a.ledgerKeyPath()} }
+// keyPaths are the private files; a key that another program holds is none of them.
+func (a *app) keyPaths() []string {
+	if signerProgram(a.attestKeyPath()) != "" {
+		return []string{a.ledgerKeyPath()}
+	}
+	return []string{a.attestKeyPath(), a.ledgerKeyPath()}
+}
+
+// signerProgram is the program that holds a key which is no file, "" for a file.
+func signerProgram(key string) string {
+	switch {
+	case strings.HasPrefix(key, "pkcs11:"):
+		return "assay-signer-pkcs11"
+	case strings.HasPrefix(key, "hashivault://"), strings.HasPrefix(key, "openbao://"):
+		return "assay-signer-kms"
+	}
+	return ""
+}
 
 func (a *app) keyCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "key", Short: "Create and list signing keys"}
-	cmd.AddCommand(a.keyCreateCmd(), a.keyListCmd())
+	cmd := &cobra.Command{Use: "key", Short: "Create, rotate, revoke and list signing keys"}
+	cmd.AddCommand(a.keyCreateCmd(), a.keyRotateCmd(), a.keyRevokeCmd(), a.keyListCmd())
 	return cmd
 }
 
@@ -107,41 +125,6 @@ func (a *app) createKeys(algorithm string, pass []byte) (publicKeys, error) {
 	return public, durable.WriteFile(a.saltPath(), salt, 0o600)
 }
 
-func (a *app) keyListCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the public keys of a state directory",
-		Long: `List the public keys of a state directory.
-
-Reads DIR/keys/assay.pub, needs no passphrase, and changes nothing.
-
-Exit codes: 0 listed · 1 error · 2 usage.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			public, err := loadPublic(a.publicKeyPath())
-			if err != nil {
-				return err
-			}
-			type row struct {
-				Use string `json:"use"`
-				ID  string `json:"id"`
-			}
-			var rows []row
-			var table [][]string
-			for _, k := range public.keys {
-				rows = append(rows, row{"attestations", k.KeyID()})
-			}
-			if public.ledger != "" {
-				rows = append(rows, row{"ledger", public.ledger})
-			}
-			for _, r := range rows {
-				table = append(table, []string{r.Use, r.ID})
-			}
-			return a.print(rows, func() { a.out.Table([]string{"USE", "ID"}, table) })
-		},
-	}
-}
-
 // passphrase returns the configured passphrase, or asks for it.
 func (a *app) passphrase() ([]byte, error) {
 	if p := a.cfg.get("passphrase"); p != "" {
@@ -154,7 +137,14 @@ func (a *app) passphrase() ([]byte, error) {
 		}
 		return []byte(strings.TrimRight(string(data), "\r\n")), nil
 	}
-	return a.prompt("passphrase of the private keys: ")
+	if a.typed == nil {
+		typed, err := a.prompt("passphrase of the private keys: ")
+		if err != nil {
+			return nil, err
+		}
+		a.typed = typed // a server that rotates its key later has nobody to ask
+	}
+	return a.typed, nil
 }
 
 // newPassphrase is passphrase, asked for twice when typed.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/internal/term"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/store"
@@ -25,7 +28,7 @@ type ledgerReads interface {
 
 func (a *app) ledgerCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "ledger", Short: "Look at the ledger, prove what is in it, and audit it"}
-	cmd.AddCommand(a.ledgerHeadCmd(), a.ledgerFactsCmd(), a.ledgerProveCmd(), a.ledgerVerifyCmd(), a.ledgerAuditCmd(), a.ledgerRestoreCmd())
+	cmd.AddCommand(a.ledgerHeadCmd(), a.ledgerFactsCmd(), a.ledgerProveCmd(), a.ledgerVerifyCmd(), a.ledgerAuditCmd(), a.ledgerRestoreCmd(), a.ledgerWitnessCmd())
 	return cmd
 }
 
@@ -52,13 +55,17 @@ Exit codes: 0 printed · 1 error, or nothing is published yet · 2 usage.`,
 			}
 			return a.print(h, func() {
 				fmt.Fprintf(a.out, "origin    %s\nsize      %d\nroot      %s\nverifier  %s\n", h.Origin, h.Size, h.RootHash, h.Verifier)
+				if w := h.Witnessed; w != nil {
+					fmt.Fprintf(a.out, "witnessed size %d by %s\n", w.Size, orDash(strings.Join(w.Witnesses, ", ")))
+					fmt.Fprintf(a.out, "quorum    %s\n", map[bool]string{true: "met", false: "not met"}[w.Quorum])
+				}
 			})
 		},
 	}
 }
 
 func (a *app) ledgerProveCmd() *cobra.Command {
-	var out string
+	var out, format string
 	var system bool
 	cmd := &cobra.Command{
 		Use:   "prove FACT",
@@ -67,7 +74,10 @@ func (a *app) ledgerProveCmd() *cobra.Command {
 
 The proof of an attestation (fact kind attest.signed) holds the attestation too.
 It needs no network and no server to be verified: see assay ledger verify. The
-proof is a file format of its own, whatever --output says.
+proof is a file format of its own, whatever --output says. --format tlog-proof writes
+the leaf and its inclusion as C2SP tlog-proof, without the fact: for other tools, and
+for who may not see what the fact says. With --witnesses, the proof's head carries
+the cosignatures that there are.
 
 Reads the state directory (no other process may use it meanwhile) or asks
 --server. Changes the ledger only if the fact waits for publication and no server
@@ -79,7 +89,13 @@ Exit codes: 0 written · 1 error · 2 usage.`,
   assay ledger facts --system --kind key.created`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if format != formatAssay && format != formatTlog {
+				return usageError{fmt.Errorf("--format %s", strict.OneOf(format, []string{formatAssay, formatTlog}))}
+			}
 			p, err := a.prove(cmd.Context(), assay.FactID(args[0]), system)
+			if err == nil && format == formatTlog {
+				p, err = artifact.TlogProofFile(p)
+			}
 			if err != nil {
 				return err
 			}
@@ -91,9 +107,16 @@ Exit codes: 0 written · 1 error · 2 usage.`,
 		},
 	}
 	cmd.Flags().StringVarP(&out, "file", "f", "", "write to this file instead of standard output")
+	cmd.Flags().StringVar(&format, "format", formatAssay, "assay (with the fact) or tlog-proof (C2SP, leaf and inclusion only)")
 	cmd.Flags().BoolVar(&system, "system", false, systemUsage)
 	return cmd
 }
+
+// The formats of a proof file.
+const (
+	formatAssay = "assay"
+	formatTlog  = "tlog-proof"
+)
 
 // prove returns the proof of a fact. Nobody publishes facts of a local directory
 // while no server runs on it, so a sequencer is run if the fact waits for one.
@@ -121,20 +144,24 @@ func (a *app) prove(ctx context.Context, id assay.FactID, system bool) ([]byte, 
 
 func (a *app) ledgerVerifyCmd() *cobra.Command {
 	var key string
+	var payloads bool
 	cmd := &cobra.Command{
 		Use:   "verify PROOF --pub FILE",
 		Short: "Verify a proof file with a public key and nothing else",
 		Long: `Verify that the ledger holds the fact in a proof file. The proof of an exception's
 approval may hold a signed statement; it must be of this very exception, and signed
-by a key of the public file.
+by a key of the public file. A C2SP .tlog-proof file is taken too. With --witnesses,
+the head must also have the cosignatures that the policy file asks for. With --payloads,
+who has the state directory sees what became of the payloads that the fact names: kept,
+expired under their retention, or lost.
 
-Reads the proof file and the public file; needs no network, no server and no
-state directory, and changes nothing.
+Reads the proof file and the public file; needs no network, no server and, without
+--payloads, no state directory. Changes nothing.
 
-Exit codes: 0 holds · 1 error · 2 usage · 3 the proof does not hold.`,
+Exit codes: 0 holds · 1 error · 2 usage · 3 the proof does not hold, or a payload is lost.`,
 		Example: `  assay ledger verify app.proof.json --pub assay.pub`,
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			public, err := loadPublic(key)
 			if err != nil {
 				return err
@@ -143,22 +170,66 @@ Exit codes: 0 holds · 1 error · 2 usage · 3 the proof does not hold.`,
 			if err != nil {
 				return err
 			}
+			if ledger.IsProofFile(data) {
+				return inFile(a.verifyTlogProof(data, public.ledger), args[0])
+			}
 			fact, err := artifact.VerifyFactProof(data, public.ledger, public.keys...)
 			if err != nil {
 				return inFile(err, args[0])
 			}
-			return a.print(fact, func() {
+			quorum, err := a.requireQuorum([]byte(fact.Head))
+			if err != nil {
+				return inFile(err, args[0])
+			}
+			err = a.print(fact, func() {
+				defer a.printQuorum(quorum)
 				fmt.Fprintf(a.out, "%s %s holds fact %s: %s by %s\n",
 					a.out.Paint(term.Green, "✓"), fact.Origin, fact.ID, fact.Kind, fact.Actor)
 				for _, key := range fact.SignedBy {
 					fmt.Fprintf(a.out, "%s its statement is signed by key %s\n", a.out.Paint(term.Green, "✓"), key)
 				}
 			})
+			if err != nil || !payloads {
+				return err
+			}
+			return a.printPayloads(cmd.Context(), assay.Fact{ID: fact.ID, Kind: fact.Kind, Namespace: fact.Namespace, Payload: fact.Payload})
 		},
 	}
+	cmd.Flags().BoolVar(&payloads, "payloads", false, "also say what became of the payloads that the fact names, from the state directory")
 	cmd.Flags().StringVar(&key, "pub", "", "public file of the signer (assay.pub)")
 	_ = cmd.MarkFlagRequired("pub") // fails only for a flag that does not exist
 	return cmd
+}
+
+// verifyTlogProof verifies a .tlog-proof file.
+func (a *app) verifyTlogProof(data []byte, vkey string) error {
+	leaf, head, err := ledger.VerifyProofFile(data, vkey)
+	if err != nil {
+		return assay.Errorf(assay.CodeUnverified, "%w", err)
+	}
+	quorum, err := a.requireQuorum(head.Raw)
+	if err != nil {
+		return err
+	}
+	v := struct {
+		Origin string      `json:"origin"`
+		Leaf   ledger.Leaf `json:"leaf"`
+		Head   string      `json:"head"`
+	}{head.Origin, leaf, string(head.Raw)}
+	return a.print(v, func() {
+		fmt.Fprintf(a.out, "%s %s holds fact %s: %s, digest %s\n", a.out.Paint(term.Green, "✓"), head.Origin, leaf.Fact, leaf.Kind, leaf.Digest)
+		a.printQuorum(quorum)
+	})
+}
+
+func (a *app) printQuorum(q *ledger.Quorum) {
+	if q == nil {
+		return
+	}
+	fmt.Fprintf(a.out, "%s the quorum of witnesses is met\n", a.out.Paint(term.Green, "✓"))
+	for _, c := range q.Cosignatures {
+		fmt.Fprintf(a.out, "  witness %s saw the head at %s\n", c.Witness, c.Time.Format(time.RFC3339))
+	}
 }
 
 func (a *app) ledgerAuditCmd() *cobra.Command {
@@ -182,7 +253,11 @@ Exit codes: 0 they agree · 1 error · 2 usage · 3 they disagree, or a signatur
 			if in.ledger == nil {
 				return assay.Errorf(assay.CodeNotFound, "%s has no ledger yet", a.cfg.get("dir"))
 			}
-			r, err := in.ledger.Audit(cmd.Context(), fsck)
+			o, err := a.auditOptions(cmd.Context(), in, fsck)
+			if err != nil {
+				return err
+			}
+			r, err := in.ledger.Audit(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -208,6 +283,7 @@ func (a *app) printAudit(r ledger.Report) {
 	}
 	if r.OK {
 		fmt.Fprintf(a.out, "%s %d facts, %d not published yet; store and ledger agree\n", a.out.Paint(term.Green, "✓"), r.Entries, r.Unpublished)
+		fmt.Fprintf(a.out, "%s payloads: %d kept, %d expired\n", a.out.Paint(term.Green, "✓"), r.Payloads.Kept, r.Payloads.Expired)
 	}
 }
 
@@ -223,7 +299,7 @@ func (in *installation) refuseNeedlessEpoch(ctx context.Context, data string) er
 	if err != nil || published.Size != signed.Size || published.Root != signed.Root {
 		return nil // older than what was signed
 	}
-	r, err := in.ledger.Audit(ctx, false)
+	r, err := in.ledger.Audit(ctx, ledger.AuditOptions{})
 	if err != nil || !r.OK {
 		return err
 	}

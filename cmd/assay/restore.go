@@ -18,7 +18,7 @@ func (a *app) restoreLedger(ctx context.Context, headFile string) (int, error) {
 	if in.ledger == nil {
 		return 0, assay.Errorf(assay.CodeNotFound, "%s has no ledger to restore", a.cfg.get("dir"))
 	}
-	if headFile == "" {
+	if headFile == "" && !a.cameFromBackup() {
 		if err := in.refuseNeedlessEpoch(ctx, a.cfg.get("dir")); err != nil {
 			return 0, err
 		}
@@ -45,7 +45,7 @@ func (a *app) restoreLedger(ctx context.Context, headFile string) (int, error) {
 	if err != nil {
 		return 0, inFile(err, headFile)
 	}
-	return ledger.Restore(ctx, ledger.RestoreConfig{
+	n, err := ledger.Restore(ctx, ledger.RestoreConfig{
 		Data: a.cfg.get("dir"), Outbox: in.store, Salt: salt, Old: old, OldHead: head, Base: in.epochs[0].Origin,
 		OpenAt: func(path, origin string) ledger.Opener {
 			return func(ctx context.Context, vet ledger.Vet) (ledger.Tree, error) {
@@ -57,4 +57,8 @@ func (a *app) restoreLedger(ctx context.Context, headFile string) (int, error) {
 			}
 		},
 	})
+	if err != nil {
+		return 0, err
+	}
+	return n, a.signOn()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -312,28 +311,15 @@ func rolloutLine(r api.Rollout) string {
 		sparkline(r.Path), eValue(d.Harm), eValue(d.AbortAt), share(r.Canary), share(r.Control))
 }
 
-// sparkline draws the path of the evidence of harm on the way to its threshold.
+// sparkline draws the end of the path of the evidence of harm.
 func sparkline(path []api.PathPoint) string {
-	const marks = "▁▂▃▄▅▆▇█"
 	const width = 12
 	path = path[max(0, len(path)-width):]
-	if len(path) == 0 {
-		return ""
+	values := make([]float64, len(path))
+	for i, p := range path {
+		values[i] = p.Harm
 	}
-	low, high := path[0].Harm, path[0].Harm
-	for _, p := range path {
-		low, high = min(low, p.Harm), max(high, p.Harm)
-	}
-	var b strings.Builder
-	runes := []rune(marks)
-	for _, p := range path {
-		i := 0
-		if high > low {
-			i = int((p.Harm - low) / (high - low) * float64(len(runes)-1))
-		}
-		b.WriteRune(runes[i])
-	}
-	return b.String()
+	return term.Spark(values, width)
 }
 
 // eValue is an e value from its logarithm.

@@ -50,7 +50,12 @@ type app struct {
 	format string
 	cfg    config
 
+	rotation rotationFlags // of key rotate
+	typed    []byte        // the passphrase, once somebody typed it
+
 	policies func() (control.Policy, error) // set by serve, which reloads; nil means load when asked
+	// advisories is the path of the database of advisories that the command named, "" if none.
+	advisories string
 	// extend adds to an installation, before its plane is made, what only some
 	// commands need; may be nil.
 	extend func(context.Context, *installation, *control.Config) error
@@ -122,8 +127,9 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output format: table, json or yaml")
 	root.AddCommand(
 		a.verifyCmd(), a.attestCmd(), a.attestationCmd(), a.evidenceCmd(), a.policyCmd(),
-		a.rolloutCmd(), a.decisionsCmd(), a.sloCmd(), a.exceptionCmd(), a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
-		a.enforceCmd(), a.gamedayCmd(), a.demoCmd(), a.doctorCmd(), a.configCmd(), a.versionCmd(),
+		a.rolloutCmd(), a.decisionsCmd(), a.analyzeCmd(), a.sloCmd(), a.exceptionCmd(), a.inventoryCmd(), a.reportCmd(),
+		a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
+		a.enforceCmd(), a.admitCmd(), a.gamedayCmd(), a.demoCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.configCmd(), a.versionCmd(),
 	)
 	root.SetHelpCommand(helpCmd(root))
 	root.InitDefaultCompletionCmd()

@@ -44,6 +44,12 @@ Telemetry comes in by OTLP/HTTP at /v1/metrics and by Prometheus remote write at
 /api/v1/write, from tokens of the role agent, and from the pages of --scrape; the
 objectives of the policy directory are counted from it, for --namespace.
 
+With --admission-listen it is also the admission webhook of a Kubernetes API server,
+by the Admission resources of the policy directory; see assay admit.
+
+With --advisories PATH, a folder or zip file of OSV records, it holds what runs
+against them every hour; see assay inventory scan.
+
 With --proxy URL, the control address of an enforcer (its token in ASSAY_PROXY_TOKEN),
 it carries rollouts out. A file DIR/halt stops every such action until it is removed.
 
@@ -58,6 +64,8 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address to listen on")
 	cmd.Flags().Var(&f.targets, "scrape", "page of metrics to fetch every 15 s; may be repeated")
+	f.admission.add(cmd)
+	cmd.Flags().StringVar(&a.advisories, "advisories", "", "folder or zip file of OSV records to hold what runs against, every hour")
 	cmd.Flags().BoolVar(&f.anonymous, "anonymous-viewer", false, "show the pages of --namespace without a token; only on a loopback address")
 	return cmd
 }
@@ -67,6 +75,7 @@ type serveFlags struct {
 	listen    string
 	targets   scrapeTargets
 	anonymous bool
+	admission admissionFlags
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {
@@ -81,11 +90,15 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	a.policies = policies.current
+	var door control.Enforcer // nil if there is none
 	a.extend = func(_ context.Context, in *installation, cfg *control.Config) error {
+		cfg.Admission = control.AdmissionConfig{Log: a.log, Registry: reg}
 		if err := a.addTelemetry(in, cfg, f.targets, reg); err != nil {
 			return err
 		}
-		return a.addRollouts(in, cfg, reg)
+		err := a.addRollouts(in, cfg, reg)
+		door = cfg.Enforcer
+		return err
 	}
 	in, err := a.open(ctx, true, reg)
 	if err != nil {
@@ -103,8 +116,17 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
+	side, err := a.openLedgerSide(in, reg)
+	if err != nil {
+		return err
+	}
+	doors, err := a.openAdmission(ctx, in, f.admission)
+	if err != nil {
+		return err
+	}
+	reg.MustRegister(&coverageMetrics{plane: in.plane, namespace: a.cfg.get("namespace"), now: a.now})
 	handler := server.New(server.Config{
-		Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log, Pages: pages,
+		Lagging: in.lagging, Witness: side.witness, Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log, Pages: pages,
 		Telemetry: roads(in.telemetry.intake, server.Identify(in.plane, api.RoleAgent)),
 	})
 	hup := make(chan os.Signal, 1)
@@ -112,9 +134,9 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	defer signal.Stop(hup)
 	debug.FreeOSMemory() // opening keys and compiling policies needed much that an idle server would go on holding
 	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
-	return a.runGroup(ctx, in, ln, handler,
+	return a.runGroup(ctx, in, ln, handler, append(append(doors, side.parts...),
 		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in.telemetry) },
-		in.telemetry.run, in.runRollouts)
+		in.telemetry.run, in.runRollouts, a.observe(in.plane, door), a.scan(in.plane), a.watchExceptions(in))...)
 }
 
 // addTelemetry opens the series and lets samples come in.

@@ -12,6 +12,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/gate"
+	"assay.dev/assay/internal/codeowners"
 	"github.com/spf13/cobra"
 )
 
@@ -30,7 +31,11 @@ type gateFlags struct {
 	commit            string
 	evidence          []string
 	recorded          []string
+	baseline          []string
+	owners            string
 	markdown, json    string
+	reports           []string
+	as, mappings      []string
 }
 
 func (f *gateFlags) add(cmd *cobra.Command) {
@@ -42,6 +47,11 @@ func (f *gateFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.commit, "commit", "", "source revision the artifact was built from")
 	fs.StringArrayVar(&f.evidence, "evidence", nil, "report made for this run; may be repeated")
 	fs.StringArrayVar(&f.recorded, "recorded", nil, "report kept from an earlier run, pinned as FILE@sha256:…; may be repeated")
+	fs.StringArrayVar(&f.as, "as", nil, "read a report as a format or as a kind of evidence, FILE=FORMAT or FILE=KIND; may be repeated")
+	fs.StringArrayVar(&f.mappings, "mapping", nil, "read a JSON report by a mapping, FILE=MAPPING; may be repeated")
+	fs.StringArrayVar(&f.baseline, "baseline", nil, "earlier report that measures are compared with; may be repeated")
+	fs.StringVar(&f.owners, "owners", "", "CODEOWNERS file: whose the flaky tests are")
+	fs.StringArrayVar(&f.reports, "report", nil, "also write the report as FORMAT=FILE, - for standard output: "+strings.Join(gate.Formats, ", ")+", or summary, which adds Markdown to the file; may be repeated")
 	fs.StringVar(&f.markdown, "markdown", "", "also write the report as Markdown to this file")
 	fs.StringVar(&f.json, "json", "", "also write the verdict as JSON to this file")
 }
@@ -168,7 +178,20 @@ func (a *app) checkRequest(ctx context.Context, ops checks, f gateFlags, args []
 	if err != nil {
 		return api.CheckRequest{}, err
 	}
+	if _, err := parseReports(f.reports); err != nil {
+		return api.CheckRequest{}, err
+	}
 	req := api.CheckRequest{Gate: f.gate, Environment: f.environment, Subject: subject}
+	if req.Owners, err = readOwners(f.owners); err != nil {
+		return req, err
+	}
+	for _, path := range f.baseline {
+		d, err := upload(ctx, ops, path)
+		if err != nil {
+			return req, err
+		}
+		req.Reports = append(req.Reports, api.Report{Digest: d, Source: path, Origin: assay.OriginRecorded, Baseline: true})
+	}
 	for _, path := range f.evidence {
 		d, err := upload(ctx, ops, path)
 		if err != nil {
@@ -198,7 +221,20 @@ func (a *app) checkRequest(ctx context.Context, ops checks, f gateFlags, args []
 		}
 		req.Reports = append(req.Reports, api.Report{Digest: got, Source: path, Origin: assay.OriginRecorded})
 	}
-	return req, nil
+	req.Reports, err = f.readAs(req.Reports)
+	return req, err
+}
+
+// readOwners reads and checks a file of owners here, where its name is known.
+func readOwners(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := readFile(path, api.MaxOwners)
+	if err == nil {
+		_, err = codeowners.Parse(path, data)
+	}
+	return string(data), err
 }
 
 func upload(ctx context.Context, ops checks, path string) (assay.Digest, error) {
@@ -265,21 +301,22 @@ func (a *app) report(v assay.Verdict, f gateFlags) error {
 }
 
 func (a *app) reportFiles(v assay.Verdict, f gateFlags) error {
-	if err := reportTo(f.markdown, v, gate.Markdown); err != nil {
+	files, err := parseReports(f.reports)
+	if err != nil {
 		return err
 	}
-	return reportTo(f.json, v, gate.JSON)
-}
-
-func reportTo(path string, v assay.Verdict, write func(io.Writer, assay.Verdict) error) error {
-	if path == "" {
-		return nil
+	if f.markdown != "" {
+		files = append(files, reportFile{"markdown", f.markdown})
 	}
-	var b strings.Builder
-	if err := write(&b, v); err != nil {
-		return err
+	if f.json != "" {
+		files = append(files, reportFile{"json", f.json})
 	}
-	return writeFile(path, []byte(b.String()))
+	for _, r := range files {
+		if err := r.write(a.out, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // verdictExit turns a verdict into the exit code of the contract. A report that

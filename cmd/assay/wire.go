@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -12,11 +14,15 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"assay.dev/assay"
 	actproxy "assay.dev/assay/act/proxy"
+	"assay.dev/assay/attest"
 	"assay.dev/assay/attest/keyfile"
+	"assay.dev/assay/attest/process"
+	"assay.dev/assay/attest/sigstore"
 	"assay.dev/assay/control"
 	"assay.dev/assay/enforce/proxy"
 	"assay.dev/assay/internal/durable"
@@ -65,7 +71,7 @@ func (a *app) stateless() (*operations, error) {
 		VerifierID: a.cfg.get("verifier-id"),
 	})
 	s := plane.As(a.localCaller())
-	return &operations{s, s, s, s, s, s, func() {
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
 		_ = errors.Join(memory.Close(), blobs.Close(), os.RemoveAll(tmp)) // temporary: nothing to lose
 	}}, nil
 }
@@ -83,6 +89,8 @@ type installation struct {
 	telemetry *telemetry          // nil unless the command opened it
 	rollouts  *rollout.Controller // nil without an enforcer
 
+	signers []io.Closer                   // programs that hold keys
+	audited atomic.Pointer[ledger.Report] // by the last periodic audit
 	lock    *durable.Lock
 	readers []*ledger.Dir
 	stop    context.CancelFunc
@@ -104,6 +112,12 @@ func (a *app) open(ctx context.Context, signing bool, reg *prometheus.Registry) 
 		in.close()
 		return nil, err
 	}
+	if signing {
+		// Only those who verify miss something, and the next start tries again.
+		if err := in.plane.SyncTrust(ctx); err != nil {
+			a.log.Warn("the trust file was not brought up to date", "error", err)
+		}
+	}
 	return in, nil
 }
 
@@ -123,11 +137,12 @@ func (a *app) openAll(ctx context.Context, in *installation, data string, signin
 	}
 	cfg := control.Config{
 		Store: in.store, Blobs: in.blobs, Policy: a.policySource(), Now: a.now, Rand: rand.Reader,
-		VerifierID: a.cfg.get("verifier-id"), Version: map[string]string{"assay": version()},
+		VerifierID: a.cfg.get("verifier-id"), Version: map[string]string{"assay": version()}, Metrics: control.NewMetrics(reg),
 	}
 	if err = a.openLedger(ctx, in, data, &cfg, signing, reg); err != nil {
 		return err
 	}
+	a.addAdvisories(&cfg)
 	if a.extend != nil {
 		if err = a.extend(ctx, in, &cfg); err != nil {
 			return err
@@ -161,12 +176,17 @@ func (a *app) openLedger(ctx context.Context, in *installation, data string, cfg
 	if err != nil {
 		return err
 	}
+	cfg.PublicKeys, cfg.Keys = public.Keys, a.keyRing(in)
 	if signing {
 		if err := a.startSequencer(ctx, in, data, salt, verifier, cfg, reg); err != nil {
 			return err
 		}
 	}
-	if err := in.openReaders(data, salt, verifier); err != nil {
+	witnesses, err := a.witnessPolicy()
+	if err != nil {
+		return err
+	}
+	if err := in.openReaders(data, salt, verifier, witnesses); err != nil {
 		return err
 	}
 	cfg.Outbox, cfg.Ledger, cfg.LedgerKey = in.store, in.ledger, public.Ledger
@@ -175,11 +195,10 @@ func (a *app) openLedger(ctx context.Context, in *installation, data string, cfg
 
 // startSequencer loads the private keys and starts the one goroutine that moves audit facts into the ledger.
 func (a *app) startSequencer(ctx context.Context, in *installation, data string, salt []byte, verifier note.Verifier, cfg *control.Config, reg *prometheus.Registry) error {
-	pass, err := a.passphrase()
-	if err != nil {
+	if err := a.refuseRestored(); err != nil {
 		return err
 	}
-	signer, err := keyfile.Load(a.attestKeyPath(), pass)
+	signer, err := a.openSigner(ctx, in, a.attestKeyPath())
 	if err != nil {
 		return err
 	}
@@ -220,13 +239,67 @@ func (a *app) startSequencer(ctx context.Context, in *installation, data string,
 	return nil
 }
 
+// openSigner opens the key that signs attestations: a file, or a key that another program holds.
+func (a *app) openSigner(ctx context.Context, in *installation, key string) (attest.Signer, error) {
+	if program := signerProgram(key); program != "" {
+		s, err := process.Start(ctx, process.Options{Program: cmp.Or(a.cfg.get("signer"), program), Key: key, Stderr: a.err})
+		if err != nil {
+			return nil, err
+		}
+		in.signers = append(in.signers, s)
+		return s, nil
+	}
+	pass, err := a.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	return keyfile.Load(key, pass)
+}
+
+// keyRing is where the keys of the state directory lie, and where verifiers find their public halves.
+func (a *app) keyRing(in *installation) control.KeyRing {
+	files := keyfile.NewRing(keyfile.RingOptions{
+		KeyFile: a.attestKeyPath(), PublicFile: a.publicKeyPath(), TrustFile: a.trustPath(),
+		Algorithm: keyfile.Algorithm(a.rotation.algorithm), Passphrase: a.passphrase,
+	})
+	switch to := a.rotation.to; {
+	case to != "":
+		return movedRing{files, func(ctx context.Context) (attest.Signer, error) { return a.openSigner(ctx, in, to) }}
+	case signerProgram(a.attestKeyPath()) != "":
+		return movedRing{files, func(context.Context) (attest.Signer, error) {
+			return nil, &assay.Error{Code: assay.CodeConflict, Msg: "the signing key does not lie in a file, so its successor is not made here", Hint: "make it where it is to lie, and name it with --to"}
+		}}
+	}
+	return files
+}
+
+// movedRing turns to a key that lies elsewhere.
+type movedRing struct {
+	*keyfile.Ring
+	open func(context.Context) (attest.Signer, error)
+}
+
+// Next opens the named key.
+func (r movedRing) Next(ctx context.Context) (attest.Signer, error) { return r.open(ctx) }
+
+// Turn does nothing: the person who named the key configures it as --key.
+func (r movedRing) Turn(context.Context, string) error { return nil }
+
 // ledgerSecret loads the key that signs checkpoints.
-func (a *app) ledgerSecret() (string, error) {
+func (a *app) ledgerSecret() (string, error) { return a.loadSecret(a.ledgerKeyPath()) }
+
+// loadSecret loads a secret key of a log or a witness.
+func (a *app) loadSecret(path string) (string, error) {
 	pass, err := a.passphrase()
 	if err != nil {
 		return "", err
 	}
-	return keyfile.LoadLedger(a.ledgerKeyPath(), pass)
+	return keyfile.LoadLedger(path, pass)
+}
+
+// sealLedgerKey encrypts a secret key of a log or a witness.
+func sealLedgerKey(skey string, pass []byte) ([]byte, error) {
+	return keyfile.MarshalLedger(skey, pass)
 }
 
 // epochOpener opens one epoch's tree for the ledger's key under the epoch's name.
@@ -267,6 +340,12 @@ func loadPublic(path string) (publicKeys, error) {
 			Hint: "assay key create makes one; an auditor asks the signer for it", Err: err,
 		}
 	}
+	return publicKeys{p.Keys, p.Ledger}, err
+}
+
+// parsePublic reads a public file that is in memory.
+func parsePublic(data []byte) (publicKeys, error) {
+	p, err := keyfile.ParsePublic(data)
 	return publicKeys{p.Keys, p.Ledger}, err
 }
 
@@ -328,10 +407,20 @@ func formatRego(folder, path string, src []byte) ([]byte, error) {
 	return out, below(err, folder)
 }
 
+// maxTrustedRoot is the size of a trusted root file, in bytes.
+const maxTrustedRoot = sigstore.MaxTrustedRoot
+
+// openAuthority reads Sigstore's trusted root.
+func openAuthority(data []byte, o authorityOptions) (attest.Authority, error) {
+	return sigstore.ParseTrustedRoot(data, sigstore.Options{
+		IgnoreLog: o.ignoreLog, IgnoreSCT: o.ignoreSCT, SignedTimestamps: o.signedTimestamps,
+	})
+}
+
 // openDoor opens the embedded proxy.
 func (a *app) openDoor(o doorOptions) (door, error) {
 	return proxy.Open(proxy.Options{
-		Dir: o.dir, Initial: o.initial, Trust: o.trust, AllowDryRun: o.allowDryRun, Token: o.token, Log: a.log, Now: a.now,
+		Dir: o.dir, Initial: o.initial, Trust: o.trust.Policy, Verify: verifyAny(o.trust.Ledger), AllowDryRun: o.allowDryRun, Token: o.token, Log: a.log, Now: a.now,
 		Export: proxy.Export{URL: o.otlp, Token: o.otlpToken, Interval: o.otlpEvery},
 	})
 }

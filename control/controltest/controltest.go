@@ -147,7 +147,15 @@ func Idle(t testing.TB) *Installation {
 	return in
 }
 
-func loadPolicy(t testing.TB) control.Policy {
+// AddPolicy puts more files into the policy: path and content by turns.
+func (in *Installation) AddPolicy(files ...string) {
+	in.t.Helper()
+	pol := loadPolicy(in.t, files...)
+	in.Config.Policy = func() (control.Policy, error) { return pol, nil }
+	in.Plane = control.New(in.Config)
+}
+
+func loadPolicy(t testing.TB, more ...string) control.Policy {
 	t.Helper()
 	file := func(path, content string) policy.File {
 		return policy.File{Path: path, Content: []byte(content), Digest: DigestOf(content)}
@@ -158,6 +166,9 @@ func loadPolicy(t testing.TB) control.Policy {
 	}
 	for _, service := range Services {
 		list = append(list, file(service+"-rollout.yaml", strings.ReplaceAll(rolloutResource, "SERVICE", service)))
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		list = append(list, file(more[i], more[i+1]))
 	}
 	rev, err := policy.NewRevision(list)
 	must(t, err)

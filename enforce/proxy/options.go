@@ -15,7 +15,8 @@ import (
 type Options struct {
 	Dir     string             // holds the last good state; one process per folder
 	Initial enforce.Config     // what to enforce while Dir holds no state
-	Trust   attest.TrustPolicy // whose attestations let a version in
+	Trust   attest.TrustPolicy // whose attestations let a version in; Proxy.Believe replaces it
+	Verify  enforce.Verify     // nil is attest.Verify
 
 	// AllowDryRun accepts routes that only record what they would refuse.
 	AllowDryRun bool

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/attest"
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/internal/durable"
 )
@@ -91,6 +92,7 @@ func Open(o Options) (*Proxy, error) {
 	if o.Export.Instance == "" {
 		o.Export.Instance = freshID()
 	}
+	p.doorman.Believe(o.Trust, o.Verify)
 	p.export = newExporter(o.Export.orDefault(), p.started)
 	if err := p.begin(o.Initial); err != nil {
 		return nil, errors.Join(err, lock.Release())
@@ -119,6 +121,20 @@ func (p *Proxy) begin(initial enforce.Config) error {
 			return err
 		}
 	}
+	t, err := p.build(p.state)
+	if err != nil {
+		return err
+	}
+	p.table.Store(t)
+	return nil
+}
+
+// Believe replaces whose attestations let a version in, at once: versions that
+// have traffic are judged anew as well, and refused if nothing speaks for them any more.
+func (p *Proxy) Believe(trust attest.TrustPolicy, verify enforce.Verify) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doorman.Believe(trust, verify)
 	t, err := p.build(p.state)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ var ranks = map[string]int{
 	"evidence":  3,
 	"policy":    3,
 	"slo":       3,
+	"analyze":   3,
 	"signal":    3,
 	"gate":      4,
 	"exception": 4,

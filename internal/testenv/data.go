@@ -3,6 +3,19 @@
 //
 // A test that asks for something that is not on the machine is skipped with a
 // line that says how to get it; with ASSAY_REQUIRE_ALL=1, as in CI, it fails.
+//
+// What it knows:
+//
+//	Data            public vectors and reports, beside the project
+//	Tool            a program of the machine, for example strace or curl
+//	GoTool          a program built from a Go module, once, kept in the user's cache
+//	Cosign          the real cosign, a GoTool
+//	DockerRegistry  a running registry without the referrers API, Debian's package
+//	Kubernetes      a running kube-apiserver with its etcd
+//
+// Whatever it starts ends with the test, listens on a free port of this machine
+// and keeps its files in the test's folder. A registry with the referrers API
+// needs no process: tests serve go-containerregistry's.
 package testenv
 
 import (

@@ -190,7 +190,7 @@ func TestOurReaderAuditsALedgerOverHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rep, err := l.Audit(t.Context(), true)
+	rep, err := l.Audit(t.Context(), ledger.AuditOptions{Fsck: true})
 	if err != nil || !rep.OK || rep.Epochs[0].Size != 600 {
 		t.Errorf("report %+v, %v", rep, err)
 	}
@@ -201,7 +201,7 @@ func TestOurReaderAuditsALedgerOverHTTP(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte{1}, 9000), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	rep, err = l.Audit(t.Context(), true)
+	rep, err = l.Audit(t.Context(), ledger.AuditOptions{Fsck: true})
 	if err != nil || rep.OK || !strings.Contains(strings.Join(rep.Problems, "\n"), "tile/0/001") {
 		t.Errorf("report over the tampered tile %+v, %v", rep, err)
 	}

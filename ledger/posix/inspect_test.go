@@ -171,7 +171,7 @@ func (p *promises) check(ctx context.Context, in *installation) error {
 	if err := p.checkPublished(ctx, in); err != nil {
 		return err
 	}
-	r, err := in.ledger.Audit(ctx, true)
+	r, err := in.ledger.Audit(ctx, ledger.AuditOptions{Fsck: true})
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (f *fixture) run(t testing.TB, last assay.FactID) {
 
 func (f *fixture) audit(t testing.TB) ledger.Report {
 	t.Helper()
-	r, err := f.ledger(t).Audit(context.Background(), true)
+	r, err := f.ledger(t).Audit(context.Background(), ledger.AuditOptions{Fsck: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Package dir reads a policy revision from a folder.
 //
 // What is read is decided by name alone (policy.Classify): YAML resources, Rego
-// modules and their tests, and data files. Hidden files, testdata folders and
+// modules and their tests, data files and lists of vulnerabilities. Hidden files, testdata folders and
 // everything else are passed over. Symbolic links may point to files inside the
 // folder and nowhere else. The revision's paths are relative to the folder, so
 // its digest does not depend on where the folder lies.
@@ -22,7 +22,7 @@ import (
 )
 
 // Limits of a policy folder; above one, nothing is loaded. A single file is
-// bounded by policy.MaxFileBytes and their number by policy.MaxFiles.
+// bounded by its class (policy.Class.MaxBytes) and their number by policy.MaxFiles.
 const (
 	MaxDepth      = 32       // folders within folders
 	MaxEntries    = 100_000  // files and folders looked at, ignored ones included
@@ -133,12 +133,13 @@ func (w *walk) read(p string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, assay.Errorf(assay.CodeInvalid, "is not a regular file").In(p)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, policy.MaxFileBytes+1))
+	limit := policy.Classify(p).MaxBytes()
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
 		return nil, assay.Errorf(assay.CodeInvalid, "cannot be read: %w", err).In(p)
 	}
-	if len(data) > policy.MaxFileBytes {
-		return nil, assay.Errorf(assay.CodeTooLarge, "is above %d bytes", policy.MaxFileBytes).In(p)
+	if len(data) > limit {
+		return nil, assay.Errorf(assay.CodeTooLarge, "is above %d bytes", limit).In(p)
 	}
 	return data, nil
 }

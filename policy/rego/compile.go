@@ -126,6 +126,9 @@ func load(rev *policy.Revision, tests bool) (*loaded, error) {
 			errs = append(errs, err)
 		}
 	}
+	if err := l.mountLists(rev); err != nil {
+		errs = append(errs, err)
+	}
 	return l, joined(errs)
 }
 

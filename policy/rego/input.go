@@ -93,6 +93,22 @@ func evidence(e policy.InputEvidence) *ast.Term {
 	if len(e.Findings) > 0 {
 		f.add("findings", list(e.Findings, finding))
 	}
+	if len(e.Measures) > 0 {
+		f.add("measures", list(e.Measures, measure))
+	}
+	f.text("predicate", e.Predicate)
+	f.text("producer", e.Producer)
+	return f.term()
+}
+
+func measure(m assay.Measure) *ast.Term {
+	f := make(fields, 0, 4)
+	f.add("name", ast.StringTerm(m.Name))
+	f.add("unit", ast.StringTerm(m.Unit))
+	f.add("value", ast.FloatNumberTerm(m.Value))
+	if m.Lower {
+		f.add("lower", ast.InternedTerm(true))
+	}
 	return f.term()
 }
 

@@ -20,6 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"syscall"
 
 	"assay.dev/assay"
@@ -34,7 +35,8 @@ const (
 
 // Blobs is a store.Blobs in a folder.
 type Blobs struct {
-	root *os.Root
+	root  *os.Root
+	known sync.Map // folders that this process made sure of
 }
 
 var _ store.Blobs = (*Blobs)(nil)
@@ -117,8 +119,12 @@ func (b *Blobs) writeTemp(ctx context.Context, temp string, r io.Reader, limit i
 // that its name is durable whoever wrote it.
 func (b *Blobs) publish(temp string, d assay.Digest) error {
 	dir, name := place(d)
-	if err := b.mkdir(dir, blobsDir); err != nil {
-		return err
+	// Once is enough: nobody removes folders while this process has the root.
+	if _, known := b.known.Load(dir); !known {
+		if err := b.mkdir(dir, blobsDir); err != nil {
+			return err
+		}
+		b.known.Store(dir, true)
 	}
 	if err := b.root.Rename(temp, name); err != nil {
 		return err
@@ -174,6 +180,25 @@ func (b *Blobs) Open(ctx context.Context, d assay.Digest) (io.ReadCloser, error)
 		return nil, errors.Join(err, f.Close())
 	}
 	return &verifier{f: f, want: d, sum: sha256.New(), src: contextReader{ctx: ctx, r: f}}, nil
+}
+
+// Remove removes the blob with that digest, durably. One that is not there is no error.
+func (b *Blobs) Remove(ctx context.Context, d assay.Digest) error {
+	if _, err := assay.ParseDigest(string(d)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir, name := place(d)
+	err := b.root.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return b.sync(dir)
 }
 
 // place returns the folder and the full name of a blob.

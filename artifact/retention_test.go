@@ -1,0 +1,95 @@
+package artifact_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/artifact"
+	"assay.dev/assay/ledger"
+	"assay.dev/assay/store"
+	"assay.dev/assay/store/files"
+	"assay.dev/assay/store/mem"
+)
+
+func TestExpiredEvidenceIsRemovedOnRecordAndToldFromLost(t *testing.T) {
+	now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	s := mem.New(mem.Config{Now: func() time.Time { return now }})
+	blobs, err := files.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blobs.Close()
+	put := func(text string) assay.Digest {
+		d, err := blobs.Put(t.Context(), bytes.NewReader([]byte(text)), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	old, shared, fresh, document := put("old"), put("old and new"), put("new"), put("verdict")
+	elsewhere := digest("never uploaded")
+	verdict := func(age int, evidence ...assay.Digest) assay.Fact {
+		payload, err := json.Marshal(map[string]any{"evidence": evidence, "document": document})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return assay.Fact{
+			Kind: assay.FactVerdict, Version: 1, Namespace: "shop", Actor: "ci", Retention: assay.RetainAudit,
+			Time: now.AddDate(0, 0, -age), Payload: payload,
+		}
+	}
+	facts := []assay.Fact{verdict(100, old, shared, elsewhere), verdict(1, shared, fresh)}
+	err = s.Update(t.Context(), func(tx store.Tx) error {
+		for _, d := range []assay.Digest{old, shared, fresh} {
+			if _, err := tx.Put(store.Key{Namespace: "shop", Bucket: "evidence", Name: string(d)}, []byte("{}"), 0); err != nil {
+				return err
+			}
+		}
+		for _, f := range facts {
+			if _, err := tx.Append(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Sequence(t.Context(), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	expire := func(days, want int) {
+		t.Helper()
+		n, err := artifact.Expire(t.Context(), artifact.ExpireConfig{Store: s, Outbox: s, Blobs: blobs, Days: days, Now: now})
+		if err != nil || n != want {
+			t.Errorf("%d days: expired %d, %v; want %d", days, n, err, want)
+		}
+	}
+	expire(200, 0)
+	expire(30, 1)
+	expire(30, 0) // once
+	p, err := artifact.OpenPayloads(t.Context(), s, blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := p.Expired(old); !ok || !at.Equal(now) {
+		t.Errorf("expired at %v, %v", at, ok)
+	}
+	if named := fmt.Sprint(p.Named(facts[0])); named != fmt.Sprint([]assay.Digest{document, old, shared}) {
+		t.Errorf("the verdict names %s; what was never uploaded is no payload", named)
+	}
+	if err := blobs.Remove(t.Context(), fresh); err != nil { // by somebody else
+		t.Fatal(err)
+	}
+	for d, want := range map[assay.Digest]ledger.PayloadState{
+		old: ledger.PayloadExpired, shared: ledger.PayloadKept, fresh: ledger.PayloadLost, document: ledger.PayloadKept,
+	} {
+		if got, err := p.State(t.Context(), d); err != nil || got != want {
+			t.Errorf("%s: %s, %v; want %s", d.Short(), got, err, want)
+		}
+	}
+}

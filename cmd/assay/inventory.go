@@ -1,0 +1,401 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/internal/term"
+	"github.com/spf13/cobra"
+)
+
+// inventories is what the inventory and coverage commands need of a control plane.
+type inventories interface {
+	Report(ctx context.Context, r api.InventoryReport) (api.InventoryChange, error)
+	Inventory(ctx context.Context, environment string, digest assay.Digest) ([]api.Running, error)
+	Coverage(ctx context.Context, environment string) ([]api.Coverage, error)
+}
+
+// inventorySearches is the part about vulnerabilities and upkeep.
+type inventorySearches interface {
+	Scan(ctx context.Context) (api.Scan, error)
+	Findings(ctx context.Context, closed bool) ([]api.Finding, error)
+	RebuildIndex(ctx context.Context) (api.Rebuilt, error)
+}
+
+func (a *app) inventoryCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inventory",
+		Short: "What runs where, and what was found in it since",
+		Long: `What runs where, and what was found in it since.
+
+Agents report what they see with "inventory push"; an enforcer that the server
+drives (serve --proxy) is asked by itself. What nobody reports for an hour counts
+as gone.`,
+	}
+	cmd.AddCommand(a.inventoryPushCmd(), a.inventoryListCmd(), a.inventoryScanCmd(), a.inventoryFindingsCmd(), a.inventoryRebuildCmd())
+	return cmd
+}
+
+func (a *app) inventoryPushCmd() *cobra.Command {
+	var r api.InventoryReport
+	cmd := &cobra.Command{
+		Use:   "push FILE",
+		Short: "Report what runs",
+		Long: `Report what runs: FILE, or - for standard input, is a JSON list of
+
+  {"service": "checkout", "namespace": "shop", "image": "registry.example/checkout:1.4",
+   "digest": "sha256:…", "instances": 3, "seen": "2026-11-02T09:30:00Z"}
+
+Only service and one of image and digest are mandatory; an image that is pinned
+(…@sha256:…) needs no digest. Report again and again: only changes become facts.
+With --complete everything that --source reported in --environment before, and is
+not in the list, is gone at once.
+
+Reads FILE; writes into the state directory (no other process may use it
+meanwhile) or sends it to --server. Needs the role agent or operator.
+
+Exit codes: 0 taken · 1 refused or error · 2 usage.`,
+		Example: `  assay inventory push running.json --environment prod
+  my-agent | assay inventory push - --environment prod --source cluster-1 --complete`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if r.Sightings, err = a.readSightings(args[0]); err != nil {
+				return err
+			}
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			out, err := ops.Report(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			return a.print(out, func() {
+				fmt.Fprintf(a.out, "%d appeared, %d refreshed, %d outdated, %d gone\n", out.Appeared, out.Refreshed, out.Outdated, out.Gone)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Environment, "environment", "", "where it runs, of every entry that does not say it")
+	cmd.Flags().StringVar(&r.Source, "source", "", "who sees it (default: who you are)")
+	cmd.Flags().BoolVar(&r.Complete, "complete", false, "the list is all that runs there")
+	return cmd
+}
+
+// readSightings reads a JSON list of what runs.
+func (a *app) readSightings(path string) ([]api.Sighting, error) {
+	in := a.stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := readAll(in, api.MaxBody)
+	if err != nil {
+		return nil, inFile(err, path)
+	}
+	var list []api.Sighting
+	if err := strict.JSON(data, &list); err != nil {
+		return nil, inFile(err, path)
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("null")) {
+		return nil, inFile(assay.Errorf(assay.CodeInvalid, "is null; expected a list, [] if nothing runs"), path)
+	}
+	return list, nil
+}
+
+func (a *app) inventoryListCmd() *cobra.Command {
+	var environment, digest string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List what runs, and who saw it last",
+		Long: `List what runs, and who saw it last.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server; changes nothing.
+
+Exit codes: 0 listed · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			list, err := ops.Inventory(cmd.Context(), environment, assay.Digest(digest))
+			if err != nil {
+				return err
+			}
+			return a.print(list, func() { a.runningTable(list) })
+		},
+	}
+	cmd.Flags().StringVar(&environment, "environment", "", "only what runs there")
+	cmd.Flags().StringVar(&digest, "digest", "", "only this artifact")
+	return cmd
+}
+
+func (a *app) runningTable(list []api.Running) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.out, "nothing is known to run; report it with: assay inventory push FILE --environment …")
+		return
+	}
+	now := a.now()
+	var rows [][]string
+	for _, v := range list {
+		rows = append(rows, []string{
+			v.Environment, v.Service, orDash(v.Place), orDash(v.Digest.Short()), orDash(v.Image), fmt.Sprint(v.Instances), v.Source,
+			now.Sub(v.Last).Round(time.Second).String() + " ago",
+		})
+	}
+	a.out.Table([]string{"ENVIRONMENT", "SERVICE", "NAMESPACE", "DIGEST", "IMAGE", "INSTANCES", "SOURCE", "SEEN"}, rows)
+}
+
+func (a *app) inventoryScanCmd() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "scan",
+		Short: "Hold what runs against newly published advisories",
+		Long: `Hold the bills of materials of everything that runs against newly published
+advisories: what is found becomes a finding, with the services concerned.
+
+--advisories is a folder of OSV records (JSON) or a zip file of them, as osv.dev
+publishes them for each ecosystem; nothing is fetched from a network. A --server
+uses the database it was started with. A finding is closed when its artifact no
+longer runs or its advisory was withdrawn or corrected; a database that does not
+have an advisory closes nothing. The bills of materials are those that gates were
+given as evidence.
+
+Reads the database; changes the state directory (no other process may use it
+meanwhile), or what --server keeps. Needs the role operator.
+
+Exit codes: 0 nothing is open · 1 error · 2 usage · 3 findings are open · 4 none are,
+but something that runs could not be examined, or nothing is known to run.`,
+		Example: `  assay inventory scan --advisories osv-npm.zip`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.cfg.get("server") != "" && path != "" {
+				return usageError{fmt.Errorf("--advisories is read by who keeps the state: give it to assay serve, or leave --server out")}
+			}
+			a.advisories = path
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			s, err := ops.Scan(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.print(s, func() { a.printScan(s) }); err != nil {
+				return err
+			}
+			switch {
+			case len(s.Findings) > 0:
+				return exit(exitFailed)
+			case len(s.Unexamined) > 0 || s.Artifacts == 0:
+				return exit(exitAbsent)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&path, "advisories", "", "folder or zip file of OSV records")
+	return cmd
+}
+
+func (a *app) printScan(s api.Scan) {
+	fmt.Fprintf(a.out, "%d advisories against %d components of %d artifacts that run: %d findings opened, %d closed, %d open\n",
+		s.Database.Advisories, s.Components, s.Artifacts, s.Opened, s.Closed, len(s.Findings))
+	warn := a.out.Paint(term.Amber, "!")
+	if s.Artifacts == 0 {
+		fmt.Fprintf(a.out, "%s nothing is known to run; report it with: assay inventory push FILE --environment …\n", warn)
+	}
+	if n := s.Database.Malformed; n > 0 {
+		fmt.Fprintf(a.out, "%s %d entries of the database are no OSV records and were left out\n", warn, n)
+		for _, p := range s.Database.Problems {
+			fmt.Fprintf(a.out, "    %s\n", p)
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(s.Skipped)) {
+		fmt.Fprintf(a.out, "%s %d components: %s\n", warn, s.Skipped[reason], reason)
+	}
+	for _, d := range s.Doubts {
+		fmt.Fprintf(a.out, "%s %s\n", warn, d)
+	}
+	for _, u := range s.Unexamined {
+		fmt.Fprintf(a.out, "%s %s (%s) was not examined: %s\n", warn, short(u.Artifact), places(u.Places), u.Reason)
+	}
+	a.findingTable(s.Findings)
+}
+
+func (a *app) inventoryFindingsCmd() *cobra.Command {
+	var closed bool
+	cmd := &cobra.Command{
+		Use:   "findings",
+		Short: "List the vulnerabilities found in what runs",
+		Long: `List the vulnerabilities found in what runs, the most severe first.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server; changes nothing. To look for new ones: assay inventory scan.
+
+Exit codes: 0 listed · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			list, err := ops.Findings(cmd.Context(), closed)
+			if err != nil {
+				return err
+			}
+			return a.print(list, func() {
+				if len(list) == 0 {
+					fmt.Fprintln(a.out, "no findings; look for some with: assay inventory scan --advisories …")
+				}
+				a.findingTable(list)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&closed, "closed", false, "also those that are closed, with the reason")
+	return cmd
+}
+
+func (a *app) findingTable(list []api.Finding) {
+	var rows [][]string
+	for _, f := range list {
+		state := "open"
+		if !f.Closed.IsZero() {
+			state = f.ClosedFor
+		}
+		fixed := orDash(strings.Join(f.Fixed, ", "))
+		rows = append(rows, []string{string(f.Severity), f.Advisory, f.Package.PURL, fixed, f.Name, places(f.Places), state})
+	}
+	if len(rows) > 0 {
+		a.out.Table([]string{"SEVERITY", "ADVISORY", "PACKAGE", "FIXED IN", "ARTIFACT", "RUNS AS", "STATE"}, rows)
+	}
+}
+
+func places(list []api.Place) string {
+	var out []string
+	for _, p := range list {
+		out = append(out, p.Service+" in "+p.Environment)
+	}
+	return strings.Join(out, ", ")
+}
+
+// short shortens a digest for people, and leaves an image as it is.
+func short(artifact string) string {
+	if d, err := assay.ParseDigest(artifact); err == nil {
+		return d.Short()
+	}
+	return artifact
+}
+
+func (a *app) inventoryRebuildCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rebuild",
+		Short: "Make the index of artifacts again from the facts",
+		Long: `Make the index of artifacts again from the facts: what is known of each digest, its
+attestations, and which names stood for it. Nothing differs unless the state was
+damaged, or was written by a version that kept less.
+
+Changes the state directory (no other process may use it meanwhile), or what
+--server keeps. Needs the role operator.
+
+Exit codes: 0 made · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			r, err := ops.RebuildIndex(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(r, func() {
+				fmt.Fprintf(a.out, "%d artifacts, %d attestations, %d names; %d values differed\n", r.Artifacts, r.Attestations, r.References, r.Differed)
+			})
+		},
+	}
+}
+
+func (a *app) coverageCmd() *cobra.Command {
+	var environment string
+	var require float64
+	cmd := &cobra.Command{
+		Use:   "coverage",
+		Short: "How much of what runs is attested, by environment",
+		Long: `How much of what runs is attested, by environment: different artifacts with an
+attestation that is valid now, of all artifacts that run. Valid means signed by a
+trusted key, of the newest verdict, which passed an enforcing gate for this
+environment, with exceptions that still hold. What nobody registered is listed by
+name and counts against it.
+
+Reads the state directory (no other process may use it meanwhile) or asks
+--server; changes nothing.
+
+Exit codes: 0 measured · 1 error · 2 usage · 3 below --require · 4 nothing is known to run.`,
+		Example: `  assay report coverage --environment prod --require 1`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if require < 0 || require > 1 {
+				return usageError{fmt.Errorf("--require %v is not a share from 0 to 1", require)}
+			}
+			ops, err := a.connect(cmd.Context(), stateNeeded)
+			if err != nil {
+				return err
+			}
+			defer ops.close()
+			list, err := ops.Coverage(cmd.Context(), environment)
+			if err != nil {
+				return err
+			}
+			if err := a.print(list, func() { a.coverageTable(list) }); err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				return exit(exitAbsent)
+			}
+			if slices.ContainsFunc(list, func(c api.Coverage) bool { return c.Ratio < require }) {
+				return exit(exitFailed)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&environment, "environment", "", "only this one")
+	cmd.Flags().Float64Var(&require, "require", 0, "smallest share that is good enough in every environment, 0 to 1")
+	return cmd
+}
+
+func (a *app) coverageTable(list []api.Coverage) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.out, "nothing is known to run; report it with: assay inventory push FILE --environment …")
+	}
+	for _, c := range list {
+		fmt.Fprintf(a.out, "%s  %d of %d artifacts attested (%.1f %%)\n", a.out.Bold(c.Environment), c.Attested, c.Running, 100*c.Ratio)
+		for _, v := range c.Artifacts {
+			sign := a.out.Paint(term.Green, "✓")
+			if v.State != "attested" {
+				sign = a.out.Paint(term.Vermilion, "✗")
+			}
+			fmt.Fprintf(a.out, "  %s %-12s %s  %s: %s\n", sign, v.State, cmp.Or(v.Name, short(v.Artifact)), strings.Join(v.Services, ", "), v.Reason)
+		}
+	}
+}

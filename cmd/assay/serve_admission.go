@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/admit"
+	"assay.dev/assay/internal/certs"
+	"github.com/spf13/cobra"
+)
+
+// certificateEvery is how often the webhook's certificate files are looked at.
+const certificateEvery = time.Second
+
+// admissionFlags are those of the webhook.
+type admissionFlags struct{ listen, cert, key, clientCA string }
+
+func (f *admissionFlags) add(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.listen, "admission-listen", "", "address of the Kubernetes admission webhook, for example :8443")
+	fs.StringVar(&f.cert, "tls-cert", "", "certificate of the webhook; read again when it changes")
+	fs.StringVar(&f.key, "tls-key", "", "private key of that certificate")
+	fs.StringVar(&f.clientCA, "admission-client-ca", "", "certificates of who signs API servers' client certificates: nobody else may ask")
+}
+
+// webhook is a listening admission webhook.
+type webhook struct {
+	ln  net.Listener
+	tls *tls.Config
+}
+
+// openWebhook listens for API servers, nil if nobody asked for it.
+func (a *app) openWebhook(ctx context.Context, f admissionFlags) (*webhook, error) {
+	if f.listen == "" {
+		if f.cert != "" || f.key != "" || f.clientCA != "" {
+			return nil, usageError{errors.New("--tls-cert, --tls-key and --admission-client-ca are of the webhook; give --admission-listen")}
+		}
+		return nil, nil
+	}
+	if f.cert == "" || f.key == "" {
+		return nil, usageError{errors.New("--admission-listen needs --tls-cert and --tls-key: API servers speak TLS only; assay admit certificate makes them")}
+	}
+	files := certs.Files{Cert: f.cert, Key: f.key}
+	watched, err := certs.Watch(files, certificateEvery, time.Now, func(err error) {
+		a.log.Error("certificate refused; the old one stays in use", "error", err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	w := &webhook{tls: &tls.Config{GetCertificate: watched.Get, MinVersion: tls.VersionTLS12}}
+	if f.clientCA != "" {
+		pem, err := readFile(f.clientCA, maxCA)
+		if err != nil {
+			return nil, err
+		}
+		w.tls.ClientCAs, w.tls.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if !w.tls.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, &assay.Error{Code: assay.CodeInvalid, File: f.clientCA, Msg: "holds no certificate in PEM"}
+		}
+	}
+	w.ln, err = listenOn(ctx, f.listen, "--admission-listen")
+	return w, err
+}
+
+// openAdmission reads the index of artifacts and returns what runs: it answers API
+// servers, keeps the index fresh and records admissions.
+func (a *app) openAdmission(ctx context.Context, in *installation, f admissionFlags) ([]func(context.Context) error, error) {
+	if err := in.plane.WarmAdmission(ctx); err != nil {
+		return nil, err
+	}
+	parts := []func(context.Context) error{in.plane.FollowIndex, in.plane.Door().Run}
+	w, err := a.openWebhook(ctx, f)
+	if err != nil || w == nil {
+		return parts, err
+	}
+	return append(parts, func(ctx context.Context) error {
+		fmt.Fprintf(a.out, "admission webhook https://%s\n", w.ln.Addr())
+		door := in.plane.Door()
+		err := admit.Serve(ctx, w.ln, admit.Handler(door), w.tls, a.log)
+		return errors.Join(err, door.Flush(context.WithoutCancel(ctx))) // with the reviews that ended last
+	}), nil
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"sync"
+	"time"
+
+	"assay.dev/assay/advisory"
+	"assay.dev/assay/api"
+	"assay.dev/assay/control"
+	"assay.dev/assay/inventory"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Intervals of the inventory's jobs.
+const (
+	observeEvery = 30 * time.Second // how often an enforcer is asked what it routes to
+	scanEvery    = time.Hour        // how often what runs is held against the database of advisories
+	measureEvery = 15 * time.Second // how old the coverage in the metrics may be
+)
+
+// openAdvisories returns the database at path, a folder or a zip file, which is read
+// anew for every search: who replaces it need not restart anything.
+func openAdvisories(path string) inventory.Database {
+	return func(ctx context.Context, each func(advisory.Advisory) error) (advisory.Report, error) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return advisory.Report{}, err
+		}
+		if info.IsDir() {
+			root, err := os.OpenRoot(path) // no link in it leads out
+			if err != nil {
+				return advisory.Report{}, err
+			}
+			defer root.Close()
+			r, err := advisory.ReadDir(ctx, root.FS(), each)
+			return r, inFile(err, path)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return advisory.Report{}, err
+		}
+		defer f.Close()
+		r, err := advisory.ReadArchive(ctx, f, info.Size(), each)
+		return r, inFile(err, path)
+	}
+}
+
+// addAdvisories gives the plane its database of advisories, if there is one.
+func (a *app) addAdvisories(cfg *control.Config) {
+	if a.advisories != "" {
+		cfg.Advisories = openAdvisories(a.advisories)
+	}
+}
+
+// environmentOf is where a service runs, by the rollouts of the policy in force.
+func (a *app) environmentOf(service string) string {
+	p, err := a.policies()
+	if err != nil {
+		return ""
+	}
+	for _, r := range p.Revision.Rollouts() {
+		if r.Spec.Service == service && r.Metadata.Namespace == a.cfg.get("namespace") {
+			return cmp.Or(r.Spec.Environment, "default")
+		}
+	}
+	return "" // of another namespace, or of nobody
+}
+
+// observe keeps the inventory: it asks the enforcer, if there is one, and ends what expired.
+func (a *app) observe(plane *control.Plane, door control.Enforcer) func(context.Context) error {
+	var src inventory.Source
+	if door != nil {
+		src = inventory.Doors{Enforcer: door, Environment: a.environmentOf, Name: "enforcer"}
+	}
+	return func(ctx context.Context) error {
+		return plane.ObserveFrom(ctx, src, a.cfg.get("namespace"), observeEvery, func(err error) {
+			a.log.Warn("the inventory was not renewed", "error", err)
+		})
+	}
+}
+
+// scan holds what runs against the advisories, now and every hour.
+func (a *app) scan(plane *control.Plane) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if a.advisories == "" {
+			<-ctx.Done()
+			return nil
+		}
+		tick := time.NewTicker(scanEvery)
+		defer tick.Stop()
+		for {
+			s, err := plane.Scan(ctx, a.cfg.get("namespace"), "assay.advisories")
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				a.log.Error("what runs was not held against the advisories", "error", err)
+			default:
+				a.log.Info("what runs was held against the advisories", "advisories", s.Database.Advisories, "malformed", s.Database.Malformed,
+					"opened", s.Opened, "closed", s.Closed, "open", len(s.Findings), "unexamined", len(s.Unexamined))
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+// maxEnvironments is how many environments the metrics tell apart.
+const maxEnvironments = 50
+
+// coverageMetrics measures the coverage of a namespace when it is asked, though not
+// more often than every measureEvery.
+type coverageMetrics struct {
+	plane     *control.Plane
+	namespace string
+	now       func() time.Time
+
+	mu       sync.Mutex
+	measured time.Time
+	list     []api.Coverage
+}
+
+var (
+	runningDesc  = prometheus.NewDesc("assay_inventory_running_artifacts", "Different artifacts that run.", []string{"environment"}, nil)
+	attestedDesc = prometheus.NewDesc("assay_inventory_attested_artifacts", "Artifacts that run with an attestation that is valid now.", []string{"environment"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *coverageMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- runningDesc; ch <- attestedDesc }
+
+// Collect implements prometheus.Collector.
+func (c *coverageMetrics) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.now(); now.Sub(c.measured) >= measureEvery {
+		ctx, cancel := context.WithTimeout(context.Background(), measureEvery) // a collector is given none
+		defer cancel()
+		list, err := c.plane.Coverage(ctx, c.namespace, "")
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(runningDesc, err)
+			return
+		}
+		c.list, c.measured = list, now
+	}
+	for _, v := range c.list[:min(len(c.list), maxEnvironments)] {
+		ch <- prometheus.MustNewConstMetric(runningDesc, prometheus.GaugeValue, float64(v.Running), v.Environment)
+		ch <- prometheus.MustNewConstMetric(attestedDesc, prometheus.GaugeValue, float64(v.Attested), v.Environment)
+	}
+}
