@@ -49,7 +49,8 @@ type Material struct {
 // Judged is one signed verdict, and the bundle that holds it.
 type Judged struct {
 	artifact.Judgement
-	Data []byte
+	Data     []byte
+	Recorded time.Time // by the installation; only of what a revoked key signed, else zero
 }
 
 // Result is what became of one image.
@@ -261,7 +262,7 @@ func newest(all []Judged, gateName, env string) (Judged, bool) {
 // returns why the bundle does not hold, "" if it does.
 func (d *deciding) verify(img Image, r policy.AdmissionRequire, j Judged) string {
 	report := attest.Verify(j.Data, d.in.Trust, attest.Expect{
-		Subject: string(img.Digest), ResourceURI: r.ResourceURI, Levels: r.Levels, MaxAge: r.MaxAge.Value(),
+		Subject: string(img.Digest), ResourceURI: r.ResourceURI, Levels: r.Levels, MaxAge: r.MaxAge.Value(), Recorded: j.Recorded,
 	}, d.in.Now)
 	for _, s := range report.Steps {
 		if !s.OK {

@@ -157,7 +157,7 @@ func (d *Door) gather(ctx context.Context, ix Index, in Inputs, wait time.Durati
 			m.Digest, _ = ix.Resolve(img.Reference) // if only to say what to write instead
 		}
 		if m.Digest != "" && (img.Digest != "" || resolve) {
-			m.Judged, m.Fault = d.judged(ctx, ix, in.Door, m.Digest)
+			m.Judged, m.Fault = d.judged(ctx, ix, in, m.Digest)
 		}
 		known[img.Reference] = m
 	}
@@ -174,7 +174,8 @@ func unknown(r Review, err error) map[string]Material {
 }
 
 // judged reads the bundles of the verdicts that could count.
-func (d *Door) judged(ctx context.Context, ix Index, door policy.Admission, digest assay.Digest) (all []Judged, fault string) {
+func (d *Door) judged(ctx context.Context, ix Index, in Inputs, digest assay.Digest) (all []Judged, fault string) {
+	door := in.Door
 	k, ok := ix.Lookup(digest)
 	if !ok {
 		return nil, ""
@@ -191,10 +192,39 @@ func (d *Door) judged(ctx context.Context, ix Index, door policy.Admission, dige
 				d.cfg.Log.Error("a bundle cannot be read", "bundle", j.Bundle, "artifact", digest, "error", err)
 				return nil, err.Error()
 			}
+			if one.Recorded, err = d.recorded(ctx, in, digest, j); err != nil {
+				d.cfg.Log.Error("when an attestation was recorded cannot be read", "bundle", j.Bundle, "artifact", digest, "error", err)
+				return nil, err.Error()
+			}
 		}
 		all = append(all, one)
 	}
 	return all, ""
+}
+
+// recorded is when the installation recorded an attestation by a revoked key, because
+// what it had before the compromise is still good. It is zero for other keys, whom
+// nobody asks, and where the store knows of none.
+func (d *Door) recorded(ctx context.Context, in Inputs, digest assay.Digest, j artifact.Judgement) (time.Time, error) {
+	if !slices.ContainsFunc(in.Trust.Keys, func(k attest.TrustedKey) bool { return k.Revoked != nil && k.Key.KeyID() == j.KeyID }) {
+		return time.Time{}, nil
+	}
+	tenant := in.Door.Metadata.Namespace
+	sum, err := artifact.Get(ctx, d.cfg.Store, tenant, digest)
+	if err != nil {
+		return time.Time{}, err
+	}
+	i := slices.IndexFunc(sum.Judgements, func(a artifact.Attestation) bool { return a.Bundle == j.Bundle })
+	if i < 0 {
+		return time.Time{}, nil
+	}
+	var at time.Time
+	err = d.cfg.Store.View(ctx, func(r store.Reader) error {
+		row, err := r.Fact(tenant, sum.Judgements[i].AttestedFact)
+		at = row.Fact.Recorded
+		return err
+	})
+	return at, err
 }
 
 // await waits until the index has heard of every image, or for so long.

@@ -56,6 +56,14 @@ func TestOnlyWhatItsGateLetPassIsAdmitted(t *testing.T) {
 			w.attest(good)
 			w.trust.Keys[0].Revoked = &attest.Revocation{CompromisedSince: start.Add(-2 * time.Hour), Reason: "a laptop was stolen"}
 		}, good, assay.OutcomeFail, "a laptop was stolen"},
+		{"the key was compromised after this was recorded", func(w *world) {
+			w.attest(good)
+			w.trust.Keys[0].Revoked = &attest.Revocation{CompromisedSince: time.Now().Add(time.Hour), Reason: "a laptop was stolen"}
+		}, good, assay.OutcomePass, ""},
+		{"the key was compromised before this was recorded, whatever the signer says of the time", func(w *world) {
+			w.attest(good, func(v *assay.Verdict) { v.Time = start.AddDate(0, 0, -1) })
+			w.trust.Keys[0].Revoked = &attest.Revocation{CompromisedSince: start.Add(-2 * time.Hour), Reason: "a laptop was stolen"}
+		}, good, assay.OutcomeFail, "a laptop was stolen"},
 		{"missing digest", func(w *world) { w.attest(good) }, "registry.example/shop/web", assay.OutcomeFail, "write registry.example/shop/web@" + string(digest("good"))},
 		{"missing digest of an unknown name", func(*world) {}, "registry.example/shop/web:1", assay.OutcomeFail, "named by a tag"},
 		{"invalid reference", func(*world) {}, "Not/An:Image:Reference", assay.OutcomeFail, "not an image reference"},

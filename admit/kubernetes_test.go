@@ -175,9 +175,6 @@ func (c *cluster) want(a testenv.Answer, status int, says string) {
 // what is not attested, and lets in what is. One server serves all parts, which
 // build on each other.
 func TestARealAPIServerAsksTheDoor(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a kube-apiserver; run without -short")
-	}
 	c := newCluster(t)
 	dir := t.TempDir()
 	makeCertificate(t, dir)

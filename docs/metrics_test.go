@@ -29,9 +29,9 @@ curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' 
   {"name":"x","gauge":{"dataPoints":[{"timeUnixNano":"'$(date +%s)000000000'","asInt":"1"}]}}]}]}]}' $url/v1/metrics > taken.txt
 curl -sS -d nothing $url/witness/add-checkpoint > offered.txt
 curl -fsS -H "Authorization: Bearer $pipeline" -H 'Content-Type: application/json' -d '{"images":["registry.example/x:1"]}' $url/v1/admission/check > admission.txt
+curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' -d '{"environment":"prod","sightings":[{"service":"x","image":"y:1"}]}' $url/v1/inventory > seen.txt
 export url
 timeout 30 sh -c 'until curl -fsS $url/metrics | grep -q ^assay_ledger_witness_answers; do sleep 0.1; done'
-curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' -d '{"environment":"prod","sightings":[{"service":"x","image":"y:1"}]}' $url/v1/inventory > seen.txt
 curl -fsS $url/metrics
 kill %1`
 

@@ -125,8 +125,12 @@ func (a *app) playVerdict(r gameday.Report, stay bool) {
 	if !r.OK {
 		verdict = a.out.Paint(term.Vermilion, "did NOT come out as described")
 	}
-	fmt.Fprintf(a.out, "\n%s %s: %d of %d outcomes, in %s, at %s requests/s on average\n",
-		a.out.Bold(r.Play), verdict, len(r.Checks)-len(failed), len(r.Checks), r.Took, gameday.Thousands(int(r.RateRPS)))
+	load := ""
+	if r.RateRPS > 0 {
+		load = fmt.Sprintf(", at %s requests/s on average", gameday.Thousands(int(r.RateRPS)))
+	}
+	fmt.Fprintf(a.out, "\n%s %s: %d of %d outcomes, in %s%s\n",
+		a.out.Bold(r.Play), verdict, len(r.Checks)-len(failed), len(r.Checks), r.Took, load)
 	switch {
 	case stay:
 		fmt.Fprintf(a.out, "look at %s  (stop with Ctrl-C)\n", a.out.Bold(r.URL))

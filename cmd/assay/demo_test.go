@@ -68,7 +68,7 @@ func playOnce(t *testing.T, exe string, args ...string) gameday.Report {
 			t.Errorf("%s (pid %d) outlives the play", name, pid)
 		}
 	}
-	if len(r.PIDs) < 5 {
+	if r.RateRPS > 0 && len(r.PIDs) < 5 {
 		t.Errorf("processes %v; expected control plane, proxy, two shops and load", r.PIDs)
 	}
 	return r

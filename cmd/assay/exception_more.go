@@ -57,7 +57,8 @@ func (a *app) exceptionBypassCmd() *cobra.Command {
 Nobody approves it and everybody sees it: a fact in the ledger names you, the
 reason and who is to be paged (spec.bypass.page of the ExceptionPolicy). It cannot
 be changed or renewed; it ends by itself, or is revoked, which is recorded too.
-Needs the role operator or approver, on --server or on a local directory.
+Writes into the state directory (no other process may use it meanwhile) or asks
+--server. Needs the role operator or approver.
 
 Exit codes: 0 in force · 1 refused or error · 2 usage.`,
 		Example: `  assay exception bypass --rule release/no-critical-vulnerabilities --reason "INC-42: checkout is down, the fix is in 1.4.1" --until 1h`,

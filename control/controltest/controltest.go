@@ -56,6 +56,9 @@ metadata: {name: ship, namespace: NAMESPACE}
 spec: {package: ship, mode: enforce}
 `
 
+// Salt hides namespaces in the leaves of the ledger.
+const Salt = "sixteen bytes and more"
+
 // Services have a rollout in the namespace "default", and in no other.
 var Services = []string{"shop", "checkout", "catalog"}
 
@@ -128,7 +131,7 @@ func Idle(t testing.TB) *Installation {
 	verifier, err := ledger.ParseVerifier(vkey)
 	must(t, err)
 	in.Tree = memtree.New(signer)
-	salt := []byte("sixteen bytes and more")
+	salt := []byte(Salt)
 	led, err := ledger.New(in.Store, salt, []ledger.Epoch{{Origin: assay.DefaultOrigin, Reader: in.Tree, Verifier: verifier}})
 	must(t, err)
 	in.seq, err = ledger.NewSequencer(ledger.SequencerConfig{Outbox: in.Store, Open: in.Tree.Opener(), Salt: salt})
