@@ -16,10 +16,10 @@ import (
 type rotatedKey struct {
 	KeyID     string    `json:"key_id"` // of the new key
 	PublicKey string    `json:"public_key"`
-	Replaces  string    `json:"replaces"`             // the old key's id
-	OldUntil  time.Time `json:"old_until"`            // end of the old key
-	Revoked   bool      `json:"revoked,omitempty"`    // the old key was revoked before
-	NotBefore time.Time `json:"not_before,omitempty"` // beginning of the new key
+	Replaces  string    `json:"replaces"`          // the old key's id
+	OldUntil  time.Time `json:"old_until"`         // end of the old key
+	Revoked   bool      `json:"revoked,omitempty"` // the old key was revoked before
+	NotBefore time.Time `json:"not_before"`        // beginning of the new key
 }
 
 // RotateKey makes a new signing key. The old one goes on being valid for the

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"slices"
 	"strings"
 
 	"assay.dev/assay"
@@ -235,10 +236,8 @@ func (d *digests) add(s string) {
 	if !ok || len(sum) != 64 {
 		return
 	}
-	for _, have := range *d {
-		if have == assay.Digest(s) {
-			return
-		}
+	if slices.Contains(*d, assay.Digest(s)) {
+		return
 	}
 	if len(*d) < MaxList {
 		*d = append(*d, assay.Digest(s))

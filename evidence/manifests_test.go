@@ -87,13 +87,14 @@ func TestManifestsOfOtherKindsAreSaidToBeUnchecked(t *testing.T) {
 }
 
 func TestManifestsThatAreNoYAMLAreRefused(t *testing.T) {
-	bomb := "apiVersion: v1\nkind: ConfigMap\na: &a [x,x,x,x,x,x,x,x,x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("apiVersion: v1\nkind: ConfigMap\na: &a [x,x,x,x,x,x,x,x,x]\n")
 	for c := 'b'; c < 'k'; c++ {
-		bomb += fmt.Sprintf("%c: &%c [%s*%c]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 8), c-1)
+		bomb.WriteString(fmt.Sprintf("%c: &%c [%s*%c]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 8), c-1))
 	}
 	for name, tt := range map[string]struct{ report, want string }{
 		"a duplicate key": {goodManifests + "---\napiVersion: v1\nkind: Pod\nkind: Pod\n", `r.yaml:24:1: document is not valid YAML: unmarshal errors: key "kind" already set in map`},
-		"alias bomb":      {bomb, "r.yaml:1:1: document is not valid YAML: document contains excessive aliasing"},
+		"alias bomb":      {bomb.String(), "r.yaml:1:1: document is not valid YAML: document contains excessive aliasing"},
 		"cut-off JSON":    {`{"apiVersion":"v1","kind":"Pod"`, "r.yaml:1:32: document is cut off: the JSON ends before its value does"},
 		"a NUL byte":      {"apiVersion: v1\nkind: Pod\n\x00", "r.yaml: is not valid UTF-8 text"},
 		"a tab":           {"apiVersion: v1\nkind: Pod\n\tname: x\n", "r.yaml:3:1: document is not valid YAML: found a tab character that violates indentation"},

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,12 +157,7 @@ func (o *openVEX) statement() {
 }
 
 func isVEXStatus(s assay.VEXStatus) bool {
-	for _, known := range vexStatuses {
-		if string(s) == known {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(vexStatuses, string(s))
 }
 
 // vulnerability reads both shapes: a text (0.0.1), and an object (0.2.0).

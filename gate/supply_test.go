@@ -187,12 +187,13 @@ func TestMeasuresAreHeldToTheirLimits(t *testing.T) {
 				in.Baseline = []assay.Evidence{measured(c.require.Kind, "before.json", c.old...)}
 			}
 			v := mustCheck(t, in, nil)
-			text := v.Requirements[0].Reason
+			var text strings.Builder
+			text.WriteString(v.Requirements[0].Reason)
 			for _, x := range v.Violations {
-				text += "\n" + x.Message
+				text.WriteString("\n" + x.Message)
 			}
-			if v.Outcome != c.want || !strings.Contains(text, c.says) {
-				t.Errorf("%s: %s\nwant %s: %s", v.Outcome, text, c.want, c.says)
+			if v.Outcome != c.want || !strings.Contains(text.String(), c.says) {
+				t.Errorf("%s: %s\nwant %s: %s", v.Outcome, text.String(), c.want, c.says)
 			}
 		})
 	}

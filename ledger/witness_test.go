@@ -240,9 +240,10 @@ func TestPolicyCountsCosignaturesAsItsGroupsSay(t *testing.T) {
 		_, _, line := post(t, newWitness(t, mem.New(mem.Config{}), c, log.vkey), log.offer(t, 0, 3))
 		vkeys, lines = append(vkeys, c.VKey()), append(lines, line)
 	}
-	text := "log " + log.vkey + " # ours\n"
+	var text strings.Builder
+	text.WriteString("log " + log.vkey + " # ours\n")
 	for i, k := range vkeys {
-		text += fmt.Sprintf("witness w%d %s https://w%d.example/\n", i, k, i)
+		text.WriteString(fmt.Sprintf("witness w%d %s https://w%d.example/\n", i, k, i))
 	}
 	for _, c := range []struct {
 		quorum string
@@ -266,7 +267,7 @@ func TestPolicyCountsCosignaturesAsItsGroupsSay(t *testing.T) {
 		for _, i := range c.have {
 			head = append(head, lines[i]...)
 		}
-		q, err := policy(t, text+c.quorum+"\n").Check(head, clock)
+		q, err := policy(t, text.String()+c.quorum+"\n").Check(head, clock)
 		if err != nil || q.Met != c.met {
 			t.Errorf("%q with %v: %+v, %v; want met %v", c.quorum, c.have, q, err, c.met)
 		}

@@ -71,7 +71,7 @@ func corpus(dir string, open bool) ([]series, error) {
 	}
 	for i := range out {
 		if again[i] != out[i].name || len(test[i]) != horizon {
-			return nil, fmt.Errorf("Hourly-test.csv: row %d does not belong to %s", i+2, out[i].name)
+			return nil, fmt.Errorf("row %d of Hourly-test.csv does not belong to %s", i+2, out[i].name)
 		}
 		out[i].train, out[i].test = train[i], test[i]
 	}

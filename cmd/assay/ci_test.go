@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,9 +181,7 @@ func TestGitLabJobRunsTheGate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := ciRepository(t)
 			env := map[string]string{"CI_COMMIT_SHA": "0123abc"}
-			for k, v := range job.Variables {
-				env[k] = v
-			}
+			maps.Copy(env, job.Variables)
 			env["ASSAY_ARTIFACT"], env["ASSAY_EVIDENCE"] = "app", c.evidence
 			code, out := runStep(t, dir, env, "sh", "-ec", strings.Join(job.Script, "\n"))
 			if code != c.exit {
