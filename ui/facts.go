@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"assay.dev/assay"
-	"assay.dev/assay/api"
 )
 
 // factDetail is what the parts of a fact's page show.
@@ -149,57 +148,4 @@ func (v *view) findFacts(q string, add func(h hit, prefixes []string, names ...s
 		add(hit{factLabel(f.Kind), shortID(f.ID), f.Actor, "/facts/" + q}, []string{q})
 	}
 	return nil
-}
-
-// exceptionRow is an exception as a card.
-type exceptionRow struct {
-	assay.Exception
-	StateNow   state
-	LeftPart   float64 // of its time in force
-	MayApprove bool
-	MayRevoke  bool
-}
-
-// exceptionLists are the exceptions by what can be done about them.
-type exceptionLists struct {
-	Waiting, Active, Past []exceptionRow
-	Trouble               *trouble
-	MayAsk                bool
-}
-
-// exceptions shows what waits for approval, what is in force and what is over.
-func exceptions(v *view) (page, error) {
-	p := page{Title: "Exceptions", Nav: "/exceptions"}
-	list, err := v.s.Exceptions(v.ctx)
-	d := exceptionLists{Trouble: troubleOf(err), MayAsk: v.SignedIn && v.Can(string(api.RoleDeveloper), string(api.RoleOperator))}
-	for _, e := range slices.Backward(list) {
-		row := v.exceptionRow(e)
-		switch {
-		case !v.Now.Before(e.NotAfter) || e.State == assay.ExceptionRevoked:
-			d.Past = append(d.Past, row)
-		case e.State == assay.ExceptionRequested:
-			d.Waiting = append(d.Waiting, row)
-		default:
-			d.Active = append(d.Active, row)
-		}
-	}
-	slices.SortStableFunc(d.Active, func(a, b exceptionRow) int { return a.NotAfter.Compare(b.NotAfter) })
-	d.Past = d.Past[:min(len(d.Past), listed)]
-	p.add(v, "waiting", "", "exceptions/waiting", d)
-	p.add(v, "active", "", "exceptions/active", d)
-	p.add(v, "past", "", "exceptions/past", d)
-	p.add(v, "ask", "", "exceptions/ask", d)
-	return p, nil
-}
-
-func (v *view) exceptionRow(e assay.Exception) exceptionRow {
-	row := exceptionRow{Exception: e, StateNow: exceptionState(e, v.Now)}
-	if whole := e.NotAfter.Sub(e.NotBefore); whole > 0 {
-		row.LeftPart = float64(e.NotAfter.Sub(v.Now)) / float64(whole)
-	}
-	own := strings.EqualFold(strings.TrimSpace(e.Requester), strings.TrimSpace(v.caller.Name))
-	approver := v.Can(string(api.RoleApprover))
-	row.MayApprove = v.SignedIn && approver && !own
-	row.MayRevoke = v.SignedIn && (approver || own && v.Can(string(api.RoleDeveloper), string(api.RoleOperator)))
-	return row
 }

@@ -182,62 +182,6 @@ func judgement(a api.Artifact) state {
 	return outcomeState(worst)
 }
 
-// artifactDetail is what the parts of an artifact's page show.
-type artifactDetail struct {
-	api.Artifact
-	State    state
-	Verdicts []verdictRow
-	Runs     []runsAs
-	Rollouts []rolloutRow
-}
-
-// runsAs is a place where an artifact serves.
-type runsAs struct {
-	Service, Route string
-	versionRow
-}
-
-func artifactPage(v *view) (page, error) {
-	digest, err := assay.ParseDigest(v.r.PathValue("digest"))
-	if err != nil {
-		return page{}, err
-	}
-	found, err := v.s.Artifact(v.ctx, digest)
-	if err != nil && assay.CodeOf(err) != assay.CodeNotFound {
-		return page{}, err
-	}
-	d := artifactDetail{Artifact: found, State: judgement(found)}
-	d.Subject.Digest = digest
-	traffic, _ := v.traffic() // where it runs is left out while the enforcer does not answer
-	for _, r := range routeRows(traffic.Status, "") {
-		for _, ver := range r.Versions {
-			if ver.Digest == digest {
-				d.Runs = append(d.Runs, runsAs{r.Service, r.Name, ver})
-			}
-		}
-	}
-	list, err := v.s.Rollouts(v.ctx, 200)
-	if err != nil {
-		return page{}, err
-	}
-	for _, r := range list {
-		if r.Digest == digest {
-			d.Rollouts = append(d.Rollouts, newRolloutRow(r))
-		}
-	}
-	if d.Verdicts, err = v.verdicts(digest, 20); err != nil {
-		return page{}, err
-	}
-	if d.Total == 0 && len(d.Runs) == 0 && len(d.Rollouts) == 0 && len(d.Verdicts) == 0 {
-		return page{}, &assay.Error{Code: assay.CodeNotFound, Msg: "nothing is known of the artifact " + string(digest), Hint: "judge it with: assay attest FILE"}
-	}
-	p := page{Title: orElse(d.Subject.Name, digest.Short()), Nav: "/gates"}
-	p.add(v, "artifact", "", "artifact/title", d)
-	p.add(v, "runs", "", "artifact/runs", d)
-	p.add(v, "verdicts", "", "gates/list", newTable(d.Verdicts, nil))
-	return p, nil
-}
-
 func orElse(s, other string) string {
 	if s == "" {
 		return other

@@ -114,7 +114,7 @@ func (u *ui) rendered(ctx context.Context, r *http.Request) (page, error) {
 // liveRoute keeps streams away from routes that are no pages.
 func liveRoute(pattern string) bool {
 	switch pattern {
-	case "", "GET /", "GET /live/{page...}", "GET /static/{file}", "GET /login", "GET /facts/{id}/proof":
+	case "", "GET /", "GET /live/{page...}", "GET /static/{file}", "GET /login", "GET /facts/{id}/proof", "GET /keys/trust":
 		return false
 	}
 	return true

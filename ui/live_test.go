@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/control"
 	"assay.dev/assay/store/mem"
@@ -74,7 +75,10 @@ func stream(t *testing.T, act func(t *testing.T, c *wire, s *control.Session, ca
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		st := mem.New(mem.Config{Now: time.Now})
-		plane := control.New(control.Config{Store: st, Now: time.Now})
+		none := func() (control.Policy, error) {
+			return control.Policy{}, assay.Errorf(assay.CodeNotFound, "no policy")
+		}
+		plane := control.New(control.Config{Store: st, Now: time.Now, Policy: none})
 		h, err := ui.New(ui.Config{Plane: plane, Anonymous: viewer})
 		must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())

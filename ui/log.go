@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
@@ -18,8 +20,11 @@ import (
 // headRow is the ledger's newest signed head, checked now.
 type headRow struct {
 	api.Head
-	State state
-	Root  string // hexadecimal
+	State   state
+	Root    string // hexadecimal
+	Quorum  state  // what witnesses say
+	Behind  uint64 // entries that no witness has seen
+	Verdict string // what that is worth, in a sentence
 }
 
 // head reads the newest head and checks its signature.
@@ -35,7 +40,25 @@ func (v *view) head() (headRow, error) {
 	if root, err := base64.StdEncoding.DecodeString(h.RootHash); err == nil {
 		row.Root = hex.EncodeToString(root)
 	}
+	row.addWitnesses()
 	return row, nil
+}
+
+// addWitnesses says what cosignatures are worth. Without them nobody but this
+// installation says that every reader sees the same history.
+func (r *headRow) addWitnesses() {
+	w := r.Witnessed
+	if w == nil {
+		r.Quorum, r.Verdict = state{"unknown", "no witness"}, "Nobody else has seen this ledger: only its own key says that all readers get the same history."
+		return
+	}
+	r.Behind = r.Size - min(w.Size, r.Size)
+	switch {
+	case w.Quorum:
+		r.Quorum, r.Verdict = state{"ok", "quorum met"}, "Enough witnesses saw that this history only grows: no other one can be shown to anybody."
+	default:
+		r.Quorum, r.Verdict = state{"warn", "no quorum"}, "Fewer witnesses than the policy wants have cosigned it, or there is no policy."
+	}
 }
 
 func checkHead(h api.Head) error {
@@ -92,7 +115,29 @@ type logDetail struct {
 	Head    headRow
 	Trouble *trouble
 	Entries table[entryRow]
-	Checked *checked
+	Audit   auditRow
+}
+
+// auditRow is the newest audit that the installation made of itself.
+type auditRow struct {
+	State   state
+	Time    time.Time // zero if there was none, or who looks may not know
+	Report  ledger.Report
+	Trouble *trouble
+}
+
+// audit reads the newest audit. Operators and admins may.
+func (v *view) audit() auditRow {
+	facts, err := v.s.System().Facts(v.ctx, []string{assay.FactLedgerAudited}, "", 1)
+	if err != nil || len(facts) == 0 {
+		return auditRow{State: state{"unknown", "not known"}, Trouble: troubleOf(err)}
+	}
+	row := auditRow{State: state{"bad", "audit failed"}, Time: facts[0].Time}
+	var ok bool
+	if row.Report, ok = payload[ledger.Report](facts[0]); ok && row.Report.OK {
+		row.State = state{"ok", "store and ledger agree"}
+	}
+	return row
 }
 
 // logPage shows the ledger's head and its newest entries.
@@ -102,7 +147,10 @@ func logPage(v *view) (page, error) {
 	d := logDetail{Head: head, Trouble: troubleOf(err)}
 	list, err := v.entries(40)
 	d.Entries = newTable(list, err)
+	d.Audit = v.audit()
 	p.add(v, "head", "", "log/head", d)
+	p.add(v, "witnesses", "left", "log/witnesses", d)
+	p.add(v, "audit", "right", "log/audit", d)
 	p.add(v, "entries", "", "log/entries", d)
 	return p, nil
 }
@@ -143,7 +191,7 @@ func verifyPage(v *view) (page, error) {
 		return page{}, err
 	}
 	c := &checked{Fact: id, Entry: v.entry(f)}
-	c.Report, c.Hops = verifyProof(proof, id, head.Verifier)
+	c.Report, c.Hops = v.verifyProof(proof, f, head.Verifier)
 	c.State = state{"ok", "verified"}
 	if !c.Report.OK() {
 		c.State, c.Trouble = state{"bad", "not verified"}, troubleOf(c.Report.Err())
@@ -164,7 +212,8 @@ type proofFile struct {
 
 // verifyProof checks a proof file in steps that can be read one by one. The last
 // one is the whole check at once, as assay ledger verify does it.
-func verifyProof(data []byte, id assay.FactID, key string) (r attest.Report, hops []hop) {
+func (v *view) verifyProof(data []byte, f assay.Fact, key string) (r attest.Report, hops []hop) {
+	id := f.ID
 	var file proofFile
 	var leaf ledger.Leaf
 	var inclusion ledger.Proof
@@ -213,10 +262,24 @@ func verifyProof(data []byte, id assay.FactID, key string) (r attest.Report, hop
 		return fmt.Sprintf("signed by %s", v.Name()), ledger.VerifyProof(file.Leaf, []byte(file.TlogProof), v, origin)
 	})
 	r.Add("the whole, as a stranger would", func() (string, error) {
-		proven, err := artifact.VerifyFactProof(data, key)
-		return fmt.Sprintf("the ledger holds %s %s of %s", proven.Kind, shortID(proven.ID), proven.Actor), err
+		return v.verifyWhole(data, f, key)
 	})
 	return r, hops
+}
+
+// verifyWhole checks a proof at once, and the statement in it by the keys that were
+// to be believed when the ledger recorded the fact.
+func (v *view) verifyWhole(data []byte, f assay.Fact, key string) (string, error) {
+	keys, err := v.trustedAt(f.Recorded)
+	if err != nil {
+		return "", err
+	}
+	proven, err := artifact.VerifyFactProof(data, key, keys...)
+	said := fmt.Sprintf("the ledger holds %s %s of %s", proven.Kind, shortID(proven.ID), proven.Actor)
+	if len(proven.SignedBy) > 0 {
+		said += ", and a statement of it signed by " + strings.Join(proven.SignedBy, ", ")
+	}
+	return said, err
 }
 
 func leafHash(leaf []byte) string {

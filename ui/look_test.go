@@ -30,7 +30,7 @@ func TestPagesLookRight(t *testing.T) {
 	none := empty(t, viewer)
 	srv, bare := serve(t, w), serve(t, none)
 	pages := map[string]string{
-		"empty-overview": bare + "/", "empty-gates": bare + "/gates", "not-found": srv + "/nowhere", "verification": srv + "/log" + pressVerify,
+		"empty-overview": bare + "/", "empty-coverage": bare + "/coverage", "empty-exceptions": bare + "/exceptions", "empty-gates": bare + "/gates", "not-found": srv + "/nowhere", "verification": srv + "/log" + pressVerify,
 	}
 	for name, path := range w.addresses() {
 		pages[name] = srv + path

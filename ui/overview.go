@@ -30,8 +30,9 @@ func overview(v *view) (page, error) {
 	p := page{Title: "Overview", Nav: "/"}
 	list, rolloutErr := v.s.Rollouts(v.ctx, listed)
 	objectives, objectiveErr := v.s.Objectives(v.ctx)
-	waiting, waitErr := v.waiting(list)
-	p.add(v, "headline", "", "overview/headline", v.headlines(list, objectives, waiting))
+	exceptions, waitErr := v.s.Exceptions(v.ctx)
+	waiting := v.waiting(list, exceptions)
+	p.add(v, "headline", "", "overview/headline", append(v.bypasses(exceptions), v.headlines(list, objectives, waiting)...))
 
 	p.add(v, "running", "wide", "overview/running", newTable(runningOf(list), rolloutErr))
 	p.add(v, "objectives", "wide", "overview/objectives", newTable(objectiveRows(objectives), objectiveErr))
@@ -41,6 +42,8 @@ func overview(v *view) (page, error) {
 	p.add(v, "waiting", "narrow", "overview/waiting", newTable(waiting, waitErr))
 	traffic, err := v.traffic()
 	p.add(v, "traffic", "narrow", "overview/traffic", newTable(routeRows(traffic.Status, ""), trafficErr(traffic, err)))
+	covered, err := v.coverage()
+	p.add(v, "coverage", "narrow", "overview/coverage", coverageSummary(covered, err))
 	head, err := v.head()
 	p.add(v, "ledger", "narrow", "overview/ledger", struct {
 		Head    headRow
@@ -77,14 +80,13 @@ type waits struct {
 	Link  string
 }
 
-func (v *view) waiting(list []api.Rollout) ([]waits, error) {
+func (v *view) waiting(list []api.Rollout, exceptions []assay.Exception) []waits {
 	var out []waits
 	for _, r := range list {
 		if r.Status == api.RolloutAsking {
 			out = append(out, waits{state{"warn", "rollout"}, r.Service + " " + r.Plan.Canary, r.Reason, r.Created, "/rollouts/" + r.ID})
 		}
 	}
-	exceptions, err := v.s.Exceptions(v.ctx)
 	for _, e := range exceptions {
 		if e.State == assay.ExceptionRequested && v.Now.Before(e.NotAfter) {
 			out = append(out, waits{
@@ -93,7 +95,19 @@ func (v *view) waiting(list []api.Rollout) ([]waits, error) {
 			})
 		}
 	}
-	return out, err
+	return out
+}
+
+// bypasses are the headlines that nothing pushes off the page: rules that somebody
+// switched off alone.
+func (v *view) bypasses(exceptions []assay.Exception) []headline {
+	var out []headline
+	for _, e := range exceptions {
+		if e.Emergency && e.ActiveAt(v.Now) {
+			out = append(out, headline{state{"bad", "Emergency bypass"}, e.Requester + " let " + strings.Join(e.Scope.Rules, ", ") + " through alone, until " + clock(e.NotAfter) + " UTC: " + e.Reason, "/exceptions#e-" + e.ID, "Look at it"})
+		}
+	}
+	return out[:min(len(out), maxHeadlines)]
 }
 
 // headlines are what is true now, the most urgent first.

@@ -8,54 +8,59 @@ import (
 	"assay.dev/assay/api"
 )
 
-// askTime is how long the enforcer may take to say what it does. A page without
-// its traffic is better than no page.
+// askTime is how long a page waits for an answer that is shared. A page without
+// it is better than no page.
 const askTime = 2 * time.Second
 
-// traffic asks the enforcer, at most twice a second for all pages together.
+// traffic asks the enforcer, at most twice a second for all pages together: it is
+// a call to another process.
 func (v *view) traffic() (api.Traffic, error) {
 	return v.ui.traffic.of(v.Namespace()).get(v.ctx, v.ui.cfg.Now, v.s.Traffic)
 }
 
-// trafficCache holds the newest answer of each namespace. Asking is a call to
-// another process, and every open page would make it twice a second.
-type trafficCache struct {
-	mu  sync.Mutex
-	was map[string]*trafficSeen
+// cache holds the newest answer of each namespace, because every open page would
+// ask for it twice a second.
+type cache[T any] struct {
+	fresh time.Duration // how long an answer is good for
+	mu    sync.Mutex
+	was   map[string]*answer[T]
 }
 
-func newTrafficCache() *trafficCache { return &trafficCache{was: map[string]*trafficSeen{}} }
+func newCache[T any](fresh time.Duration) *cache[T] {
+	return &cache[T]{fresh: fresh, was: map[string]*answer[T]{}}
+}
 
-func (c *trafficCache) of(namespace string) *trafficSeen {
+func (c *cache[T]) of(namespace string) *answer[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	seen, ok := c.was[namespace]
+	a, ok := c.was[namespace]
 	if !ok {
-		seen = &trafficSeen{}
-		c.was[namespace] = seen
+		a = &answer[T]{fresh: c.fresh}
+		c.was[namespace] = a
 	}
-	return seen
+	return a
 }
 
-// trafficSeen is the newest answer, also if it was an error: who waited for the
-// one who asked takes that answer too.
-type trafficSeen struct {
-	mu      sync.Mutex
-	at      time.Time // when it was answered
-	traffic api.Traffic
-	err     error
+// answer is the newest answer, also if it was an error: who waited for the one
+// who asked takes that answer too.
+type answer[T any] struct {
+	fresh time.Duration
+	mu    sync.Mutex
+	at    time.Time // when it was answered
+	value T
+	err   error
 }
 
-func (s *trafficSeen) get(ctx context.Context, now func() time.Time, ask func(context.Context) (api.Traffic, error)) (api.Traffic, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.at.IsZero() && now().Sub(s.at).Abs() < streamTick {
-		return s.traffic, s.err
+func (a *answer[T]) get(ctx context.Context, now func() time.Time, ask func(context.Context) (T, error)) (T, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.at.IsZero() && now().Sub(a.at).Abs() < a.fresh {
+		return a.value, a.err
 	}
 	// One page that is closed must not spoil the answer for the others.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
-	s.traffic, s.err = ask(ctx)
-	s.at = now()
-	return s.traffic, s.err
+	a.value, a.err = ask(ctx)
+	a.at = now()
+	return a.value, a.err
 }

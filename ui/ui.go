@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/api"
 	"assay.dev/assay/control"
 )
 
@@ -49,7 +50,8 @@ type ui struct {
 	streams   chan struct{} // one entry for each open stream
 	stopping  stopping
 	logins    *limiter
-	traffic   *trafficCache
+	traffic   *cache[api.Traffic]
+	coverage  *cache[[]api.Coverage]
 }
 
 // New returns the handler of all pages, to be mounted at "/". It answers below
@@ -64,7 +66,10 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	u := &ui{cfg: cfg, streams: make(chan struct{}, MaxStreams), logins: newLimiter(), traffic: newTrafficCache()}
+	u := &ui{
+		cfg: cfg, streams: make(chan struct{}, MaxStreams), logins: newLimiter(),
+		traffic: newCache[api.Traffic](streamTick), coverage: newCache[[]api.Coverage](coverageFresh),
+	}
 	var err error
 	if u.static, err = loadAssets(); err != nil {
 		return nil, err
@@ -100,6 +105,8 @@ func (u *ui) routes() *http.ServeMux {
 		"GET /log":                logPage,
 		"GET /facts/{id}":         factPage,
 		"GET /exceptions":         exceptions,
+		"GET /coverage":           coveragePage,
+		"GET /keys":               keysPage,
 		"GET /search":             search,
 		"GET /":                   unknown,
 	} {
@@ -116,6 +123,7 @@ func (u *ui) routes() *http.ServeMux {
 	}
 	mux.Handle("POST /log/verification", u.page(verifyPage))
 	mux.HandleFunc("GET /facts/{id}/proof", u.proof)
+	mux.HandleFunc("GET /keys/trust", u.trustFile)
 	mux.HandleFunc("GET /live/{page...}", u.live)
 	mux.HandleFunc("GET /static/{file}", u.asset)
 	mux.HandleFunc("GET /login", u.loginPage)

@@ -1,15 +1,19 @@
 package ui_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/ledger"
+	"assay.dev/assay/store"
 )
 
 // maxPage is the promise of docs: no page is heavier, in bytes.
@@ -68,7 +72,7 @@ func says(t *testing.T, rec *httptest.ResponseRecorder, status int, want ...stri
 }
 
 // Pages of a busy day are looked at in one town: building it takes a while. The
-// last two change it.
+// last three change it.
 func TestABusyDay(t *testing.T) {
 	w := busy(t)
 	for _, look := range []struct {
@@ -81,11 +85,17 @@ func TestABusyDay(t *testing.T) {
 		{"ADecisionIsReplayedByteForByte", aDecisionIsReplayedByteForByte},
 		{"GatesTellWhatIsWrongAndHowToFixIt", gatesTellWhatIsWrongAndHowToFixIt},
 		{"TheLedgerPageVerifiesAnEntryStepByStep", theLedgerPageVerifiesAnEntryStepByStep},
+		{"CoverageNamesWhatIsNotAttestedWithTheCommand", coverageNamesWhatIsNotAttestedWithTheCommand},
+		{"KeysTellTheirStateAndWhoMayNotBeBelieved", keysTellTheirStateAndWhoMayNotBeBelieved},
+		{"AnArtifactTellsWhereItRunsAndWhoSigned", anArtifactTellsWhereItRunsAndWhoSigned},
+		{"ABypassIsLoud", aBypassIsLoud},
+		{"TheLedgerPageShowsWitnessesAndTheLastAudit", theLedgerPageShowsWitnessesAndTheLastAudit},
 		{"AFactLeadsToItsCausesAndEffects", aFactLeadsToItsCausesAndEffects},
 		{"HostileNamesAreShownAndNotObeyed", hostileNamesAreShownAndNotObeyed},
 		{"SearchFindsByPrefixAndName", searchFindsByPrefixAndName},
 		{"APersonSettlesAnException", aPersonSettlesAnException},
 		{"APersonAbortsARollout", aPersonAbortsARollout},
+		{"AnApprovalByARevokedKeyIsNotVerified", anApprovalByARevokedKeyIsNotVerified},
 	} {
 		t.Run(look.name, func(t *testing.T) {
 			defer func(outer testing.TB) { w.t = outer }(w.t)
@@ -126,7 +136,7 @@ func TestEveryPageOfAnEmptyInstallationTeaches(t *testing.T) {
 	for path, want := range map[string]string{
 		"/": "assay rollout start", "/services": "OpenSLO", "/services/shop": "no objective", "/rollouts": "assay rollout start",
 		"/decisions": "assay rollout start", "/gates": "assay attest", "/artifacts": "assay attest", "/log": "assay ledger verify",
-		"/exceptions": "assay exception request", "/search": "Type a service", "/search?q=nothing": "Nothing begins with", "/login": "assay token create",
+		"/exceptions": "assay exception request", "/coverage": "assay inventory push", "/keys": "assay key rotate", "/search": "Type a service", "/search?q=nothing": "Nothing begins with", "/login": "assay token create",
 	} {
 		t.Run(path, func(t *testing.T) {
 			if path == "/log" {
@@ -167,15 +177,18 @@ func gatesTellWhatIsWrongAndHowToFixIt(t *testing.T, w *town) {
 }
 
 func theLedgerPageVerifiesAnEntryStepByStep(t *testing.T, w *town) {
-	for _, kind := range []string{assay.FactAttested, assay.FactVerdict, assay.FactRolloutEnded, assay.FactExceptionRequested} {
+	for _, kind := range []string{assay.FactAttested, assay.FactVerdict, assay.FactRolloutEnded, assay.FactExceptionRequested, assay.FactExceptionApproved} {
 		id := string(w.newest(kind))
 		if _, err := w.As("x", namespace, api.RoleViewer).Proof(t.Context(), assay.FactID(id)); err != nil {
 			t.Fatal(err) // waits until it is published
 		}
 		rec := w.post("/log/verification", url.Values{"fact": {id}})
-		says(t, rec, http.StatusOK, "verified", "leaf commits to the fact", "inclusion in the tree", "signature of the head", "From the leaf to the root", "assay ledger prove "+id)
+		says(t, rec, http.StatusOK, "The ledger holds this fact: ", "leaf commits to the fact", "inclusion in the tree", "signature of the head", "From the leaf to the root", "assay ledger prove "+id)
 		if strings.Contains(rec.Body.String(), "not reached") {
 			t.Errorf("%s: a step was not reached", kind)
+		}
+		if signed := strings.Contains(rec.Body.String(), "and a statement of it signed by SHA256:"); signed != (kind == assay.FactExceptionApproved) {
+			t.Errorf("%s: a signed statement was looked at: %v", kind, signed)
 		}
 		proof := w.get("/facts/" + id + "/proof")
 		if proof.Code != http.StatusOK || !strings.Contains(proof.Header().Get("Content-Disposition"), "attachment") || proof.Body.Len() < 200 {
@@ -186,13 +199,78 @@ func theLedgerPageVerifiesAnEntryStepByStep(t *testing.T, w *town) {
 	says(t, w.post("/log/verification", url.Values{"fact": {absentFact}}), http.StatusNotFound, "Next:")
 }
 
+func coverageNamesWhatIsNotAttestedWithTheCommand(t *testing.T, w *town) {
+	rec := w.get("/coverage")
+	says(t, rec, http.StatusOK, "5 of 9 attested", "3 of 7", "2 of 2", "unregistered", "unresolved", "refused", "unverified",
+		"registry.example/mail:latest", "4 artifacts run without an attestation", "assay attest --digest "+string(artifact("legacy", "v0")),
+		"assay inventory push running.json --environment prod", "assay inventory scan")
+	says(t, w.get("/"), http.StatusOK, "3 of 7", "See what is not attested")
+}
+
+func keysTellTheirStateAndWhoMayNotBeBelieved(t *testing.T, w *town) {
+	says(t, w.get("/keys"), http.StatusOK, "key-3", "signs", "overlapping", "revoked", "Compromised since", "the laptop that held it was stolen",
+		"1 key is revoked", "of these not believed", "assay key revoke key-1 --compromised-since", "BEGIN PUBLIC KEY")
+	rec := w.get("/keys/trust")
+	says(t, rec, http.StatusOK, "the laptop that held it was stolen")
+	if got := rec.Header().Get("Content-Disposition"); got != `attachment; filename="assay.trust.yaml"` {
+		t.Errorf("sent as %q", got)
+	}
+}
+
+func anArtifactTellsWhereItRunsAndWhoSigned(t *testing.T, w *town) {
+	says(t, w.get("/artifacts/"+string(artifact("shop", "v4"))), http.StatusOK, "prod", "host-1", "key trusted", "key-2", "exception ", "/proof")
+	says(t, w.get("/artifacts/"+string(artifact("shop", "v2"))), http.StatusOK, "not believed", "key revoked", "key-1", "unverified", "judge it again")
+	says(t, w.get("/artifacts/"+string(artifact("legacy", "v0"))), http.StatusOK, "legacy", "unregistered", "No gate has judged it", "Nobody signed anything")
+}
+
+func aBypassIsLoud(t *testing.T, w *town) {
+	says(t, w.get("/"), http.StatusOK, "Emergency bypass", "olga let absent/vulnerabilities through alone")
+	says(t, w.get("/exceptions"), http.StatusOK, "Emergency bypass", "approved by nobody", "customers cannot pay", "1 of 2 approvals", "used</dt><dd>1 time")
+}
+
+func theLedgerPageShowsWitnessesAndTheLastAudit(t *testing.T, w *town) {
+	says(t, w.get("/log"), http.StatusOK, "quorum met", `<b class="mono">a</b>`, `<b class="mono">b</b>`, "not known", "as an operator")
+	none := empty(t, viewer)
+	_, err := none.As("ada", namespace, api.RoleDeveloper).RequestException(t.Context(), api.ExceptionRequest{
+		Scope: ruleScope("ship/no-critical"), Reason: "the fix is being tested", NotAfter: none.Now().Add(time.Hour),
+	})
+	must(t, err)
+	says(t, none.get("/log"), http.StatusOK, "no witness", "assay serve --witnesses")
+	olga := w.as("olga", api.RoleOperator)
+	says(t, w.get("/log", olga), http.StatusOK, "No audit was recorded yet")
+	w.audited(ledger.Report{Problems: []string{"leaf 7 is of no fact"}, Entries: 12})
+	says(t, w.get("/log", olga), http.StatusOK, "audit failed", "leaf 7 is of no fact", "12 entries")
+	w.audited(ledger.Report{OK: true, Entries: 13})
+	says(t, w.get("/log", olga), http.StatusOK, "store and ledger agree")
+	if strings.Contains(w.get("/log").Body.String(), "store and ledger agree") {
+		t.Error("who is no operator sees the installation's own facts")
+	}
+}
+
+// audited records what an audit found, as the installation's own job does.
+func (w *town) audited(r ledger.Report) {
+	w.t.Helper()
+	data, err := json.Marshal(r)
+	must(w.t, err)
+	must(w.t, w.Store.Update(w.t.Context(), func(tx store.Tx) error {
+		_, err := tx.Append(assay.Fact{
+			Kind: assay.FactLedgerAudited, Version: 1, Namespace: store.SystemNamespace, Actor: "ledger.audit", Retention: assay.RetainOperational, Payload: data,
+		})
+		return err
+	}))
+}
+
 func aFactLeadsToItsCausesAndEffects(t *testing.T, w *town) {
 	says(t, w.get("/facts/"+string(w.aborted.DecidedFact)), http.StatusOK, "rollout started", "rollout acted", "the decision in words", "&#34;decision&#34;")
 	says(t, w.get("/facts/"+absentFact), http.StatusNotFound, "Next:")
 }
 
 func hostileNamesAreShownAndNotObeyed(t *testing.T, w *town) {
-	for _, path := range []string{"/exceptions", "/", "/search?q=" + url.QueryEscape(hostile), "/" + url.PathEscape(hostile), "/login?next=" + url.QueryEscape(hostile)} {
+	_, err := w.As("host-2", namespace, api.RoleAgent).Report(t.Context(), api.InventoryReport{Environment: "odd", Sightings: []api.Sighting{{Service: "odd", Image: "registry.example/" + hostile}}})
+	must(t, err)
+	w.pass(6*time.Second, "") // what was measured before is old then
+	says(t, w.get("/coverage"), http.StatusOK, "registry.example/&lt;script&gt;")
+	for _, path := range []string{"/exceptions", "/coverage", "/", "/search?q=" + url.QueryEscape(hostile), "/" + url.PathEscape(hostile), "/login?next=" + url.QueryEscape(hostile)} {
 		body := w.get(path).Body.String()
 		if strings.Contains(body, "<script>alert") {
 			t.Errorf("%s obeys: %s", path, around(body, "<script>alert"))
@@ -219,9 +297,10 @@ func searchFindsByPrefixAndName(t *testing.T, w *town) {
 func aPersonSettlesAnException(t *testing.T, w *town) {
 	list, err := w.As("x", namespace, api.RoleViewer).Exceptions(t.Context())
 	must(t, err)
-	e := list[len(list)-1]
+	e := list[slices.IndexFunc(list, func(e assay.Exception) bool { return e.State == assay.ExceptionRequested })]
 	says(t, w.get("/exceptions", w.as("ada", api.RoleDeveloper, api.RoleApprover)), http.StatusOK, "It needs an approver other than ada", "Withdraw")
 	says(t, w.get("/exceptions", w.as("bea", api.RoleApprover)), http.StatusOK, "/exceptions/"+e.ID+"/approval", "Deny")
+	says(t, w.get("/exceptions", w.as("cyd", api.RoleApprover)), http.StatusOK, "You agreed. It needs 1 more approver")
 	says(t, w.post("/exceptions/"+e.ID+"/approval", nil), http.StatusUnauthorized, "needs a token")
 	says(t, w.post("/exceptions/"+e.ID+"/approval", nil, w.as("vic", api.RoleViewer)), http.StatusForbidden, "this needs approver")
 	if rec := w.post("/exceptions/"+e.ID+"/approval", nil, w.as("bea", api.RoleApprover)); rec.Code != http.StatusSeeOther {
@@ -250,11 +329,26 @@ func aPersonAbortsARollout(t *testing.T, w *town) {
 	says(t, w.get("/rollouts/"+w.running.ID), http.StatusOK, "stopped", "customers call")
 }
 
+func anApprovalByARevokedKeyIsNotVerified(t *testing.T, w *town) {
+	approved, err := w.As("x", namespace, api.RoleViewer).Facts(t.Context(), []string{assay.FactExceptionApproved}, "", 10)
+	must(t, err)
+	form := url.Values{"fact": {string(approved[len(approved)-1].ID)}} // by key-2
+	says(t, w.post("/log/verification", form), http.StatusOK, "The ledger holds this fact: ", "signed by SHA256:")
+	for _, key := range []string{"key-2", "key-3"} {
+		_, err := w.As("root", namespace, api.RoleAdmin).RevokeKey(t.Context(), api.KeyRevocationRequest{
+			Key: key, CompromisedSince: w.world.Now().Add(-time.Hour), Reason: "the backup was public",
+		})
+		must(t, err)
+		says(t, w.post("/log/verification", form), http.StatusOK, "not verified")
+	}
+	says(t, w.get("/keys"), http.StatusOK, "3 keys are revoked", "nothing signs", "nothing can be attested")
+}
+
 // A live page is rendered twice a second for each browser: what a look costs is
 // what Assay costs while somebody watches.
 func BenchmarkLook(b *testing.B) {
 	w := busy(b)
-	for name, path := range map[string]string{"overview": "/", "rollout": "/rollouts/" + w.running.ID, "service": "/services/shop", "gates": "/gates", "log": "/log"} {
+	for name, path := range map[string]string{"overview": "/", "rollout": "/rollouts/" + w.running.ID, "service": "/services/shop", "gates": "/gates", "log": "/log", "coverage": "/coverage", "keys": "/keys"} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			size := 0

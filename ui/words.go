@@ -23,7 +23,8 @@ func (u *ui) funcs() template.FuncMap {
 		"join": strings.Join, "plural": plural, "percent": percent, "clock": clock, "times": times, "sentence": sentence,
 		"outcome": outcomeState, "status": statusState, "effect": effectState, "requirement": requirementState,
 		"exception": exceptionState, "factlabel": factLabel, "until": until, "burn": burnState,
-		"ratio": ratio, "between": between, "times0": burnRate, "share01": func(p int) float64 { return float64(p) / 100 },
+		"ratio": ratio, "between": between, "times0": burnRate, "plural64": func(n uint64, one, many string) string { return plural(int(n), one, many) }, // entries fit an int
+		"badCount": func(n int) state { return state{"bad", num(n)} }, "share01": func(p int) float64 { return float64(p) / 100 },
 	}
 }
 
@@ -87,7 +88,7 @@ func requirementState(s assay.RequirementState) state {
 
 func exceptionState(e assay.Exception, now time.Time) state {
 	switch {
-	case e.State == assay.ExceptionRevoked && e.Approver == "":
+	case e.State == assay.ExceptionRevoked && e.Approver == "" && !e.Emergency:
 		return state{"quiet", "denied"}
 	case e.State == assay.ExceptionRevoked:
 		return state{"quiet", "revoked"}

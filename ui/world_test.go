@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,16 +13,20 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/act/sim"
 	"assay.dev/assay/api"
+	"assay.dev/assay/attest"
+	"assay.dev/assay/attest/keyfile"
 	"assay.dev/assay/budget"
 	"assay.dev/assay/control"
 	"assay.dev/assay/control/controltest"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/enforce"
+	"assay.dev/assay/ledger"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/signal/replay"
 	"assay.dev/assay/slo"
 	"assay.dev/assay/ui"
+	"golang.org/x/mod/sumdb/note"
 )
 
 const namespace = "default"
@@ -109,6 +114,7 @@ var viewer = &control.Caller{Name: "anonymous", Namespace: namespace, Roles: []a
 func busy(t testing.TB) *town {
 	t.Helper()
 	w := &town{Installation: controltest.New(t), t: t, requests: map[string]assay.Rate{}}
+	w.AddPolicy("exceptions.yaml", twoApprove)
 	fast := sim.Latency{Median: 12 * time.Millisecond, Spread: 0.4, Tail: 0.02, Slow: 6}
 	slow := sim.Latency{Median: 14 * time.Millisecond, Spread: 0.5, Tail: 0.08, Slow: 12}
 	var err error
@@ -129,12 +135,14 @@ func busy(t testing.TB) *town {
 	w.books = budget.New(budget.Config{Source: w, Namespace: namespace, Now: w.world.Now})
 	must(t, w.books.SetObjectives([]slo.Objective{w.objective("shop", "0.985"), w.objective("checkout", "0.99"), w.objective("catalog", "0.99")}))
 	cfg := w.Config
+	cfg.Keys, cfg.Ledger = &ring{}, w.witnessed()
 	cfg.Publishes, cfg.Now, cfg.Rollouts, cfg.Enforcer, cfg.Books = true, w.world.Now, w.ctl, w, w.books
 	w.Plane = control.New(cfg)
 	w.handler = w.pages(w.Plane, w.world.Now, viewer)
 	w.verdicts()
 	w.pass(20*time.Second, "")
 	w.rollouts()
+	w.supply()
 	for w.books.Step(t.Context(), w.world.Now()) {
 		continue
 	}
@@ -256,6 +264,8 @@ func (w *town) verdicts() {
 		must(t, err)
 	}
 	attest("shop-v2", controltest.Tests, controltest.Clean)
+	_, err := w.As("root", namespace, api.RoleAdmin).RotateKey(ctx, api.KeyRotation{})
+	must(t, err)
 	attest("shop-v3", controltest.Tests, controltest.Clean)
 	attest("checkout-a2", controltest.Tests, controltest.Clean)
 	attest("shop-v4", controltest.Tests, controltest.Vulnerable)
@@ -270,15 +280,112 @@ func (w *town) verdicts() {
 	}
 	bea := w.As("bea", namespace, api.RoleApprover)
 	used := ask("the vulnerable function is never called; the fix ships tomorrow", 6*time.Hour, artifact("shop", "v4"))
-	_, err := bea.ApproveException(ctx, used.ID)
-	must(t, err)
+	cyd := w.As("cyd", namespace, api.RoleApprover)
+	for _, approver := range []*control.Session{bea, cyd} {
+		_, err := approver.ApproveException(ctx, used.ID)
+		must(t, err)
+	}
 	w.pass(time.Second, "")
 	attest("shop-v4", controltest.Tests, controltest.Vulnerable)
 	denied := ask("we would like to have one, just in case", 24*time.Hour)
 	_, err = bea.RevokeException(ctx, denied.ID, "there is no finding that it would be about")
 	must(t, err)
-	ask("the scanner's database is wrong about this version "+hostile, 12*time.Hour)
+	half := ask("the scanner's database is wrong about this version "+hostile, 12*time.Hour)
+	_, err = cyd.ApproveException(ctx, half.ID)
+	must(t, err)
 }
+
+// twoApprove makes an exception take two people.
+const twoApprove = `apiVersion: assay.dev/v1alpha1
+kind: ExceptionPolicy
+metadata: {name: exceptions, namespace: default}
+spec: {approvals: 2}
+`
+
+// supply is what runs where, keys of every state, and a bypass.
+func (w *town) supply() {
+	t, ctx := w.t, w.t.Context()
+	agent := w.As("host-1", namespace, api.RoleAgent)
+	report := func(environment string, sightings ...api.Sighting) {
+		_, err := agent.Report(ctx, api.InventoryReport{Environment: environment, Sightings: sightings})
+		must(t, err)
+	}
+	sees := func(service, version string, instances int) api.Sighting {
+		return api.Sighting{Service: service, Digest: artifact(service, version), Instances: instances}
+	}
+	report("prod", sees("shop", "v2", 1), sees("shop", "v3", 6), sees("shop", "v4", 2), sees("shop", "v5", 1), sees("checkout", "a2", 4),
+		sees("legacy", "v0", 1), api.Sighting{Service: "mail", Place: "office", Image: "registry.example/mail:latest"})
+	report("staging", sees("shop", "v3", 1), sees("checkout", "a2", 1))
+	root := w.As("root", namespace, api.RoleAdmin)
+	_, err := root.RotateKey(ctx, api.KeyRotation{Overlap: 24 * 3600})
+	must(t, err)
+	_, err = root.RevokeKey(ctx, api.KeyRevocationRequest{Key: "key-1", CompromisedSince: w.world.Now().Add(-time.Hour), Reason: "the laptop that held it was stolen"})
+	must(t, err)
+	_, err = w.As("olga", namespace, api.RoleOperator).BypassException(ctx, api.BypassRequest{
+		Scope:  assay.ExceptionScope{Rules: []string{"absent/vulnerabilities"}, Subjects: []assay.Digest{artifact("shop", "v5")}},
+		Reason: "the scanner is down and customers cannot pay", Ticket: "INC-77", NotAfter: w.world.Now().Add(2 * time.Hour),
+	})
+	must(t, err)
+}
+
+// witnessed is the ledger with a policy of three witnesses, of whom two cosign each
+// head at once.
+func (w *town) witnessed() *ledger.Ledger {
+	t := w.t
+	var text string
+	var signers []note.Signer
+	for _, name := range []string{"a", "b", "c"} {
+		skey, _, err := ledger.GenerateKey(rand.Reader, "witness.example/"+name)
+		must(t, err)
+		c, err := ledger.NewCosigner(skey, w.world.Now)
+		must(t, err)
+		text += "witness " + name + " " + c.VKey() + "\n"
+		if name != "c" {
+			signers = append(signers, c)
+		}
+	}
+	policy, err := ledger.ParseWitnessPolicy([]byte(text + "group g 2 a b c\nquorum g\n"))
+	must(t, err)
+	verifier, err := ledger.ParseVerifier(w.VKey)
+	must(t, err)
+	led, err := ledger.New(w.Store, []byte(controltest.Salt), []ledger.Epoch{{
+		Origin: assay.DefaultOrigin, Reader: w.Tree, Verifier: verifier, Witnesses: policy,
+		Cosigned: func(ctx context.Context) ([]byte, error) {
+			raw, err := w.Tree.ReadCheckpoint(ctx)
+			if err != nil {
+				return nil, err
+			}
+			n, err := note.Open(raw, note.VerifierList(verifier))
+			if err != nil {
+				return nil, err
+			}
+			return note.Sign(n, signers...)
+		},
+	}})
+	must(t, err)
+	return led
+}
+
+// ring holds signing keys in memory.
+type ring struct{ next attest.Signer }
+
+// Next implements control.KeyRing.
+func (r *ring) Next(context.Context) (attest.Signer, error) {
+	if r.next == nil {
+		made, err := keyfile.Generate(keyfile.Ed25519)
+		if err != nil {
+			return nil, err
+		}
+		r.next = made
+	}
+	return r.next, nil
+}
+
+// Turn implements control.KeyRing.
+func (r *ring) Turn(context.Context, string) error { r.next = nil; return nil }
+
+// Publish implements control.KeyRing.
+func (r *ring) Publish(context.Context, attest.Trust) error { return nil }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -307,6 +414,7 @@ func (w *town) addresses() map[string]string {
 		"decisions": "/decisions", "decision-abort": "/decisions/" + string(w.aborted.DecidedFact) + "?replay=1",
 		"gates": "/gates", "artifacts": "/artifacts", "artifact": fmt.Sprintf("/artifacts/%s", artifact("shop", "v4")),
 		"log": "/log", "fact": "/facts/" + string(w.newest(assay.FactRolloutEnded)), "exceptions": "/exceptions",
+		"artifact-revoked": fmt.Sprintf("/artifacts/%s", artifact("shop", "v2")), "coverage": "/coverage", "keys": "/keys",
 		"search": "/search?q=shop", "login": "/login",
 	}
 }

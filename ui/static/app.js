@@ -27,6 +27,9 @@
   };
   setInterval(clocks, 1000);
 
+  // A narrow screen shows a part of the navigation: the one that says where we are.
+  document.querySelector('.top [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+
   // Tables: sort by a column, copy as CSV. Both survive a live update.
   const orders = new Map();
   const value = (row, i) => {
@@ -126,7 +129,7 @@
   }
 
   // Keys.
-  const places = { o: '/', s: '/services', r: '/rollouts', d: '/decisions', g: '/gates', e: '/exceptions', l: '/log' };
+  const places = { o: '/', s: '/services', r: '/rollouts', d: '/decisions', g: '/gates', e: '/exceptions', c: '/coverage', k: '/keys', l: '/log' };
   let going = 0;
   addEventListener('keydown', (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || (e.target instanceof Element && e.target.matches('input'))) return;
