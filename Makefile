@@ -9,7 +9,7 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply licenses clean
+.PHONY: help build test test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply licenses clean
 N        ?= 10
 HEALTHY  ?=
 
@@ -41,6 +41,9 @@ test-tools:
 	else \
 		echo "not installed:$$missing; tests that need them are skipped (without gcc the race detector cannot be built)" >&2; \
 	fi
+
+test-servers: ## Build the servers of the tests that come from Go modules, where they are missing
+	$(GO) test -count=1 -timeout 40m -run TestServersThatAreBuiltFromTheirModulesStart ./internal/testenv
 
 lint: ## Check format, vet, modern idioms and staticcheck
 	@unformatted=$$(find . -name '*.go' -not -path '*/testdata/*' -not -path './.*' -exec gofmt -l {} +); \

@@ -33,15 +33,16 @@ func (w *World) Serve() error {
 	if _, err := w.assay(w.ctx, "key", "create"); err != nil {
 		return err
 	}
-	for _, t := range []struct {
-		name, role string
-		secret     *string
-	}{
+	people := []person{
 		{"ci", "developer", &w.secrets.ci},
 		{"platform", "operator", &w.secrets.platform},
 		{"proxy", "agent", &w.secrets.agent},
 		{"release-manager", "approver", &w.secrets.manager},
-	} {
+	}
+	if w.hasAdmin {
+		people = append(people, person{"security", "admin", &w.secrets.admin})
+	}
+	for _, t := range people {
 		secret, err := w.assay(w.ctx, "token", "create", t.name, "--role", t.role, "--expires", "24h")
 		if err != nil {
 			return err
@@ -69,8 +70,19 @@ func (w *World) Serve() error {
 	if w.manager, err = client.New(w.url, w.secrets.manager); err != nil {
 		return err
 	}
+	if w.hasAdmin {
+		if w.admin, err = client.New(w.url, w.secrets.admin); err != nil {
+			return err
+		}
+	}
 	w.readyMS = time.Since(w.cfg.Began).Milliseconds()
 	return nil
+}
+
+// person is somebody, or a machine, with a token.
+type person struct {
+	name, role string
+	secret     *string
 }
 
 // startServer starts the control plane at its address, for the first time or again.
@@ -121,13 +133,19 @@ func (w *World) page(ctx context.Context) (int, error) {
 
 // Guard starts the proxy with one version behind it.
 func (w *World) Guard(r *Release) error {
-	conf := enforce.Config{Routes: []enforce.Route{{
-		Name: serviceName, Service: serviceName,
-		Entry: enforce.Entry{ResourceURI: resourceURI, Levels: []string{gateLevel}},
+	return w.guard(enforce.Config{Routes: []enforce.Route{{
+		Name: serviceName, Service: serviceName, Entry: shopEntry,
 		Versions: []enforce.Version{{
 			Name: r.Version.Name, Digest: r.Digest, Backend: r.Backend, Weight: 100, Attestations: []json.RawMessage{r.Bundle},
 		}},
-	}}}
+	}}})
+}
+
+// shopEntry is what a version of the shop must bring to get requests.
+var shopEntry = enforce.Entry{ResourceURI: resourceURI, Levels: []string{gateLevel}}
+
+// guard starts the proxy with its routes.
+func (w *World) guard(conf enforce.Config) error {
 	data, err := json.MarshalIndent(conf, "", "  ")
 	if err != nil {
 		return err

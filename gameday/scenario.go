@@ -26,6 +26,10 @@ func Scenarios() []Scenario {
 		{"bad-release", "v2 fails four times as often, which its tests do not show: it is stopped and the traffic returns", badRelease},
 		{"healthy-release", "v2 without the regression: it gets all the traffic, step by step", healthyRelease},
 		{"control-plane-killed", "the control plane is killed while v2 has its first traffic and comes back: v2 is stopped all the same, once", controlPlaneKilled},
+		{"key-compromise", "the signing key is stolen and revoked: what it signed afterwards is listed and refused everywhere until it is attested anew", keyCompromise},
+		{"attestation-store-down", "the ledger's files cannot be written, and the control plane is killed meanwhile: what was acknowledged is kept, published and proved", attestationStoreDown},
+		{"serverless-payment", "a payment function without an attestation is neither deployed nor invoked, an attested one is both, a tampered copy neither", serverlessPayment},
+		{"gate-blocked", "a policy refuses every release: two people excuse one, and in an emergency one person does, for hours and for all to see", gateBlocked},
 	}
 }
 

@@ -99,30 +99,43 @@ func (w *World) Build(v Version) (*Release, error) {
 		return nil, err
 	}
 	r := &Release{Version: v, Binary: w.path("bin", "shop-"+v.Name), Tests: w.path("evidence", v.Name+"-tests.json")}
+	if err := w.compile(r, dir); err != nil {
+		return nil, err
+	}
+	w.releases[v.Name] = r
+	return r, nil
+}
+
+// compile tests and builds what is in dir, and sets the digest of the release.
+func (w *World) compile(r *Release, dir string) error {
 	var report bytes.Buffer
 	// The flags of the build, so that both share what the compiler made. A failing
 	// test is evidence too: the gate judges it.
 	if err := w.goTool(w.ctx, dir, &report, "test", "-json", "-count=1", "-trimpath", "./..."); err != nil && exitCode(err) != 1 {
-		return nil, err
+		return err
 	}
 	if err := os.WriteFile(r.Tests, report.Bytes(), 0o600); err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.goTool(w.ctx, dir, io.Discard, "build", "-trimpath", "-buildvcs=false", "-o", r.Binary, "."); err != nil {
-		return nil, err
+		return err
 	}
+	return r.sum()
+}
+
+// sum sets the digest of the release to that of its binary.
+func (r *Release) sum() error {
 	f, err := os.Open(r.Binary)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return nil, err
+		return err
 	}
 	r.Digest = assay.DigestOf([32]byte(h.Sum(nil)))
-	w.releases[v.Name] = r
-	return r, nil
+	return nil
 }
 
 // Run starts a release as a process. calm switches the faults of the recommender off.

@@ -76,6 +76,8 @@ type World struct {
 	ci       *client.Client // gathers evidence, asks for gates
 	platform *client.Client // runs versions, says where they answer, starts rollouts
 	manager  *client.Client // approves
+	admin    *client.Client // changes keys; nil unless hasAdmin
+	hasAdmin bool           // set before Serve
 
 	releases map[string]*Release
 	checks   []Check
@@ -85,7 +87,7 @@ type World struct {
 // secrets are the credentials of one world. They are files below it as well, for
 // people who look around.
 type secrets struct {
-	passphrase, control, ci, platform, agent, manager string
+	passphrase, control, ci, platform, agent, manager, admin string
 }
 
 // folders are what a world makes below its directory, and all that it removes.
