@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -332,19 +333,19 @@ func (w *town) supply() {
 // head at once.
 func (w *town) witnessed() *ledger.Ledger {
 	t := w.t
-	var text string
+	var text strings.Builder
 	var signers []note.Signer
 	for _, name := range []string{"a", "b", "c"} {
 		skey, _, err := ledger.GenerateKey(rand.Reader, "witness.example/"+name)
 		must(t, err)
 		c, err := ledger.NewCosigner(skey, w.world.Now)
 		must(t, err)
-		text += "witness " + name + " " + c.VKey() + "\n"
+		text.WriteString("witness " + name + " " + c.VKey() + "\n")
 		if name != "c" {
 			signers = append(signers, c)
 		}
 	}
-	policy, err := ledger.ParseWitnessPolicy([]byte(text + "group g 2 a b c\nquorum g\n"))
+	policy, err := ledger.ParseWitnessPolicy([]byte(text.String() + "group g 2 a b c\nquorum g\n"))
 	must(t, err)
 	verifier, err := ledger.ParseVerifier(w.VKey)
 	must(t, err)
