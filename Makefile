@@ -58,7 +58,7 @@ lint: ## Check format, vet, modern idioms and staticcheck
 	cd signer && $(GO) fix -diff ./...
 	cd signer && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 
-# One instrumented binary per package, then each of its targets for FUZZTIME. A
+# One instrumented binary per package (signer/ is a module of its own), then each of its targets for FUZZTIME. A
 # crasher is left in the package's testdata/fuzz, where `go test` repeats it.
 # Minimising every new input may take its default of a minute, which would leave
 # a short run with ten executions instead of ten thousand: it gets 100 attempts.
@@ -69,7 +69,7 @@ lint: ## Check format, vet, modern idioms and staticcheck
 fuzz: ## Fuzz every decoder for FUZZTIME each (default 2s; FUZZTIME=1h to search)
 	@set -eu; bin=$$(mktemp -d); trap 'rm -rf "$$bin"' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; count=0; \
 	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
-		$(GO) test -c -fuzz=. -o "$$bin/fuzz.test" "$$dir"; \
+		(cd "$$dir" && $(GO) test -c -fuzz=. -o "$$bin/fuzz.test" .); \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*\*testing\.F).*/\1/p' "$$dir"/*_test.go); do \
 			echo "$$dir $$target"; \
 			for try in 1 2 3; do \
