@@ -117,6 +117,7 @@ func TestARangeHoldsWhatTheSchemaSays(t *testing.T) {
 
 func TestAPurlIsReadAsTheDatabaseSpeaksOfIt(t *testing.T) {
 	for purl, want := range map[string]Package{
+		"pkg:golang/github.com/BurntSushi/toml@v1.2.3":                                {"Go", "", "github.com/burntsushi/toml", "v1.2.3"},
 		"pkg:golang/github.com/a/b@v1.2.3":                                            {"Go", "", "github.com/a/b", "v1.2.3"},
 		"pkg:npm/%40babel/core@7.0.0":                                                 {"npm", "", "@babel/core", "7.0.0"},
 		"pkg:pypi/Typing_Extensions@4.1":                                              {"PyPI", "", "typing-extensions", "4.1"},
@@ -165,6 +166,15 @@ func TestMatchNamesEveryHolderOfAnAffectedVersion(t *testing.T) {
 	withdrawn := strings.Replace(osv("GHSA-1", "npm", "lodash", Event{Introduced: "0"}), `"id"`, `"withdrawn":"2026-02-02T00:00:00Z","id"`, 1)
 	if hits, _ := p.Match(parse(t, withdrawn)); len(hits) != 0 {
 		t.Errorf("a withdrawn advisory is about %+v", hits)
+	}
+}
+
+func TestAGoModuleWithCapitalsIsMatched(t *testing.T) {
+	p := NewPackages()
+	p.Add(1, assay.Component{PURL: "pkg:golang/github.com/BurntSushi/toml@v1.2.3"})
+	hits, _ := p.Match(parse(t, osv("GO-1", "Go", "github.com/BurntSushi/toml", Event{Introduced: "0"}, Event{Fixed: "1.3.0"})))
+	if len(hits) != 1 {
+		t.Errorf("%+v, want one: a purl spells it in lower case, the database does not", hits)
 	}
 }
 

@@ -26,12 +26,13 @@ func ParseEcosystem(s string) (Ecosystem, string) {
 
 var pypiRuns = regexp.MustCompile(`[-_.]+`)
 
-// normal is the spelling of a package's name under which both sides are compared.
+// normal is the spelling of a package's name under which both sides are compared. The
+// purl of a Go module is in lower case, its name in the database is not.
 func (e Ecosystem) normal(name string) string {
 	switch e {
 	case "PyPI":
 		return pypiRuns.ReplaceAllString(strings.ToLower(name), "-")
-	case "Packagist", "NuGet", "Hex", "Pub", "GitHub Actions", "SwiftURL":
+	case "Go", "Packagist", "NuGet", "Hex", "Pub", "GitHub Actions", "SwiftURL":
 		return strings.ToLower(name)
 	}
 	return name

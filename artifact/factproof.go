@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/attest"
@@ -24,15 +25,19 @@ type factProofJSON struct {
 
 // ProvenFact is a fact that a ledger verifiably holds.
 type ProvenFact struct {
-	ID        assay.FactID    `json:"id"`
-	Kind      string          `json:"kind"`
-	Namespace string          `json:"namespace"`
-	Actor     string          `json:"actor"`
-	Seq       uint64          `json:"seq"`                 // the store's sequence number
-	Origin    string          `json:"origin"`              // of the ledger
-	SignedBy  []string        `json:"signed_by,omitempty"` // ids of the given keys that signed the statement of an approval
-	Payload   json.RawMessage `json:"payload"`
-	Head      string          `json:"head"` // the signed head that covers it, with its cosignatures
+	ID          assay.FactID    `json:"id"`
+	Kind        string          `json:"kind"`
+	Namespace   string          `json:"namespace"`
+	Actor       string          `json:"actor"`
+	Time        time.Time       `json:"time"`
+	Environment string          `json:"environment,omitempty"`
+	Subject     assay.Digest    `json:"subject,omitempty"`
+	Index       uint64          `json:"index"`               // of the leaf
+	Seq         uint64          `json:"seq"`                 // the store's sequence number
+	Origin      string          `json:"origin"`              // of the ledger
+	SignedBy    []string        `json:"signed_by,omitempty"` // ids of the given keys that signed the statement of an approval
+	Payload     json.RawMessage `json:"payload"`
+	Head        string          `json:"head"` // the signed head that covers it, with its cosignatures
 }
 
 // ProveException makes the portable proof of an exception.approved fact that names
@@ -164,6 +169,7 @@ func VerifyFactProof(data []byte, ledgerKey string, keys ...attest.Key) (ProvenF
 	return ProvenFact{
 		Head: string(inclusion.Checkpoint),
 		ID:   f.ID, Kind: f.Kind, Namespace: f.Namespace, Actor: f.Actor,
+		Time: time.Unix(0, leaf.Time).UTC(), Environment: f.Env, Subject: f.Subject, Index: inclusion.Index,
 		Seq: leaf.Seq, Origin: origin, SignedBy: signed, Payload: f.Payload,
 	}, err
 }

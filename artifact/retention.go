@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"time"
 
 	"assay.dev/assay"
@@ -46,7 +47,7 @@ func PayloadsOf(f assay.Fact) []Payload {
 			list = append(list, Payload{d, ClassEvidence})
 		}
 		return list
-	case assay.FactAttested:
+	case assay.FactAttested, assay.FactStatementSigned:
 		var said struct {
 			Bundle assay.Digest `json:"bundle_digest"`
 		}
@@ -106,10 +107,19 @@ func Expire(ctx context.Context, cfg ExpireConfig) (int, error) {
 		return 0, err
 	}
 	cutoff := cfg.Now.AddDate(0, 0, -cfg.Days)
-	var list []assay.Digest
+	var list, again []assay.Digest
 	for d, used := range last {
-		if at, already := gone[d]; used.Before(cutoff) && (!already || at.Before(used)) {
+		switch at, already := gone[d]; {
+		case !used.Before(cutoff):
+		case already && !at.Before(used):
+			again = append(again, d)
+		default:
 			list = append(list, d)
+		}
+	}
+	for _, d := range again { // recorded before, and perhaps not removed
+		if err := cfg.Blobs.Remove(ctx, d); err != nil {
+			return 0, err
 		}
 	}
 	for from := 0; from < len(list); from += maxExpired {
@@ -146,16 +156,22 @@ func expire(ctx context.Context, cfg ExpireConfig, list []assay.Digest) error {
 
 // lastUses returns when each piece of uploaded evidence was last used by a verdict.
 func lastUses(ctx context.Context, cfg ExpireConfig) (map[assay.Digest]time.Time, error) {
-	last := map[assay.Digest]time.Time{}
+	last, kept := map[assay.Digest]time.Time{}, map[assay.Digest]bool{}
 	for from := uint64(0); ; {
 		entries, err := cfg.Outbox.Entries(ctx, from, store.DefaultLimit)
 		if err != nil || len(entries) == 0 {
+			// What is signed may be evidence of another gate, or be uploaded by another
+			// namespace: it is one blob, and stays.
+			maps.DeleteFunc(last, func(d assay.Digest, _ time.Time) bool { return kept[d] })
 			return last, err
 		}
 		err = cfg.Store.View(ctx, func(r store.Reader) error {
 			for _, e := range entries {
 				from = e.Seq + 1
 				for _, p := range PayloadsOf(e.Fact) {
+					if p.Class == ClassAttestation {
+						kept[p.Digest] = true
+					}
 					if p.Class != ClassEvidence || !e.Fact.Time.After(last[p.Digest]) || !uploaded(r, e.Fact.Namespace, p.Digest) {
 						continue
 					}

@@ -42,9 +42,17 @@ func TestExpiredEvidenceIsRemovedOnRecordAndToldFromLost(t *testing.T) {
 			Time: now.AddDate(0, 0, -age), Payload: payload,
 		}
 	}
-	facts := []assay.Fact{verdict(100, old, shared, elsewhere), verdict(1, shared, fresh)}
+	signed := put("a bundle that another gate had as evidence")
+	bundle, err := json.Marshal(map[string]any{"bundle_digest": signed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := []assay.Fact{verdict(100, old, shared, elsewhere, signed), verdict(1, shared, fresh), {
+		Kind: assay.FactStatementSigned, Version: 1, Namespace: "other", Actor: "ci", Retention: assay.RetainAudit,
+		Time: now.AddDate(0, 0, -200), Payload: bundle,
+	}}
 	err = s.Update(t.Context(), func(tx store.Tx) error {
-		for _, d := range []assay.Digest{old, shared, fresh} {
+		for _, d := range []assay.Digest{old, shared, fresh, signed} {
 			if _, err := tx.Put(store.Key{Namespace: "shop", Bucket: "evidence", Name: string(d)}, []byte("{}"), 0); err != nil {
 				return err
 			}
@@ -71,7 +79,13 @@ func TestExpiredEvidenceIsRemovedOnRecordAndToldFromLost(t *testing.T) {
 	}
 	expire(200, 0)
 	expire(30, 1)
+	if d, err := blobs.Put(t.Context(), bytes.NewReader([]byte("old")), 100); err != nil || d != old {
+		t.Fatal(d, err) // as if the first call had died before it removed anything
+	}
 	expire(30, 0) // once
+	if _, err := blobs.Open(t.Context(), old); assay.CodeOf(err) != assay.CodeNotFound {
+		t.Errorf("what is on record as expired is still there: %v", err)
+	}
 	p, err := artifact.OpenPayloads(t.Context(), s, blobs)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +93,7 @@ func TestExpiredEvidenceIsRemovedOnRecordAndToldFromLost(t *testing.T) {
 	if at, ok := p.Expired(old); !ok || !at.Equal(now) {
 		t.Errorf("expired at %v, %v", at, ok)
 	}
-	if named := fmt.Sprint(p.Named(facts[0])); named != fmt.Sprint([]assay.Digest{document, old, shared}) {
+	if named := fmt.Sprint(p.Named(facts[0])); named != fmt.Sprint([]assay.Digest{document, old, shared, signed}) {
 		t.Errorf("the verdict names %s; what was never uploaded is no payload", named)
 	}
 	if err := blobs.Remove(t.Context(), fresh); err != nil { // by somebody else

@@ -97,14 +97,18 @@ func TestALineThatSaysSomethingElseThanTheLedgerIsFound(t *testing.T) {
 		t.Errorf("another ledger's key: %v", err)
 	}
 	for name, change := range map[string]func(*report.Line){
-		"summary":   func(l *report.Line) { l.Summary = "all is well" },
-		"actor":     func(l *report.Line) { l.Actor = "somebody" },
-		"kind":      func(l *report.Line) { l.Kind = assay.FactExceptionApproved },
-		"fact":      func(l *report.Line) { l.Fact = "0197f2c1-0000-7000-8000-000000000000" },
-		"namespace": func(l *report.Line) { l.Namespace = "other" },
-		"proof":     func(l *report.Line) { l.Proof = json.RawMessage(`{}`) },
-		"no proof":  func(l *report.Line) { l.Proof = nil },
-		"unproved":  func(l *report.Line) { l.Proved = false },
+		"summary":     func(l *report.Line) { l.Summary = "all is well" },
+		"actor":       func(l *report.Line) { l.Actor = "somebody" },
+		"kind":        func(l *report.Line) { l.Kind = assay.FactExceptionApproved },
+		"fact":        func(l *report.Line) { l.Fact = "0197f2c1-0000-7000-8000-000000000000" },
+		"namespace":   func(l *report.Line) { l.Namespace = "other" },
+		"proof":       func(l *report.Line) { l.Proof = json.RawMessage(`{}`) },
+		"no proof":    func(l *report.Line) { l.Proof = nil },
+		"time":        func(l *report.Line) { l.Time = l.Time.Add(time.Second) },
+		"environment": func(l *report.Line) { l.Environment += "prod" },
+		"subject":     func(l *report.Line) { l.Subject = assay.Digest("sha256:" + strings.Repeat("0", 64)) },
+		"index":       func(l *report.Line) { l.Index++ },
+		"unproved":    func(l *report.Line) { l.Proved = false },
 	} {
 		changed, err := report.ParseReport(data)
 		if err != nil {

@@ -186,10 +186,11 @@ func TestXMLStopsAtEachLimit(t *testing.T) {
 		in   stream
 		want string
 	}{
-		"depth":     {stream{head: "<testsuites>", body: same("<testsuite>"), n: evidence.MaxDepth + 1}, "is nested deeper than 128 levels"},
-		"attribute": {stream{head: `<testsuite name="`, body: same(strings.Repeat("x", 1<<20)), n: 9, tail: `"/>`}, "has a tag longer than 8388608 bytes"},
-		"directive": {stream{head: "<!DOCTYPE x [", body: same(strings.Repeat("x", 1<<20)), n: 9, tail: "]><testsuite/>"}, "has a tag longer than 8388608 bytes"},
-		"findings":  {stream{head: "<testsuite>", body: func(i int) string { return fmt.Sprintf(`<testcase name="%d"><failure/></testcase>`, i) }, n: evidence.MaxFindings + 1, tail: "</testsuite>"}, "has more than 100000 findings"},
+		"depth":      {stream{head: "<testsuites>", body: same("<testsuite>"), n: evidence.MaxDepth + 1}, "is nested deeper than 128 levels"},
+		"attribute":  {stream{head: `<testsuite name="`, body: same(strings.Repeat("x", 1<<20)), n: 9, tail: `"/>`}, "has a tag longer than 8388608 bytes"},
+		"attributes": {stream{head: "<testsuite", body: func(i int) string { return fmt.Sprintf(` a%d=""`, i) }, n: 1001, tail: "/>"}, "has more than 1000 attributes"},
+		"directive":  {stream{head: "<!DOCTYPE x [", body: same(strings.Repeat("x", 1<<20)), n: 9, tail: "]><testsuite/>"}, "has a tag longer than 8388608 bytes"},
+		"findings":   {stream{head: "<testsuite>", body: func(i int) string { return fmt.Sprintf(`<testcase name="%d"><failure/></testcase>`, i) }, n: evidence.MaxFindings + 1, tail: "</testsuite>"}, "has more than 100000 findings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := evidence.Read(&tt.in, "r.xml", evidence.Options{Format: evidence.FormatJUnit})

@@ -124,6 +124,9 @@ func (x *xmlCursor) text(limit int) string {
 // name reads the text of the open element as an id, name or version.
 func (x *xmlCursor) name() string { return x.text(MaxName) }
 
+// maxAttributes is how many one element may have.
+const maxAttributes = 1000
+
 // token reads one token and keeps count of the open elements.
 func (x *xmlCursor) token() xml.Token {
 	if x.err != nil {
@@ -139,6 +142,10 @@ func (x *xmlCursor) token() xml.Token {
 		x.stack = append(x.stack, t.Name.Local)
 		if len(x.stack) > MaxDepth {
 			x.fail(assay.CodeTooLarge, fmt.Sprintf("is nested deeper than %d levels", MaxDepth))
+		}
+		if len(t.Attr) > maxAttributes { // each is compared with all others
+			x.fail(assay.CodeTooLarge, fmt.Sprintf("has more than %d attributes", maxAttributes))
+			return tok
 		}
 		for i, a := range t.Attr {
 			if slices.ContainsFunc(t.Attr[:i], func(b xml.Attr) bool { return a.Name == b.Name }) {

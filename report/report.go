@@ -312,6 +312,9 @@ func Verify(r Report, ledgerKey string) (Checked, error) {
 	for _, a := range r.Controls {
 		for _, f := range a.Found {
 			for _, l := range f.Lines {
+				if l.Time.Before(r.From) || !l.Time.Before(r.To) {
+					return out, assay.Errorf(assay.CodeUnverified, "control %s, fact %s: it is of %s, outside the period of the report", a.ID, l.Fact, l.Time.Format(time.RFC3339))
+				}
 				if err := l.verify(ledgerKey); err != nil {
 					return out, assay.Errorf(assay.CodeUnverified, "control %s, fact %s: %w", a.ID, l.Fact, err)
 				}
@@ -340,8 +343,9 @@ func (l Line) verify(ledgerKey string) error {
 	if err != nil {
 		return err
 	}
-	f := assay.Fact{ID: p.ID, Kind: p.Kind, Namespace: p.Namespace, Actor: p.Actor, Payload: p.Payload}
-	if p.ID != l.Fact || p.Kind != l.Kind || p.Namespace != l.Namespace || p.Actor != l.Actor || read(f).summary(f) != l.Summary {
+	f := assay.Fact{ID: p.ID, Kind: p.Kind, Namespace: p.Namespace, Actor: p.Actor, Environment: p.Environment, Subject: p.Subject, Payload: p.Payload}
+	if p.ID != l.Fact || p.Kind != l.Kind || p.Namespace != l.Namespace || p.Actor != l.Actor || read(f).summary(f) != l.Summary ||
+		!p.Time.Equal(l.Time) || p.Environment != l.Environment || p.Subject != l.Subject || p.Index != l.Index {
 		return assay.Errorf(assay.CodeUnverified, "the ledger holds another fact than the line says")
 	}
 	return nil
