@@ -36,6 +36,7 @@ type Inputs struct {
 	Known      map[string]Material // by Image.Reference
 	Trust      attest.TrustPolicy
 	Exceptions []assay.Exception
+	Revoked    map[string]bool // ids of exceptions that verdicts may rest on and that were taken back
 	Now        time.Time
 }
 
@@ -80,6 +81,8 @@ type Decision struct {
 	Objections int                  `json:"objections"`           // all that nothing excuses
 	Exceptions []assay.ExceptionUse `json:"exceptions,omitempty"`
 	Warnings   []string             `json:"warnings,omitempty"`
+
+	rests bool // a verdict that let an image in rests on an exception
 }
 
 // deciding is a decision under way.
@@ -279,6 +282,10 @@ func (d *deciding) verify(img Image, r policy.AdmissionRequire, j Judged) string
 		return fmt.Sprintf("it is of verifier %q, whom this requirement does not believe", sum.Verifier.ID)
 	}
 	for _, x := range sum.Exceptions {
+		d.out.rests = true
+		if d.in.Revoked[x.ID] {
+			return fmt.Sprintf("the verdict rests on exception %s, which was revoked", x.ID)
+		}
 		if !d.in.Now.Before(x.ValidUntil) {
 			return fmt.Sprintf("the verdict rests on exception %s, which ended at %s", x.ID, stamp(x.ValidUntil))
 		}

@@ -112,6 +112,14 @@ func (d *Door) Ask(ctx context.Context, req Request) (Decision, error) {
 	}
 	in.Now = d.cfg.Now() // it may have waited
 	out := Decide(in)
+	if out.rests {
+		// A signed verdict does not know that the exception it rests on was taken back.
+		if in.Revoked, err = d.revoked(ctx, door.Metadata.Namespace, in.Now); err != nil {
+			d.cfg.Log.Error("exceptions cannot be read", "door", door.Metadata.Name, "error", err)
+			in.Known = unknown(in.Review, err)
+		}
+		out = Decide(in)
+	}
 	if out.Objections > 0 {
 		// Exceptions matter only now, and are read fresh: a bypass must work at once.
 		if in.Exceptions, err = exception.Active(ctx, d.cfg.Store, door.Metadata.Namespace, in.Now); err != nil {
@@ -125,6 +133,18 @@ func (d *Door) Ask(ctx context.Context, req Request) (Decision, error) {
 	}
 	d.metrics.decided(out, time.Since(start))
 	return out, nil
+}
+
+// revoked returns the ids of the exceptions that were taken back before their end.
+func (d *Door) revoked(ctx context.Context, namespace string, now time.Time) (map[string]bool, error) {
+	list, err := exception.Considered(ctx, d.cfg.Store, namespace, now)
+	out := map[string]bool{}
+	for _, e := range list {
+		if e.State == assay.ExceptionRevoked {
+			out[e.ID] = true
+		}
+	}
+	return out, err
 }
 
 // Names lists the doors that guard a namespace of the cluster in an environment, as

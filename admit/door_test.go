@@ -17,6 +17,7 @@ import (
 	"assay.dev/assay/admit"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/attest/keyfile"
+	"assay.dev/assay/exception"
 )
 
 func TestOnlyWhatItsGateLetPassIsAdmitted(t *testing.T) {
@@ -106,6 +107,13 @@ func TestAVerdictThatRestsOnAnEndedExceptionAdmitsNothing(t *testing.T) {
 	at = approved.NotAfter
 	if d := w.ask(image); d.Allowed || !strings.Contains(d.Message(), "which ended at") {
 		t.Errorf("allowed %v after the exception's end: %s", d.Allowed, d.Message())
+	}
+	at = start.Add(2 * time.Minute)
+	if _, err := exception.Revoke(t.Context(), w.store, "default", id, "kim", "it was wrong", at.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if d := w.ask(image); d.Allowed || !strings.Contains(d.Message(), "which was revoked") {
+		t.Errorf("allowed %v after the exception was revoked: %s", d.Allowed, d.Message())
 	}
 }
 

@@ -22,8 +22,14 @@ import (
 const Path = "/admission/"
 
 const (
-	// maxInFlight bounds the reviews that are worked on at once, and with it their memory.
-	maxInFlight = 256
+	// maxInFlight bounds the reviews that are worked on at once, and with it their
+	// memory: each may hold MaxReview bytes, and what is decoded of them.
+	maxInFlight = 64
+	// maxSend is how long a review may take to arrive: an API server sends at once, and
+	// who does not would hold a place.
+	maxSend = 2 * time.Second
+	// maxPatience is believed of an API server; Kubernetes allows 30 s.
+	maxPatience = 10 * time.Second
 	// defaultTimeout is assumed where an API server does not say how long it waits.
 	defaultTimeout = 3 * time.Second
 	// margin is kept of an API server's patience for the way back.
@@ -55,6 +61,7 @@ func (h *handler) review(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { <-h.busy }()
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(maxSend)) // without it the server's own holds
 	review, err := readReview(w, r)
 	if err != nil {
 		status, result := http.StatusBadRequest, "invalid"
@@ -107,7 +114,7 @@ func patience(r *http.Request) time.Duration {
 	if err != nil || t <= 0 {
 		t = defaultTimeout
 	}
-	return max(0, t-margin)
+	return max(0, min(t, maxPatience)-margin)
 }
 
 var errContentType = assay.Errorf(assay.CodeInvalid, "the Content-Type is not application/json")

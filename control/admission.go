@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,12 +147,14 @@ func (s *Session) doors(req api.AdmissionCheck) ([]string, error) {
 			return nil, err
 		}
 	}
-	if req.Door != "" {
-		return []string{s.caller.Namespace + "/" + req.Door}, nil
-	}
 	doors, err := s.p.admission.door.Names(s.caller.Namespace, req.Environment, req.Namespace)
+	what := "no Admission resource"
+	if err == nil && req.Door != "" {
+		what = "no Admission resource " + req.Door
+		doors = slices.DeleteFunc(doors, func(n string) bool { return n != s.caller.Namespace+"/"+req.Door })
+	}
 	if err == nil && len(doors) == 0 {
-		e := assay.Errorf(assay.CodeNotFound, "no Admission resource guards environment %q and namespace %q: nobody would check the images", req.Environment, req.Namespace)
+		e := assay.Errorf(assay.CodeNotFound, what+" guards environment %q and namespace %q: nobody would check the images", req.Environment, req.Namespace)
 		e.Hint = "declare one in the policy directory; see docs/admission.md"
 		return nil, e
 	}

@@ -103,8 +103,11 @@ func (s *Session) inputs(ctx context.Context, req api.CheckRequest) (gate.Inputs
 		Gate: g, Policies: policies, Revision: pol.Revision.Ref(pol.URI), Subject: req.Subject,
 		Environment: req.Environment, Now: now, Lists: pol.Revision.Lists(),
 	}
-	if in.Subject.URI == "" {
-		in.Subject.URI = g.Spec.ResourceURI
+	switch uri := g.Spec.ResourceURI; {
+	case in.Subject.URI == "":
+		in.Subject.URI = uri
+	case uri != "" && in.Subject.URI != uri:
+		return none, nil, &assay.Error{Code: assay.CodeDenied, Field: "subject.uri", Msg: fmt.Sprintf("is %q; gate %s speaks for %s", in.Subject.URI, g.Metadata.Name, uri)}
 	}
 	for _, r := range req.Reports {
 		ev, refused, err := s.readReport(ctx, r)

@@ -35,6 +35,7 @@ type Config struct {
 	Policy func() (Policy, error) // the policy in force; asked once for each request
 	Now    func() time.Time
 	Rand   io.Reader
+	Home   string // the namespace whose admins keep the installation's keys; "" is policy.DefaultNamespace
 
 	Outbox     store.Outbox       // of Store; goes with Ledger
 	Ledger     *ledger.Ledger     // where audit facts are published; nil if this plane has none

@@ -228,6 +228,7 @@ func TestBadCheckRequestsAreRefusedWithTheField(t *testing.T) {
 		"reversed text":        {func(r *api.CheckRequest) { r.Subject.Commit = "abc\u202edef" }, "subject.commit", assay.CodeInvalid},
 		"two lines":            {func(r *api.CheckRequest) { r.Environment = "prod\nPASS" }, "environment", assay.CodeInvalid},
 		"a long URI":           {func(r *api.CheckRequest) { r.Subject.URI = strings.Repeat("x", 1001) }, "subject.uri", assay.CodeInvalid},
+		"another gate's URI":   {func(r *api.CheckRequest) { r.Subject.URI = "pkg:oci/somebody-elses" }, "subject.uri", assay.CodeDenied},
 		"a report's digest":    {func(r *api.CheckRequest) { r.Reports[0].Digest = "x" }, "reports[0].digest", assay.CodeInvalid},
 		"a report's name":      {func(r *api.CheckRequest) { r.Reports[0].Source = "" }, "reports[0].source", assay.CodeInvalid},
 		"a report's origin":    {func(r *api.CheckRequest) { r.Reports[0].Origin = "dreamt" }, "reports[0].origin", assay.CodeInvalid},

@@ -12,6 +12,7 @@ import (
 	"assay.dev/assay/api"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/policy"
 	"assay.dev/assay/store"
 )
 
@@ -30,12 +31,25 @@ type revokedKey struct {
 	Reason           string    `json:"reason"`
 }
 
+// requireHome refuses an admin of another namespace than the installation's own: its
+// keys sign for every tenant.
+func (s *Session) requireHome() error {
+	home := cmp.Or(s.p.cfg.Home, policy.DefaultNamespace)
+	if s.caller.Namespace == home {
+		return nil
+	}
+	return assay.Errorf(assay.CodeDenied, "%q is an admin of namespace %q; the keys belong to the installation, whose namespace is %q", s.caller.Name, s.caller.Namespace, home)
+}
+
 // RevokeKey takes a key's word away from the instant it was compromised: what the
 // ledger recorded before stays good, everything else by this key does not.
 // Verifiers are told first; RevokeKey returns when the ledger has published it. A
 // second revocation may only name an earlier instant.
 func (s *Session) RevokeKey(ctx context.Context, req api.KeyRevocationRequest) (api.KeyRevoked, error) {
 	if err := s.require(api.RoleAdmin); err != nil {
+		return api.KeyRevoked{}, err
+	}
+	if err := s.requireHome(); err != nil {
 		return api.KeyRevoked{}, err
 	}
 	now := s.p.cfg.Now().UTC()
@@ -52,21 +66,25 @@ func (s *Session) RevokeKey(ctx context.Context, req api.KeyRevocationRequest) (
 	if err != nil {
 		return api.KeyRevoked{}, err
 	}
-	out, err := s.affected(ctx, list[i].ID, req.CompromisedSince)
-	if err != nil {
-		return out, err
-	}
-	out.Key = list[i]
 	if req.DryRun {
-		return out, nil
-	}
-	if out.Key, err = s.recordRevocation(ctx, list[i].ID, req, now); err != nil {
+		out, err := s.affected(ctx, list[i].ID, req.CompromisedSince)
+		out.Key = list[i]
 		return out, err
 	}
-	out.Fact = out.Key.Revoked.Fact
-	if err := s.p.publishTrust(ctx); err != nil {
-		return out, assay.Errorf(assay.CodeUnavailable, "the key is revoked, but the trust file was not replaced; repeat the command: %w", err)
+	// First of all nobody believes the key any more: what it affects may take long to
+	// find, or not be found at all.
+	key, err := s.recordRevocation(ctx, list[i].ID, req, now)
+	if err != nil {
+		return api.KeyRevoked{}, err
 	}
+	if err := s.p.publishTrust(ctx); err != nil {
+		return api.KeyRevoked{Key: key}, assay.Errorf(assay.CodeUnavailable, "the key is revoked, but the trust file was not replaced; repeat the command: %w", err)
+	}
+	out, err := s.affected(ctx, key.ID, req.CompromisedSince)
+	if err != nil {
+		return api.KeyRevoked{Key: key}, assay.Errorf(assay.CodeOf(err), "the key is revoked and verifiers are told, but what that affects could not be listed: %w", err)
+	}
+	out.Key, out.Fact = key, key.Revoked.Fact
 	if err := s.systemPublished(ctx, out.Fact); err != nil {
 		return out, assay.Errorf(assay.CodeUnavailable, "the key is revoked and verifiers are told, but the ledger has not published it yet: %w", err)
 	}

@@ -34,6 +34,9 @@ func (s *Session) RotateKey(ctx context.Context, req api.KeyRotation) (api.KeyRo
 	if err := s.require(api.RoleAdmin); err != nil {
 		return api.KeyRotated{}, err
 	}
+	if err := s.requireHome(); err != nil {
+		return api.KeyRotated{}, err
+	}
 	if req.Overlap < 0 || req.Overlap > api.MaxKeyOverlap {
 		return api.KeyRotated{}, &assay.Error{
 			Code: assay.CodeInvalid, Field: "overlap_seconds", Msg: fmt.Sprintf("is %d; expected 0 to %d", req.Overlap, api.MaxKeyOverlap),

@@ -369,8 +369,17 @@ func TestARevocationSaysWhereAffectedArtifactsRun(t *testing.T) {
 	if err != nil || done.Total != 2 || !slices.Equal(done.Running, want) {
 		t.Errorf("%+v, %v; want %v", done, err, want)
 	}
-	other, err := in.As("bob", "team-a", api.RoleAdmin).RevokeKey(t.Context(), api.KeyRevocationRequest{Key: "key-1", CompromisedSince: since, Reason: "x", DryRun: true})
-	if err != nil || other.Total != 0 || len(other.Running) != 0 {
-		t.Errorf("another namespace sees %+v, %v", other, err)
+}
+
+func TestTheInstallationsKeysAreNotATenantsToChange(t *testing.T) {
+	in, _ := withRing(t)
+	bob := in.As("bob", "team-a", api.RoleAdmin)
+	for _, dry := range []bool{true, false} {
+		if _, err := bob.RevokeKey(t.Context(), api.KeyRevocationRequest{Key: "key-1", CompromisedSince: in.Now(), Reason: "x", DryRun: dry}); assay.CodeOf(err) != assay.CodeDenied {
+			t.Errorf("revoked with dry run %v: %v", dry, err)
+		}
+	}
+	if _, err := bob.RotateKey(t.Context(), api.KeyRotation{}); assay.CodeOf(err) != assay.CodeDenied {
+		t.Errorf("rotated: %v", err)
 	}
 }

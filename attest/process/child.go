@@ -76,6 +76,7 @@ var errEnded = errors.New("the program ended before it answered")
 type child struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
+	out    io.Closer // its standard output, which programs that it started may hold open
 	lines  chan line
 	last   uint64
 	stderr *tail
@@ -103,6 +104,7 @@ func run(o Options) (*child, error) {
 	if err := c.cmd.Start(); err != nil {
 		return nil, assay.Errorf(assay.CodeUnavailable, "cannot be started: %w", err)
 	}
+	c.out = out
 	go c.read(out)
 	return c, nil
 }
@@ -164,7 +166,7 @@ func (c *child) stop() {
 			}
 			close(drained)
 		}()
-		kill := afterStop(func() { _ = c.cmd.Process.Kill() })
+		kill := afterStop(func() { _ = c.cmd.Process.Kill(); _ = c.out.Close() })
 		<-drained
 		_ = c.cmd.Wait() // its exit code says nothing that an answer would not
 		kill()

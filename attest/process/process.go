@@ -205,12 +205,12 @@ func (s *Signer) signRequest(message []byte) request {
 
 // Close stops the program. Requests that wait are answered with assay.CodeUnavailable.
 func (s *Signer) Close() error {
-	select {
+	var c *child
+	select { // another Close may be under way
 	case <-s.ended:
 		return nil
-	default:
+	case c = <-s.turn:
 	}
-	c := <-s.turn
 	close(s.ended)
 	if c != nil {
 		c.stop()

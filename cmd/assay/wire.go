@@ -136,7 +136,7 @@ func (a *app) openAll(ctx context.Context, in *installation, data string, signin
 		return err
 	}
 	cfg := control.Config{
-		Store: in.store, Blobs: in.blobs, Policy: a.policySource(), Now: a.now, Rand: rand.Reader,
+		Store: in.store, Blobs: in.blobs, Policy: a.policySource(), Now: a.now, Rand: rand.Reader, Home: a.cfg.get("namespace"),
 		VerifierID: a.cfg.get("verifier-id"), Version: map[string]string{"assay": version()}, Metrics: control.NewMetrics(reg),
 	}
 	if err = a.openLedger(ctx, in, data, &cfg, signing, reg); err != nil {
