@@ -150,6 +150,9 @@ func (s *Session) doors(req api.AdmissionCheck) ([]string, error) {
 	doors, err := s.p.admission.door.Names(s.caller.Namespace, req.Environment, req.Namespace)
 	what := "no Admission resource"
 	if err == nil && req.Door != "" {
+		if err := s.declared(req.Door); err != nil {
+			return nil, err
+		}
 		what = "no Admission resource " + req.Door
 		doors = slices.DeleteFunc(doors, func(n string) bool { return n != s.caller.Namespace+"/"+req.Door })
 	}
@@ -159,6 +162,16 @@ func (s *Session) doors(req api.AdmissionCheck) ([]string, error) {
 		return nil, e
 	}
 	return doors, err
+}
+
+// declared refuses a door that the policy does not declare, with those that it does.
+func (s *Session) declared(door string) error {
+	pol, err := s.p.cfg.Policy()
+	if err != nil {
+		return err
+	}
+	_, err = pol.Revision.Admission(s.caller.Namespace + "/" + door)
+	return err
 }
 
 // worse is the worse of two outcomes.
