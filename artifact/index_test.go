@@ -302,9 +302,6 @@ func putOne(tx store.Tx, i int) error {
 }
 
 func TestAHundredThousandArtifactsFitIntoTheirMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("fills a store with 100,000 artifacts")
-	}
 	const n, most = 100_000, 200 << 20 // bytes; admission as a whole has 500 MB
 	s := mem.New(mem.Config{})
 	t.Cleanup(func() { _ = s.Close() })

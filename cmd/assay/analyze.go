@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	_ "time/tzdata" // --zone works on a machine without a zone database
 
 	"assay.dev/assay"
 	"assay.dev/assay/analyze"
