@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -21,43 +22,84 @@ import (
 const MaxClockSkew = 5 * time.Minute
 
 const (
-	algCosignature = 4 // C2SP signed-note: Ed25519 cosignature v1
-	cosigTime      = 8 // bytes of time before the signature
+	algCosignature = 4    // C2SP signed-note: Ed25519 cosignature v1
+	cosigTime      = 8    // bytes of time before the signature
+	maxWitnessKey  = 4096 // an ML-DSA-44 public key alone has 1,752 characters
 )
 
-// Cosigner signs the heads of other logs as a C2SP witness does (cosignature/v1,
-// Ed25519). It implements note.Signer.
-type Cosigner struct {
-	name string
-	hash uint32
-	key  ed25519.PrivateKey
-	now  func() time.Time
+// Algorithm is how a witness signs.
+type Algorithm string
+
+// The algorithms of C2SP tlog-cosignature.
+const (
+	Ed25519 Algorithm = "ed25519"
+	// MLDSA44 withstands quantum computers (FIPS 204). Its cosignature covers the
+	// origin, the size and the root of a head, not lines after them.
+	MLDSA44 Algorithm = "ml-dsa-44"
+)
+
+// cosigningKey is one algorithm's way to sign a head at a time.
+type cosigningKey interface {
+	sign(t uint64, text []byte) ([]byte, error)
+	verifier(name string) cosignatureVerifier
 }
 
-// NewCosigner reads a secret key as GenerateKey makes one; the witness has the key's
-// name. The same seed must not sign a log of its own. Errors never contain the key.
-func NewCosigner(skey string, now func() time.Time) (*Cosigner, error) {
-	bad := assay.Errorf(assay.CodeInvalid, "witness key is not an Ed25519 signer key (PRIVATE+KEY+name+id+data)")
-	if _, err := note.NewSigner(strings.TrimSpace(skey)); err != nil {
-		return nil, bad
+// Cosigner signs the heads of other logs as a C2SP witness does (cosignature/v1).
+// It implements note.Signer.
+type Cosigner struct {
+	key    cosigningKey
+	public cosignatureVerifier
+	now    func() time.Time
+}
+
+// GenerateWitnessKey makes a witness's secret key, one line. Random is
+// crypto/rand.Reader outside tests.
+func GenerateWitnessKey(random io.Reader, name string, a Algorithm) (skey string, err error) {
+	switch a {
+	case Ed25519:
+		skey, _, err = GenerateKey(random, name)
+		return skey, err
+	case MLDSA44:
+		return generateMLDSA(random, name)
 	}
-	parts := strings.SplitN(strings.TrimPrefix(strings.TrimSpace(skey), signerPrefix), "+", 3)
-	if len(parts) != 3 || !originForm.MatchString(parts[0]) {
+	return "", assay.Errorf(assay.CodeInvalid, "witnesses do not sign with %q; expected %s or %s", a, Ed25519, MLDSA44)
+}
+
+// NewCosigner reads a secret key as GenerateWitnessKey makes one; the witness has the
+// key's name. The same seed must not sign a log of its own. Errors never contain the key.
+func NewCosigner(skey string, now func() time.Time) (*Cosigner, error) {
+	bad := assay.Errorf(assay.CodeInvalid, "witness key is not a signer key of Ed25519 or ML-DSA-44 (PRIVATE+KEY+name+id+data)")
+	body, ok := strings.CutPrefix(strings.TrimSpace(skey), signerPrefix)
+	parts := strings.SplitN(body, "+", 3)
+	if !ok || len(body) > maxWitnessKey || len(parts) != 3 || !originForm.MatchString(parts[0]) {
 		return nil, bad
 	}
 	data, err := base64.StdEncoding.DecodeString(parts[2])
-	if err != nil || len(data) != 1+ed25519.SeedSize || data[0] != algEd25519 {
+	if err != nil || len(data) < 1 {
 		return nil, bad
 	}
-	key := ed25519.NewKeyFromSeed(data[1:])
-	return &Cosigner{name: parts[0], hash: cosignerHash(parts[0], key.Public().(ed25519.PublicKey)), key: key, now: now}, nil
+	var key cosigningKey
+	switch data[0] {
+	case algEd25519:
+		if _, err := note.NewSigner(strings.TrimSpace(skey)); err != nil || len(data) != 1+ed25519.SeedSize {
+			return nil, bad
+		}
+		key = edKey(ed25519.NewKeyFromSeed(data[1:]))
+	case algMLDSA:
+		if key, err = readMLDSA(parts[0], data[1:]); err != nil || keyHex(key.verifier(parts[0]).hash) != parts[1] {
+			return nil, bad
+		}
+	default:
+		return nil, bad
+	}
+	return &Cosigner{key: key, public: key.verifier(parts[0]), now: now}, nil
 }
 
 // Name implements note.Signer.
-func (c *Cosigner) Name() string { return c.name }
+func (c *Cosigner) Name() string { return c.public.name }
 
 // KeyHash implements note.Signer.
-func (c *Cosigner) KeyHash() uint32 { return c.hash }
+func (c *Cosigner) KeyHash() uint32 { return c.public.hash }
 
 // Sign implements note.Signer.
 func (c *Cosigner) Sign(text []byte) ([]byte, error) {
@@ -65,67 +107,98 @@ func (c *Cosigner) Sign(text []byte) ([]byte, error) {
 	if t < 0 {
 		return nil, assay.Errorf(assay.CodeInternal, "the witness's clock is before 1970")
 	}
-	sig := binary.BigEndian.AppendUint64(nil, uint64(t))
-	return append(sig, ed25519.Sign(c.key, cosigned(uint64(t), text))...), nil
+	sig, err := c.key.sign(uint64(t), text)
+	if err != nil {
+		return nil, err
+	}
+	return append(binary.BigEndian.AppendUint64(nil, uint64(t)), sig...), nil
 }
 
-// VKey is the witness's public key in C2SP's form, type 0x04.
+// VKey is the witness's public key in C2SP's form, type 0x04 or 0x06.
 func (c *Cosigner) VKey() string {
-	public := c.key.Public().(ed25519.PublicKey)
-	return fmt.Sprintf("%s+%08x+%s", c.name, c.hash, base64.StdEncoding.EncodeToString(append([]byte{algCosignature}, public...)))
+	v := c.public
+	return v.name + "+" + keyHex(v.hash) + "+" + base64.StdEncoding.EncodeToString(append([]byte{v.alg}, v.public...))
 }
 
 // line is a signature as it stands in a note.
 func (c *Cosigner) line(sig []byte) string {
-	raw := append(binary.BigEndian.AppendUint32(nil, c.hash), sig...)
-	return "— " + c.name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
+	raw := append(binary.BigEndian.AppendUint32(nil, c.public.hash), sig...)
+	return "— " + c.public.name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
 }
 
-// cosigned is what a cosignature signs.
+// edKey cosigns with Ed25519.
+type edKey ed25519.PrivateKey
+
+func (k edKey) sign(t uint64, text []byte) ([]byte, error) {
+	return ed25519.Sign(ed25519.PrivateKey(k), cosigned(t, text)), nil
+}
+
+func (k edKey) verifier(name string) cosignatureVerifier {
+	return edVerifier(name, ed25519.PrivateKey(k).Public().(ed25519.PublicKey))
+}
+
+func edVerifier(name string, public ed25519.PublicKey) cosignatureVerifier {
+	return newVerifier(name, algCosignature, public, func(t uint64, text, sig []byte) bool {
+		return ed25519.Verify(public, cosigned(t, text), sig) // checks the length, too
+	})
+}
+
+// cosigned is what an Ed25519 cosignature signs.
 func cosigned(t uint64, text []byte) []byte {
 	return append([]byte("cosignature/v1\ntime "+strconv.FormatUint(t, 10)+"\n"), text...)
-}
-
-func cosignerHash(name string, public ed25519.PublicKey) uint32 {
-	h := sha256.New()
-	h.Write([]byte(name + "\n"))
-	h.Write([]byte{algCosignature})
-	h.Write(public)
-	return binary.BigEndian.Uint32(h.Sum(nil))
 }
 
 // cosignatureVerifier verifies one witness's cosignatures; a note.Verifier.
 type cosignatureVerifier struct {
 	name   string
 	hash   uint32
-	public ed25519.PublicKey
+	alg    byte
+	public []byte
+	holds  func(t uint64, text, sig []byte) bool
 }
+
+// newVerifier names a key as signed notes do.
+func newVerifier(name string, alg byte, public []byte, holds func(t uint64, text, sig []byte) bool) cosignatureVerifier {
+	h := sha256.New()
+	h.Write([]byte(name + "\n"))
+	h.Write([]byte{alg})
+	h.Write(public)
+	return cosignatureVerifier{name, binary.BigEndian.Uint32(h.Sum(nil)), alg, public, holds}
+}
+
+func keyHex(hash uint32) string { return fmt.Sprintf("%08x", hash) }
 
 func (v cosignatureVerifier) Name() string    { return v.name }
 func (v cosignatureVerifier) KeyHash() uint32 { return v.hash }
 
 func (v cosignatureVerifier) Verify(text, sig []byte) bool {
-	if len(sig) != cosigTime+ed25519.SignatureSize {
-		return false
-	}
-	return ed25519.Verify(v.public, cosigned(binary.BigEndian.Uint64(sig), text), sig[cosigTime:])
+	return len(sig) > cosigTime && v.holds(binary.BigEndian.Uint64(sig), text, sig[cosigTime:])
 }
 
-// ParseWitnessKey reads a witness's public key: a C2SP vkey of type 0x04.
+// ParseWitnessKey reads a witness's public key: a C2SP vkey of type 0x04 or 0x06.
 func ParseWitnessKey(vkey string) (note.Verifier, error) {
-	bad := assay.Errorf(assay.CodeInvalid, "witness key is not name+id+data with an Ed25519 cosignature key (type 0x04)")
+	bad := assay.Errorf(assay.CodeInvalid, "witness key is not name+id+data with a cosignature key of Ed25519 (type 0x04) or ML-DSA-44 (0x06)")
 	bad.Hint = "copy the whole line that the witness publishes, for example from `assay ledger witness`"
 	parts := strings.SplitN(strings.TrimSpace(vkey), "+", 3)
-	if len(vkey) > maxKey || len(parts) != 3 || !originForm.MatchString(parts[0]) {
+	if len(vkey) > maxWitnessKey || len(parts) != 3 || !originForm.MatchString(parts[0]) {
 		return nil, bad
 	}
 	data, err := base64.StdEncoding.DecodeString(parts[2])
-	if err != nil || len(data) != 1+ed25519.PublicKeySize || data[0] != algCosignature {
+	if err != nil || len(data) < 1 {
 		return nil, bad
 	}
-	v := cosignatureVerifier{name: parts[0], public: data[1:]}
-	v.hash = cosignerHash(v.name, v.public)
-	if fmt.Sprintf("%08x", v.hash) != parts[1] {
+	var v cosignatureVerifier
+	switch {
+	case data[0] == algCosignature && len(data) == 1+ed25519.PublicKeySize:
+		v = edVerifier(parts[0], data[1:])
+	case data[0] == algMLDSA:
+		if v, err = mldsaVerifier(parts[0], data[1:]); err != nil {
+			return nil, bad
+		}
+	default:
+		return nil, bad
+	}
+	if keyHex(v.hash) != parts[1] {
 		bad.Msg = "witness key id does not belong to its name and key: one of them was altered"
 		return nil, bad
 	}

@@ -13,7 +13,7 @@ import (
 // Limits of a policy file.
 const (
 	// MaxWitnessPolicy is the largest policy file in bytes.
-	MaxWitnessPolicy = 64 << 10
+	MaxWitnessPolicy = 256 << 10
 	// MaxWitnesses is the largest number of witnesses, and of groups, in one policy.
 	MaxWitnesses = 64
 )

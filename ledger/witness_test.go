@@ -232,6 +232,59 @@ func TestCosignaturesAreThoseOfTransparencyDevFormats(t *testing.T) {
 	}
 }
 
+func TestPostQuantumCosignaturesAreThoseOfTransparencyDevFormats(t *testing.T) {
+	log := newHistory(t, 1, "log.example/a", 3)
+	skey, err := ledger.GenerateWitnessKey(&stream{12}, "witness.example/pq", ledger.MLDSA44)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ledger.NewCosigner(skey, func() time.Time { return clock })
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, line := post(t, newWitness(t, mem.New(mem.Config{}), c, log.vkey), log.offer(t, 0, 3))
+	if status != http.StatusOK {
+		t.Fatalf("witness answered %d: %s", status, line)
+	}
+	head := append(bytes.Clone(log.heads[3]), line...)
+	theirs, err := f_note.NewMLDSAVerifier(c.VKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := note.Open(head, note.VerifierList(theirs)); err != nil {
+		t.Fatalf("the library refuses our cosignature: %v", err)
+	}
+	ours := policy(t, "witness w "+c.VKey()+"\nquorum w\n")
+	if q, err := ours.Check(head, clock); err != nil || !q.Met || !q.Cosignatures[0].Time.Equal(clock) {
+		t.Errorf("quorum %+v, %v; want it met at %v", q, err, clock)
+	}
+	bent := bytes.Replace(head, []byte("log.example/a\n3\n"), []byte("log.example/a\n4\n"), 1)
+	if _, err := ours.Check(bent, clock); assay.CodeOf(err) != assay.CodeUnverified {
+		t.Errorf("a head of another size: %v, want unverified", err)
+	}
+
+	// And the other way round: what the library signs, we verify.
+	skey, vkey, err := f_note.GenerateMLDSAKey("witness.example/theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := f_note.NewMLDSASigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _, _ := bytes.Cut(log.heads[3], []byte("\n\n"))
+	cosigned, err := note.Sign(&note.Note{Text: string(text) + "\n"}, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := policy(t, "witness them "+vkey+"\nquorum them\n").Check(cosigned, time.Now()); err != nil || !q.Met {
+		t.Errorf("quorum %+v, %v; want it met by the library's cosignature", q, err)
+	}
+	if again, err := ledger.NewCosigner(skey, time.Now); err != nil || again.VKey() != vkey {
+		t.Errorf("the library's secret key is not read: %v", err)
+	}
+}
+
 func TestPolicyCountsCosignaturesAsItsGroupsSay(t *testing.T) {
 	log := newHistory(t, 1, "log.example/a", 3)
 	var vkeys, lines []string

@@ -158,7 +158,7 @@ func ParseLedger(data, passphrase []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := checkNoteSigner(string(skey)); err != nil {
+	if err := checkNoteSigner(string(skey)); err != nil {
 		return "", err
 	}
 	return string(skey), nil

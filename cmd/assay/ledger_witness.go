@@ -21,7 +21,7 @@ func (a *app) witnessKeyPath() string    { return filepath.Join(a.keysDir(), key
 func (a *app) witnessPublicPath() string { return filepath.Join(a.keysDir(), keyName+".witness.pub") }
 
 func (a *app) ledgerWitnessCmd() *cobra.Command {
-	var name string
+	var name, algorithm string
 	cmd := &cobra.Command{
 		Use:   "witness",
 		Short: "Print the key with which this installation witnesses other logs; makes it the first time",
@@ -40,7 +40,7 @@ Exit codes: 0 printed · 1 error · 2 usage.`,
 		Example: `  assay ledger witness --name witness.example/eu-1`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			vkey, err := a.witnessKey(name)
+			vkey, err := a.witnessKey(name, ledger.Algorithm(algorithm))
 			if err != nil {
 				return err
 			}
@@ -51,11 +51,12 @@ Exit codes: 0 printed · 1 error · 2 usage.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the witness, a URL without scheme (default ORIGIN/witness)")
+	cmd.Flags().StringVar(&algorithm, "algorithm", string(ledger.Ed25519), "how a new key signs: ed25519, or ml-dsa-44 against quantum computers")
 	return cmd
 }
 
 // witnessKey returns the witness's public line, and makes the key if there is none.
-func (a *app) witnessKey(name string) (string, error) {
+func (a *app) witnessKey(name string, algorithm ledger.Algorithm) (string, error) {
 	line, err := readFile(a.witnessPublicPath(), ledger.MaxCheckpoint)
 	if err == nil {
 		vkey := strings.TrimSpace(string(line))
@@ -77,7 +78,7 @@ func (a *app) witnessKey(name string) (string, error) {
 	if err := durable.MkdirAll(a.keysDir(), 0o700); err != nil {
 		return "", err
 	}
-	skey, _, err := ledger.GenerateKey(rand.Reader, name)
+	skey, err := ledger.GenerateWitnessKey(rand.Reader, name, algorithm)
 	if err != nil {
 		return "", err
 	}

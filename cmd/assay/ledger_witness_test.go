@@ -46,7 +46,7 @@ func TestTwoInstallationsWitnessOneAnotherAndRefuseAFork(t *testing.T) {
 	}
 	a, b := freeAddress(t), freeAddress(t)
 	one, _ := w.must(0, nil, "ledger", "witness", "--dir", "state", "--name", "witness.example/one")
-	two, _ := w.must(0, nil, "ledger", "witness", "--dir", "other", "--name", "witness.example/two")
+	two, _ := w.must(0, nil, "ledger", "witness", "--dir", "other", "--name", "witness.example/two", "--algorithm", "ml-dsa-44")
 	if again, _ := w.must(0, nil, "ledger", "witness", "--dir", "other"); again != two {
 		t.Errorf("the witness key was %q and is %q", two, again)
 	}

@@ -36,8 +36,10 @@ var ranks = map[string]int{
 	"admit":     8,
 	"api":       8,
 	"rollout":   9,
+	"mitigate":  9,
 	"report":    9,
 	"control":   10,
+	"simulate":  10,
 	"server":    11,
 	"client":    11,
 	"ui":        11,
@@ -48,6 +50,10 @@ var ranks = map[string]int{
 
 // wiring is the one file that may name adapters.
 const wiring = "cmd/assay/wire.go"
+
+// simulated are the adapters that are worlds in memory; simulate exists to run the
+// loop on them and may name them.
+var simulated = []string{"act/sim", "signal/replay", "store/mem"}
 
 // forbiddenImports are import paths (or path prefixes ending in "/") and why.
 var forbiddenImports = map[string]string{
@@ -126,6 +132,8 @@ func (t *tree) refuse(p *pkg, f *file, rel string) string {
 		return "a parent does not know its children"
 	case ranks[to] == ranks[from]:
 		return "siblings do not meet"
+	case from == "simulate" && slices.Contains(simulated, rel):
+		return ""
 	case toChild && to != "internal" && f.path != wiring && !p.testSupport():
 		return "only " + wiring + " names adapters"
 	}

@@ -16,7 +16,7 @@ const (
 	funcLines, funcLinesHard = 60, 100
 	interfaceMethods         = 4
 	mainLines                = 40
-	rootLines                = 950 // of the whole root package
+	rootLines                = 1_100 // of the whole root package
 	packageCommentChars      = 40
 )
 
