@@ -52,12 +52,9 @@ Exit codes: 0 all may run, or the door does not enforce · 1 error, or nobody gu
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Images = args
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			answer, err := ops.CheckAdmission(cmd.Context(), req)
+			answer, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.AdmissionAnswer, error) {
+				return ops.CheckAdmission(cmd.Context(), req)
+			})
 			if err != nil {
 				return err
 			}

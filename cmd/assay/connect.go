@@ -67,3 +67,15 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 	s := in.plane.As(caller)
 	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
 }
+
+// ask puts one question to the control plane that the configuration names, and lets
+// go of it before the answer is printed.
+func ask[T any](ctx context.Context, a *app, n need, question func(*operations) (T, error)) (T, error) {
+	ops, err := a.connect(ctx, n)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer ops.close()
+	return question(ops)
+}

@@ -138,12 +138,9 @@ Reads the state directory (no other process may use it meanwhile) or asks
 Exit codes: 0 listed · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			list, err := ops.Exceptions(cmd.Context())
+			list, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) ([]assay.Exception, error) {
+				return ops.Exceptions(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}
@@ -165,12 +162,7 @@ func (a *app) canSign() need {
 }
 
 func (a *app) withExceptions(ctx context.Context, n need, do func(exceptions) (assay.Exception, error), next string) error {
-	ops, err := a.connect(ctx, n)
-	if err != nil {
-		return err
-	}
-	defer ops.close()
-	e, err := do(ops)
+	e, err := ask(ctx, a, n, func(ops *operations) (assay.Exception, error) { return do(ops) })
 	if err != nil {
 		return err
 	}

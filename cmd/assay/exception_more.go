@@ -71,12 +71,9 @@ Exit codes: 0 in force · 1 refused or error · 2 usage.`,
 			if req.NotAfter, err = parseTime(until, a.now()); err != nil {
 				return usageError{fmt.Errorf("--until: %w", err)}
 			}
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			e, err := ops.BypassException(cmd.Context(), req)
+			e, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (assay.Exception, error) {
+				return ops.BypassException(cmd.Context(), req)
+			})
 			if err != nil {
 				return err
 			}
@@ -109,12 +106,9 @@ Reads the state directory (no other process may use it meanwhile) or asks
 Exit codes: 0 shown · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			r, err := ops.ExceptionReport(cmd.Context())
+			r, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.ExceptionReport, error) {
+				return ops.ExceptionReport(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}

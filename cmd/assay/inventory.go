@@ -73,12 +73,9 @@ Exit codes: 0 taken · 1 refused or error · 2 usage.`,
 			if r.Sightings, err = a.readSightings(args[0]); err != nil {
 				return err
 			}
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			out, err := ops.Report(cmd.Context(), r)
+			out, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.InventoryChange, error) {
+				return ops.Report(cmd.Context(), r)
+			})
 			if err != nil {
 				return err
 			}
@@ -131,12 +128,9 @@ Reads the state directory (no other process may use it meanwhile) or asks
 Exit codes: 0 listed · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			list, err := ops.Inventory(cmd.Context(), environment, assay.Digest(digest))
+			list, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) ([]api.Running, error) {
+				return ops.Inventory(cmd.Context(), environment, assay.Digest(digest))
+			})
 			if err != nil {
 				return err
 			}
@@ -191,12 +185,9 @@ but something that runs could not be examined, or nothing is known to run.`,
 				return usageError{fmt.Errorf("--advisories is read by who keeps the state: give it to assay serve, or leave --server out")}
 			}
 			a.advisories = path
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			s, err := ops.Scan(cmd.Context())
+			s, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.Scan, error) {
+				return ops.Scan(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}
@@ -254,12 +245,9 @@ Reads the state directory (no other process may use it meanwhile) or asks
 Exit codes: 0 listed · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			list, err := ops.Findings(cmd.Context(), closed)
+			list, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) ([]api.Finding, error) {
+				return ops.Findings(cmd.Context(), closed)
+			})
 			if err != nil {
 				return err
 			}
@@ -320,12 +308,9 @@ Changes the state directory (no other process may use it meanwhile), or what
 Exit codes: 0 made · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			r, err := ops.RebuildIndex(cmd.Context())
+			r, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.Rebuilt, error) {
+				return ops.RebuildIndex(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}
@@ -358,12 +343,9 @@ Exit codes: 0 measured · 1 error · 2 usage · 3 below --require · 4 nothing i
 			if require < 0 || require > 1 {
 				return usageError{fmt.Errorf("--require %v is not a share from 0 to 1", require)}
 			}
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			list, err := ops.Coverage(cmd.Context(), environment)
+			list, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) ([]api.Coverage, error) {
+				return ops.Coverage(cmd.Context(), environment)
+			})
 			if err != nil {
 				return err
 			}

@@ -55,12 +55,9 @@ Needs the role admin. Exit codes: 0 rotated · 1 error, the old key signs on · 
 			if (f.to != "" || cmd.Flags().Changed("algorithm")) && a.cfg.get("server") != "" {
 				return usageError{fmt.Errorf("--to and --algorithm are for work on a local directory; a server makes the kind of key it has")}
 			}
-			ops, err := a.connect(cmd.Context(), stateSigning)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			done, err := ops.RotateKey(cmd.Context(), api.KeyRotation{Overlap: int64(f.overlap.Seconds())})
+			done, err := ask(cmd.Context(), a, stateSigning, func(ops *operations) (api.KeyRotated, error) {
+				return ops.RotateKey(cmd.Context(), api.KeyRotation{Overlap: int64(f.overlap.Seconds())})
+			})
 			if err != nil {
 				return err
 			}
@@ -122,12 +119,9 @@ Needs the role admin. Exit codes: 0 revoked, or listed · 1 error · 2 usage.`,
 			if req.CompromisedSince, err = parseTime(since, a.now()); err != nil {
 				return usageError{fmt.Errorf("--compromised-since: %w", err)}
 			}
-			ops, err := a.connect(cmd.Context(), stateSigning)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			done, err := ops.RevokeKey(cmd.Context(), req)
+			done, err := ask(cmd.Context(), a, stateSigning, func(ops *operations) (api.KeyRevoked, error) {
+				return ops.RevokeKey(cmd.Context(), req)
+			})
 			if err != nil {
 				return err
 			}

@@ -44,12 +44,9 @@ Reads the state directory (no other process may use it meanwhile) or asks
 Exit codes: 0 printed · 1 error, or nothing is published yet · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			h, err := ops.Head(cmd.Context())
+			h, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.Head, error) {
+				return ops.Head(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}

@@ -103,12 +103,9 @@ func (a *app) compliance(ctx context.Context, f complianceFlags) error {
 	if err != nil {
 		return err
 	}
-	ops, err := a.connect(ctx, a.canSign())
-	if err != nil {
-		return err
-	}
-	defer ops.close()
-	r, err := ops.Compliance(ctx, req)
+	r, err := ask(ctx, a, a.canSign(), func(ops *operations) (report.Report, error) {
+		return ops.Compliance(ctx, req)
+	})
 	if err != nil {
 		return err
 	}

@@ -53,12 +53,9 @@ Exit codes: 0 created · 1 refused or error · 2 usage.`,
 			for _, r := range roles {
 				req.Roles = append(req.Roles, api.Role(r))
 			}
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			t, err := ops.CreateToken(cmd.Context(), req)
+			t, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.NewToken, error) {
+				return ops.CreateToken(cmd.Context(), req)
+			})
 			if err != nil {
 				return err
 			}
@@ -83,12 +80,9 @@ or on --server; a fact tells who revoked it.
 Exit codes: 0 done · 1 refused or error · 2 usage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			t, err := ops.RevokeToken(cmd.Context(), args[0])
+			t, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.Token, error) {
+				return ops.RevokeToken(cmd.Context(), args[0])
+			})
 			if err != nil {
 				return err
 			}
@@ -109,12 +103,9 @@ Reads the state directory (no other process may use it meanwhile) or asks
 Exit codes: 0 listed · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ops, err := a.connect(cmd.Context(), stateNeeded)
-			if err != nil {
-				return err
-			}
-			defer ops.close()
-			list, err := ops.Tokens(cmd.Context())
+			list, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) ([]api.Token, error) {
+				return ops.Tokens(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}
