@@ -65,7 +65,12 @@ func Fitting(expr string) (Match, error) {
 	if len(expr) > MaxIdentityPattern {
 		return Match{}, tooLarge("pattern", len(expr), MaxIdentityPattern)
 	}
-	re, err := regexp.Compile(`\A(?:` + expr + `)\z`)
+	// Alone first: "a)|(?:b" is an expression only between our brackets, and would leave them.
+	_, err := regexp.Compile(expr)
+	var re *regexp.Regexp
+	if err == nil {
+		re, err = regexp.Compile(`\A(?:` + expr + `)\z`)
+	}
 	if err != nil {
 		return Match{}, assay.Errorf(assay.CodeInvalid, "pattern %s is not a regular expression: %v", quote(expr), err)
 	}

@@ -8,7 +8,6 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/internal/strict"
-	jsonv2 "github.com/go-json-experiment/json"
 )
 
 // Envelope is a DSSE v1.0.2 envelope with its base64 undone. Nothing in it is
@@ -177,13 +176,11 @@ func decodeOpen(data []byte, v any) error {
 	if len(data) > MaxBundle {
 		return tooLarge("document", len(data), MaxBundle)
 	}
-	if err := strict.CheckJSON(data); err != nil {
-		return err
-	}
-	if err := jsonv2.Unmarshal(data, v); err != nil {
+	form, err := strict.Open(data, v)
+	if err != nil && !form {
 		return assay.Errorf(assay.CodeInvalid, "document has the wrong form: %v", err)
 	}
-	return nil
+	return err
 }
 
 func isSet(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -103,8 +104,10 @@ func marshalStatement(subjects []Descriptor, predicateType string, predicate any
 	if err != nil {
 		return nil, assay.Errorf(assay.CodeInternal, "statement cannot be encoded: %w", err)
 	}
-	if data, err = scrub(data); err != nil {
-		return nil, assay.Errorf(assay.CodeInternal, "statement cannot be encoded: %w", err)
+	if !scrubbed(data) {
+		if data, err = scrub(data); err != nil {
+			return nil, assay.Errorf(assay.CodeInternal, "statement cannot be encoded: %w", err)
+		}
 	}
 	if len(data) > MaxStatement {
 		return nil, tooLarge("statement", len(data), MaxStatement)
@@ -138,6 +141,12 @@ func scrub(data []byte) ([]byte, error) {
 			return []byte(strings.TrimSuffix(out.String(), "\n")), nil
 		}
 	}
+}
+
+// scrubbed reports whether scrub would leave a document of encoding/json as it is:
+// printable ASCII without escapes.
+func scrubbed(data []byte) bool {
+	return !slices.ContainsFunc(data, func(c byte) bool { return c == '\\' || c < 0x20 || c >= 0x7f })
 }
 
 func noControl(r rune) rune {

@@ -207,7 +207,8 @@ func (l *Ledger) epochFor(ctx context.Context, seq uint64) (*epoch, epochBase, e
 
 // WaitPublished waits until a signed checkpoint covers the fact, and returns where
 // it is. It ends with ctx, or at once with CodeNotFound for a fact that is not in
-// the outbox.
+// the outbox. While it waits it looks at the head alone: the store is asked again
+// only when the head is another one, or may cover the fact before the store noted so.
 func (l *Ledger) WaitPublished(ctx context.Context, namespace string, id assay.FactID) (Status, error) {
 	t := time.NewTicker(l.poll)
 	defer t.Stop()
@@ -216,16 +217,19 @@ func (l *Ledger) WaitPublished(ctx context.Context, namespace string, id assay.F
 		e.Hint = "is the sequencer running? see `assay ledger head`"
 		return s, e
 	}
-	last := Status{State: StateRecorded}
+	last, asked := Status{State: StateRecorded}, []byte(nil)
 	for {
-		s, err := l.State(ctx, namespace, id)
-		if err != nil && ctx.Err() != nil {
-			return late(last)
+		head, err := l.current().Reader.ReadCheckpoint(ctx)
+		if err != nil || asked == nil || !bytes.Equal(head, asked) || last.State == StateRecorded && last.Numbered {
+			s, err := l.State(ctx, namespace, id)
+			if err != nil && ctx.Err() != nil {
+				return late(last)
+			}
+			if err != nil || s.State == StatePublished {
+				return s, err
+			}
+			last, asked = s, append([]byte{}, head...)
 		}
-		if err != nil || s.State == StatePublished {
-			return s, err
-		}
-		last = s
 		select {
 		case <-ctx.Done():
 			return late(last)

@@ -222,7 +222,7 @@ func (s *Sequencer) session(ctx context.Context) (worked bool, err error) {
 		if n == s.cfg.Batch {
 			continue // there may be more
 		}
-		if err := s.wait(ctx); err != nil {
+		if err := s.wait(ctx, tree); err != nil {
 			return worked, err
 		}
 	}
@@ -235,13 +235,12 @@ func (s *Sequencer) step(ctx context.Context, tree Tree) (int, error) {
 	if err := s.cfg.Lease(ctx); err != nil {
 		return 0, &standbyError{err}
 	}
-	b := s.ahead
-	s.ahead = batch{}
+	b, err := s.gather(ctx, tree)
+	if err != nil {
+		return 0, err
+	}
 	if len(b.entries) == 0 {
-		var err error
-		if b, err = s.load(ctx, 0); err != nil || len(b.entries) == 0 {
-			return 0, err
-		}
+		return 0, s.noteBehind(ctx)() // no append will follow at once to note them beside
 	}
 	first, last := b.entries[0].Seq, b.entries[len(b.entries)-1].Seq
 	join := func() (batch, error) { return batch{}, nil }
@@ -249,7 +248,9 @@ func (s *Sequencer) step(ctx context.Context, tree Tree) (int, error) {
 		join = s.loadBehind(ctx, last)
 	}
 	noted := s.noteBehind(ctx)
+	hung := s.appending()
 	indices, err := tree.Append(ctx, b.leaves)
+	hung()
 	ahead, aheadErr := join()
 	noteErr := noted()
 	if err != nil {
@@ -266,7 +267,7 @@ func (s *Sequencer) step(ctx context.Context, tree Tree) (int, error) {
 	for i, e := range b.entries {
 		s.unnoted.placed[i] = store.Placement{Seq: e.Seq, Index: indices[i]}
 	}
-	if len(ahead.entries) == 0 { // no append will follow at once to note them beside
+	if len(ahead.entries) == 0 {
 		if err := s.noteBehind(ctx)(); err != nil {
 			return 0, err
 		}
@@ -310,9 +311,9 @@ type batch struct {
 	recorded []time.Time
 }
 
-// load numbers facts and makes the leaves of those from number from on.
-func (s *Sequencer) load(ctx context.Context, from uint64) (batch, error) {
-	entries, err := s.cfg.Outbox.Sequence(ctx, from, s.cfg.Batch)
+// load numbers facts and makes the leaves of up to limit from number from on.
+func (s *Sequencer) load(ctx context.Context, from uint64, limit int) (batch, error) {
+	entries, err := s.cfg.Outbox.Sequence(ctx, from, limit)
 	if err != nil {
 		return batch{}, err
 	}
@@ -362,7 +363,7 @@ func (s *Sequencer) loadBehind(ctx context.Context, last uint64) (join func() (b
 	}
 	done := make(chan loaded, 1)
 	go func() {
-		b, err := s.load(ctx, last+1)
+		b, err := s.load(ctx, last+1, s.cfg.Batch)
 		done <- loaded{b, err}
 	}()
 	return func() (batch, error) {
@@ -423,23 +424,6 @@ func (s *Sequencer) observePublished(ctx context.Context) {
 		observe(s.cfg.Metrics.published, s.waiting[0].recorded, s.cfg.Now())
 		s.waiting = s.waiting[1:]
 	}
-}
-
-// wait returns at a poke, a tick, or when publication should be looked for.
-func (s *Sequencer) wait(ctx context.Context) error {
-	d := s.cfg.Tick
-	if len(s.waiting) > 0 {
-		d = min(d, publishPoll)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.poke:
-	case <-t.C:
-	}
-	return nil
 }
 
 // sleep waits and reports whether ctx is still alive.

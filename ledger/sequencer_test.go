@@ -3,7 +3,9 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -365,5 +367,98 @@ func TestWaitPublishedEndsWithItsContextAndNamesTheState(t *testing.T) {
 		if _, err := w.ledger.WaitPublished(t.Context(), "shop", store.NewFactID()); assay.CodeOf(err) != assay.CodeNotFound {
 			t.Errorf("unknown fact: %v", err)
 		}
+	})
+}
+
+func TestAnAppendThatHangsIsLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		release := make(chan struct{})
+		w.log.Fault = func(int) memtree.Fault { <-release; return memtree.None }
+		commit(t, w.store, 0, 3)
+		s := w.sequencer(t, nil)
+		stop := run(t, s)
+		pass(time.Second)
+		if d, lagging := s.Lag(); lagging {
+			t.Errorf("lagging after a second, by %v", d)
+		}
+		pass(9 * time.Second)
+		if d, lagging := s.Lag(); !lagging || d < 9*time.Second {
+			t.Errorf("an append hangs for ten seconds: lag %v, lagging %v", d, lagging)
+		}
+		close(release)
+		pass(ledger.DefaultTick)
+		synctest.Wait()
+		if d, lagging := s.Lag(); lagging {
+			t.Errorf("still lagging by %v after the append ended", d)
+		}
+		stop()
+		w.check(t, 3)
+	})
+}
+
+// paced is a tree that signs once a second.
+type paced struct {
+	ledger.Tree
+	mu    sync.Mutex
+	sizes []int
+	last  time.Time
+}
+
+func (p *paced) batches() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.sizes)
+}
+
+func (p *paced) Due() time.Duration { return time.Until(p.last.Add(time.Second)) }
+
+func (p *paced) Append(ctx context.Context, leaves [][]byte) ([]uint64, error) {
+	p.mu.Lock()
+	p.sizes = append(p.sizes, len(leaves))
+	p.mu.Unlock()
+	if p.Due() <= 0 {
+		p.last = time.Now()
+	}
+	return p.Tree.Append(ctx, leaves)
+}
+
+func TestSequencerAppendsWholeBatchesAtOnceAndTheRestWhenACheckpointIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		open := w.log.Opener()
+		tree := &paced{last: time.Now()}
+		s := w.sequencer(t, func(c *ledger.SequencerConfig) {
+			c.Batch = 10
+			c.Open = func(ctx context.Context, vet ledger.Vet) (ledger.Tree, error) {
+				var err error
+				tree.Tree, err = open(ctx, vet)
+				return tree, err
+			}
+		})
+		stop := run(t, s)
+		pass(100 * time.Millisecond)
+		commit(t, w.store, 0, 23)
+		s.Poke()
+		pass(300 * time.Millisecond)
+		commit(t, w.store, 23, 2) // joins the three that wait
+		s.Poke()
+		pass(500 * time.Millisecond)
+		if got := tree.batches(); len(got) != 2 {
+			t.Errorf("batches %v before the checkpoint is due; want two whole ones", got)
+		}
+		pass(200 * time.Millisecond)
+		if got := tree.batches(); len(got) != 3 || got[2] != 5 {
+			t.Errorf("batches %v; want the five that waited when the checkpoint was due", got)
+		}
+		pass(5 * time.Second)
+		began := time.Now()
+		id := commit(t, w.store, 25, 1)[0]
+		s.Poke()
+		if _, err := w.ledger.WaitPublished(t.Context(), "shop", id); err != nil || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("a fact of a quiet ledger was published after %v, %v", time.Since(began), err)
+		}
+		stop()
+		w.check(t, 26)
 	})
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,7 +48,9 @@ type WitnessingConfig struct {
 type Witnessing struct {
 	cfg     WitnessingConfig
 	peers   []*peer
-	head    []byte // cosigned so far, in memory
+	head    []byte // the newest one with what was said of it so far
+	kept    []byte // saved last, nil before
+	loaded  bool   // what an earlier process kept was read
 	quorum  prometheus.Gauge
 	size    prometheus.Gauge
 	answers *prometheus.CounterVec
@@ -122,6 +126,9 @@ func (w *Witnessing) Round(ctx context.Context) (Quorum, error) {
 	if err != nil {
 		return Quorum{}, err
 	}
+	if err := w.load(ctx); err != nil {
+		return Quorum{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 	lines := make([]string, len(w.peers))
@@ -133,20 +140,19 @@ func (w *Witnessing) Round(ctx context.Context) (Quorum, error) {
 		wg.Go(func() { lines[i] = w.ask(ctx, p, head) })
 	}
 	wg.Wait()
-	next := raw
-	if sameText(w.head, raw) {
-		next = w.head
+	if !sameText(w.head, raw) {
+		w.head = raw
 	}
-	if got := strings.Join(lines, ""); got != "" {
-		next = append(bytes.Clone(next), got...)
-		if err := w.cfg.Save(next); err != nil {
-			return Quorum{}, assay.Errorf(assay.CodeUnavailable, "cannot keep a cosigned head: %w", err)
-		}
-		w.head = next
-	}
-	q, err := w.cfg.Policy.Check(next, w.cfg.Now())
+	w.head = append(bytes.Clone(w.head), strings.Join(lines, "")...)
+	q, err := w.cfg.Policy.Check(w.head, w.cfg.Now())
 	if err != nil {
 		return q, err
+	}
+	if len(q.Cosignatures) > 0 && !bytes.Equal(w.head, w.kept) && w.better(q) {
+		if err := w.cfg.Save(w.head); err != nil {
+			return Quorum{}, assay.Errorf(assay.CodeUnavailable, "cannot keep a cosigned head: %w", err)
+		}
+		w.kept = w.head
 	}
 	w.quorum.Set(0)
 	if q.Met {
@@ -154,6 +160,49 @@ func (w *Witnessing) Round(ctx context.Context) (Quorum, error) {
 		w.size.Set(float64(head.Size))
 	}
 	return q, nil
+}
+
+// load reads what an earlier process kept, once: whoever cosigned it need not be asked
+// again, and what was said of it is not lost for something that says less.
+func (w *Witnessing) load(ctx context.Context) error {
+	if w.loaded || w.cfg.Epoch.Cosigned == nil {
+		return nil
+	}
+	raw, err := w.cfg.Epoch.Cosigned(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		w.loaded = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.loaded = true
+	head, err := ParseCheckpoint(raw, w.cfg.Epoch.Origin, w.cfg.Epoch.Verifier)
+	var q Quorum
+	if err == nil {
+		q, err = w.cfg.Policy.Check(raw, w.cfg.Now())
+	}
+	if err != nil { // the audit says so too; a sound one takes its place
+		w.cfg.Log.Error("the cosigned head that was kept cannot be believed", "error", err)
+		return nil
+	}
+	w.kept, w.head = raw, raw
+	for _, p := range w.peers {
+		if slices.ContainsFunc(q.Cosignatures, func(c Cosignature) bool { return c.Witness == p.Name }) {
+			p.done, p.size = raw, head.Size
+		}
+	}
+	return nil
+}
+
+// better reports whether the newest head, of which the policy thinks next, is to take
+// the place of the kept one. One with a quorum yields only to another with a quorum.
+func (w *Witnessing) better(next Quorum) bool {
+	if w.kept == nil || next.Met {
+		return true
+	}
+	old, err := w.cfg.Policy.Check(w.kept, w.cfg.Now())
+	return err != nil || !old.Met && len(next.Cosignatures) >= len(old.Cosignatures)
 }
 
 // ask returns a cosignature line, or "" after it said why there is none.

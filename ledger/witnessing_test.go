@@ -3,12 +3,14 @@ package ledger_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +48,17 @@ type asked struct {
 	kept *kept
 	now  time.Time
 	asks *ledger.Witnessing
+
+	cfg ledger.WitnessingConfig
+}
+
+// restart is another process on what the one before kept.
+func (a *asked) restart(t *testing.T) {
+	t.Helper()
+	var err error
+	if a.asks, err = ledger.NewWitnessing(a.cfg); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ask prepares a world for the witnesses of a policy, which may name $URL and $KEY of
@@ -64,13 +77,11 @@ func ask(t *testing.T, text string, witnesses ...http.Handler) *asked {
 	if a.ledger, err = ledger.New(a.store, salt, []ledger.Epoch{epoch}); err != nil {
 		t.Fatal(err)
 	}
-	a.asks, err = ledger.NewWitnessing(ledger.WitnessingConfig{
+	a.cfg = ledger.WitnessingConfig{
 		Policy: p, Epoch: epoch, Save: a.kept.save, Client: http.DefaultClient, Timeout: 300 * time.Millisecond,
 		Now: func() time.Time { return a.now },
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	a.restart(t)
 	return a
 }
 
@@ -139,6 +150,76 @@ func TestHeadIsCosignedByTheWitnessesThatAnswerInTime(t *testing.T) {
 	}
 	if r, err := w.ledger.Audit(t.Context(), ledger.AuditOptions{Quorum: true, Now: func() time.Time { return clock }}); err != nil || !r.OK {
 		t.Errorf("audit %+v, %v", r, err)
+	}
+}
+
+func TestHeadWithAQuorumIsNotReplacedByOneWithoutAlsoAfterARestart(t *testing.T) {
+	a, b := cosigner(t, 30, "w.example/a", clock), cosigner(t, 31, "w.example/b", clock)
+	var asked, down atomic.Int32
+	counted := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1); h.ServeHTTP(w, r) })
+	}
+	second := newWitness(t, mem.New(mem.Config{}), b, ourKey(t))
+	w := ask(t, "witness a "+a.VKey()+" $URL0\nwitness b "+b.VKey()+" $URL1\ngroup g all a b\nquorum g\n",
+		counted(newWitness(t, mem.New(mem.Config{}), a, ourKey(t))),
+		counted(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if down.Load() > 0 {
+				http.Error(rw, "down", http.StatusServiceUnavailable)
+				return
+			}
+			second.ServeHTTP(rw, r)
+		})))
+	holds := func(when string, size uint64) {
+		t.Helper()
+		got, err := w.ledger.Witnessed(t.Context(), clock)
+		if err != nil || !got.Quorum.Met || got.Checkpoint.Size != size {
+			t.Errorf("%s: kept a head of %d leaves, quorum %v, %v; want %d leaves with a quorum", when, got.Checkpoint.Size, got.Quorum.Met, err, size)
+		}
+	}
+	ids := commit(t, w.store, 0, 3)
+	publish(t, w.world, ids[2])
+	w.round(t)
+	holds("both answered", 3)
+
+	before := asked.Load()
+	w.restart(t)
+	if q := w.round(t); !q.Met || asked.Load() != before {
+		t.Errorf("after a restart: %+v, and %d witnesses asked again about the same head", q, asked.Load()-before)
+	}
+	down.Store(1)
+	more := commit(t, w.store, 3, 4)
+	publish(t, w.world, more[3])
+	w.restart(t)
+	if q := w.round(t); q.Met || len(q.Cosignatures) != 1 {
+		t.Errorf("one of two answered: %+v", q)
+	}
+	holds("one of two answered about the newer head", 3)
+	down.Store(0)
+	w.now = w.now.Add(time.Hour)
+	w.round(t)
+	holds("the other answered too", 7)
+}
+
+func TestHeadThatCouldNotBeKeptIsKeptLater(t *testing.T) {
+	a := cosigner(t, 30, "w.example/a", clock)
+	w := ask(t, "witness a "+a.VKey()+" $URL0\nquorum a\n", newWitness(t, mem.New(mem.Config{}), a, ourKey(t)))
+	full := true
+	w.cfg.Save = func(raw []byte) error {
+		if full {
+			return errors.New("disk full")
+		}
+		return w.kept.save(raw)
+	}
+	w.restart(t)
+	ids := commit(t, w.store, 0, 3)
+	publish(t, w.world, ids[2])
+	if _, err := w.asks.Round(t.Context()); assay.CodeOf(err) != assay.CodeUnavailable {
+		t.Errorf("a full disk: %v", err)
+	}
+	full = false
+	w.round(t)
+	if got, err := w.ledger.Witnessed(t.Context(), clock); err != nil || !got.Quorum.Met {
+		t.Errorf("%+v, %v; want the cosignature that came before", got.Quorum, err)
 	}
 }
 

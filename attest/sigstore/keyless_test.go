@@ -119,8 +119,10 @@ func TestWhatIsTrustedOfAnIdentity(t *testing.T) {
 	none := w.policy()
 	none.Identities = nil
 	wantStop(t, attest.Verify(good, none, expect(), now), "signature", "no certificate identity is trusted")
-	if _, err := attest.Fitting("("); assay.CodeOf(err) != assay.CodeInvalid {
-		t.Errorf("a broken pattern: %v; want invalid", err)
+	for _, broken := range []string{"(", `a)|(?:.*`, `a)\z|(?:`, `a)(?:.*`} { // the latter leave the brackets that anchor them
+		if m, err := attest.Fitting(broken); assay.CodeOf(err) != assay.CodeInvalid {
+			t.Errorf("pattern %s is taken as %s, %v; want invalid", broken, m, err)
+		}
 	}
 }
 

@@ -62,3 +62,24 @@ func FuzzYAML(f *testing.F) {
 		}
 	})
 }
+
+func FuzzOpen(f *testing.F) {
+	for _, s := range []string{`{"name":"a","new":{"a":1}}`, `{"name":"a","new":{"a":1,"a":2}}`, `{"name":1}`, `{"name":"a\u0000"}`, "{\"name\":\"\x7f\"}",
+		`{"new":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`, `{"name":"a"} {}`, `{"name":"[[[["}`, ``} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var d struct {
+			Name string          `json:"name"`
+			Raw  json.RawMessage `json:"raw"`
+		}
+		form, err := strict.Open(data, &d)
+		check := strict.CheckJSON(data)
+		if err == nil && check != nil {
+			t.Fatalf("decoded %q, whose form is refused: %v", data, check)
+		}
+		if form != (check != nil) {
+			t.Fatalf("%q: form %v, %v; its form is refused with %v", data, form, err, check)
+		}
+	})
+}

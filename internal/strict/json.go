@@ -31,8 +31,10 @@ const MaxDepth = 64
 // null member leaves its field as it is, since encoding/json writes nil slices
 // so; a document that is null as a whole is refused.
 func JSON(data []byte, v any) error {
-	if err := CheckJSON(data); err != nil {
-		return err
+	if !plain(data) {
+		if err := CheckJSON(data); err != nil {
+			return err
+		}
 	}
 	if t := deref(reflect.TypeOf(v)); t.Kind() == reflect.Struct && string(bytes.TrimSpace(data)) == "null" {
 		return place(data, int64(bytes.IndexByte(data, 'n')), "", "has the wrong type: found null, expected "+typeName(t))
@@ -45,10 +47,55 @@ func JSON(data []byte, v any) error {
 		json.MatchCaseInsensitiveNames(false),
 		json.RejectUnknownMembers(true),
 	)
-	if err != nil {
-		return jsonError(data, err, reflect.TypeOf(v))
+	if err == nil {
+		return nil
 	}
-	return nil
+	if err := CheckJSON(data); err != nil {
+		return err // it says where the form is wrong
+	}
+	return jsonError(data, err, reflect.TypeOf(v))
+}
+
+// Open decodes exactly one JSON value into v as its own rules have it: members that
+// v does not know are ignored, as an open format demands. The form is checked as
+// strictly as by JSON. form reports whether the error is of the form, not of the types.
+func Open(data []byte, v any) (form bool, err error) {
+	if !plain(data) {
+		if err := CheckJSON(data); err != nil {
+			return true, err
+		}
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		if err := CheckJSON(data); err != nil {
+			return true, err
+		}
+		return false, err
+	}
+	return false, nil
+}
+
+// plain reports whether a document that a decoder accepts passes CheckJSON too: the
+// decoder finds bad syntax, duplicate names and data after the end by itself, and
+// text of printable ASCII without escapes holds no control character. Most documents
+// are so, and are then read once and not twice.
+func plain(data []byte) bool {
+	depth, text := 0, false
+	for _, c := range data {
+		switch {
+		case c == '\\' || c >= 0x7f:
+			return false
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return false
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return len(data) > 0
 }
 
 // CheckJSON verifies the form of one JSON value without decoding it: syntax,

@@ -33,6 +33,7 @@ import (
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/ledger"
 	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/api/layout"
 	tposix "github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
 )
@@ -80,7 +81,10 @@ type tree struct {
 	shutdown func(context.Context) error
 	reader   tessera.LogReader
 	cancel   context.CancelFunc
-	pending  sync.WaitGroup // batches whose futures are not all resolved
+
+	checkpoint string         // path of the published one
+	interval   time.Duration  // between two of them
+	pending    sync.WaitGroup // batches whose futures are not all resolved
 }
 
 func open(ctx context.Context, cfg Config, vet ledger.Vet) (_ *tree, err error) {
@@ -102,7 +106,7 @@ func open(ctx context.Context, cfg Config, vet ledger.Vet) (_ *tree, err error) 
 	if err := durable.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, unavailable(cfg.Dir, err)
 	}
-	t := &tree{log: cfg.Log}
+	t := &tree{log: cfg.Log, checkpoint: filepath.Join(cfg.Dir, layout.CheckpointPath), interval: cfg.CheckpointInterval}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.release(true))
@@ -175,6 +179,20 @@ func (t *tree) start(cfg Config) error {
 		return unavailable(cfg.Dir, err)
 	}
 	return nil
+}
+
+// Due implements ledger.Paced: Tessera signs when an append ends, if the published
+// checkpoint is at least as old as the interval. A checkpoint of the future says
+// that the clock was set back, and nothing about what is due.
+func (t *tree) Due() time.Duration {
+	info, err := os.Stat(t.checkpoint)
+	if err != nil {
+		return 0
+	}
+	if d := time.Until(info.ModTime().Add(t.interval)); d <= t.interval {
+		return d
+	}
+	return 0
 }
 
 // Append implements ledger.Tree.
