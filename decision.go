@@ -37,6 +37,35 @@ type TestValue struct {
 	Sizes      []HarmSize `json:"sizes,omitempty"`    // posterior over sizes of harm, largest share first
 	Certainty  Certainty  `json:"certainty"`
 	Basis      string     `json:"basis"` // the assumptions, or the measurement
+
+	Dispersion float64     `json:"dispersion,omitempty"` // what the evidence was divided by, if above 1
+	Divergence *Divergence `json:"divergence,omitempty"` // absent until both versions have bad events
+}
+
+// Divergence is how far the new version is from the old one, with the interval that
+// belongs to the test's ratio.
+type Divergence struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high,omitempty"` // absent if the interval is open
+	Unit  string  `json:"unit"`           // "points": percentage points of a rate; "relative": 0.1 is 10 % slower
+}
+
+// TrafficMix is how unlike the traffic of the two versions is.
+type TrafficMix struct {
+	Distance float64   `json:"distance"` // share of the new version's requests that would have to move, 0 to 1
+	Differs  bool      `json:"differs"`  // more than chance and enough to matter
+	Words    string    `json:"words"`    // one sentence that names where
+	Strata   []Stratum `json:"strata"`
+}
+
+// PlannedLook is one look of a rollout that looks at fixed numbers of requests.
+type PlannedLook struct {
+	Number   int     `json:"number"` // from 1
+	Of       int     `json:"of"`
+	Test     string  `json:"test"` // the one that is closest to its boundary
+	Z        float64 `json:"z"`
+	Boundary float64 `json:"boundary"`
 }
 
 // Rate is a count of bad events among all events.
@@ -53,6 +82,49 @@ type Candidate struct {
 	Budget   float64 `json:"budget_share"`    // the same as a share of the error budget; -1 if the budget is unknown
 	Eligible bool    `json:"eligible"`        // its evidence suffices
 	Reason   string  `json:"reason"`
+	Loss     *Loss   `json:"loss,omitempty"` // of a mitigation; absent for a rollout
+}
+
+// Loss is what an action is expected to cost until the next choice. Every part is a
+// share of the error budget: 1 is all that the objective's window allows.
+type Loss struct {
+	Burn       float64 `json:"burn"`                 // spent by what is wrong, as far as the action leaves it
+	Own        float64 `json:"own,omitempty"`        // spent by the action itself, for example requests that it drops
+	Money      float64 `json:"money,omitempty"`      // by the declared worth of the budget; negative saves
+	Disruption float64 `json:"disruption,omitempty"` // of making the change
+	Blast      float64 `json:"blast,omitempty"`      // of failing, for all that it touches
+	Total      float64 `json:"total"`
+	Harm       float64 `json:"p_harm"`          // probability that it spends more budget than doing nothing
+	Drawn      float64 `json:"drawn,omitempty"` // the total at the drawn effects, where the choice was made by a draw
+}
+
+// ClueWeight is what one clue was worth to one hypothesis.
+type ClueWeight struct {
+	Clue   string  `json:"clue"`
+	LogLR  float64 `json:"log_lr"`           // ln of the likelihood ratio, as used
+	Stated float64 `json:"stated,omitempty"` // before the cap, where it was capped
+}
+
+// Clue is one piece of evidence about what is wrong.
+type Clue struct {
+	Name  string `json:"name"`
+	Words string `json:"words"` // with the numbers
+}
+
+// Belief is the probability of one hypothesis about what is wrong.
+type Belief struct {
+	Hypothesis string       `json:"hypothesis"`
+	Before     float64      `json:"before"`
+	After      float64      `json:"after"`
+	Clues      []ClueWeight `json:"clues,omitempty"`
+}
+
+// Expected is what the chosen action should do, and when that is looked at.
+type Expected struct {
+	Indicator string     `json:"indicator"`
+	Change    float64    `json:"change"`   // in share of what is bad now: −0.8 is four fifths less
+	Interval  [2]float64 `json:"interval"` // that holds it with a probability of 80 %
+	CheckAt   time.Time  `json:"check_at"`
 }
 
 // Decision is one explained choice. It is a pure function of its recorded inputs.
@@ -67,15 +139,25 @@ type Decision struct {
 
 	Signals    []Signal       `json:"signals"`
 	Tests      []TestValue    `json:"tests"`
-	Harm       float64        `json:"harm"`     // combined ln E against "no harm"
-	AbortAt    float64        `json:"abort_at"` // ln(1/alpha)
-	Safe       float64        `json:"safe"`     // least ln E of the required tests against "harm above the margin"
-	ShipAt     float64        `json:"ship_at"`  // ln(1/beta)
+	Harm       float64        `json:"harm"`                  // combined ln E against "no harm"
+	AbortAt    float64        `json:"abort_at"`              // ln(1/alpha), or less where AbortBasis says why
+	AbortBasis string         `json:"abort_basis,omitempty"` // absent if the bound of alpha is a theorem
+	Safe       float64        `json:"safe"`                  // least ln E of the required tests against "harm above the margin"
+	ShipAt     float64        `json:"ship_at"`               // ln(1/beta)
+	Score      *int           `json:"score,omitempty"`       // 0 is harm shown, 100 is safety shown, 50 is nothing known
+	Mix        *TrafficMix    `json:"mix,omitempty"`         // absent without strata
+	Look       *PlannedLook   `json:"look,omitempty"`        // the latest, of a plan with fixed looks
+	Clues      []Clue         `json:"clues,omitempty"`       // of a mitigation
+	Beliefs    []Belief       `json:"beliefs,omitempty"`     // of a mitigation, most probable first
 	Candidates []Candidate    `json:"candidates"`
 	Guards     []GuardVerdict `json:"guards,omitempty"`
 
-	Action    Action   `json:"action"` // the choice
-	Remaining float64  `json:"remaining_requests"`
-	Words     string   `json:"words"`   // one sentence
-	Reasons   []string `json:"reasons"` // with the numbers
+	Action    Action    `json:"action"`                  // the choice
+	Proposed  *Action   `json:"proposed,omitempty"`      // what a person is asked about, where the choice is to ask
+	Expected  *Expected `json:"expected,omitempty"`      // of a mitigation that changes something
+	Remaining float64   `json:"remaining_requests"`      // canary requests until safety is shown, median; -1 is never at these rates
+	RemLow    float64   `json:"remaining_low,omitempty"` // that and RemHigh hold it with a probability of 80 %
+	RemHigh   float64   `json:"remaining_high,omitempty"`
+	Words     string    `json:"words"`   // one sentence
+	Reasons   []string  `json:"reasons"` // with the numbers
 }

@@ -73,6 +73,12 @@ const (
 	FactRolloutCommanded   = "rollout.commanded"
 	FactRolloutEnded       = "rollout.ended"
 	FactRolloutJudged      = "rollout.judged"
+	FactMitigationDecided  = "mitigation.decided"
+	FactMitigationActed    = "mitigation.acted"
+	FactMitigationRefused  = "mitigation.refused"
+	FactMitigationTold     = "mitigation.told"
+	FactMitigationJudged   = "mitigation.judged"
 	FactAdmissionDenied    = "admission.denied"
 	FactAdmissionAllowed   = "admission.allowed"
+	FactAnomalyFound       = "anomaly.found"
 )

@@ -13,6 +13,22 @@ type Bucket struct {
 	Count uint64  `json:"count"`
 }
 
+// MaxBuckets bounds the buckets of one reading, and its classes.
+const MaxBuckets = 10_000
+
+// Class is how many bad events were of one kind.
+type Class struct {
+	Name  string `json:"name"`
+	Count uint64 `json:"count"`
+}
+
+// Stratum is how many requests of one part of the traffic each version had.
+type Stratum struct {
+	Name    string `json:"name"`
+	Canary  uint64 `json:"canary"`
+	Control uint64 `json:"control"`
+}
+
 // Reading is what one indicator counted for one version of a service in the
 // interval [Start, End). Counts are increments over that interval, never running
 // totals, so readings of adjoining intervals add up.
@@ -21,10 +37,21 @@ type Reading struct {
 	Environment string `json:"environment,omitempty"`
 	Indicator   string `json:"indicator"` // "errors", "latency"
 	Version     string `json:"version"`   // the arm: the version label that the requests were served by
+	// Stratum is the part of the traffic that was counted, for example a route, region
+	// or tenant; "" is all of it. Parts of one interval add up to the whole.
+	Stratum string `json:"stratum,omitempty"`
 
 	Good    uint64   `json:"good"`              // events that met the indicator; at most Total
 	Total   uint64   `json:"total"`             // all events
 	Buckets []Bucket `json:"buckets,omitempty"` // for a latency: bounds and counts ascend, counts at most Total
+	Classes []Class  `json:"classes,omitempty"` // bad events by class; each count at most Total
+
+	// Clusters are distinct traces, users or replica-minutes that had events, and
+	// BadClusters those that had a bad one; 0 where the telemetry does not tell.
+	Clusters    uint64  `json:"clusters,omitempty"`
+	BadClusters uint64  `json:"bad_clusters,omitempty"`
+	Count       uint64  `json:"count,omitempty"` // events in an exposure of Total, of which one may have many
+	Sum         float64 `json:"sum,omitempty"`   // of a value that each of the Total events has, 0 or more
 
 	Start        time.Time `json:"start"`
 	End          time.Time `json:"end"`
@@ -49,10 +76,25 @@ func (r Reading) Check() error {
 		return Errorf(CodeInvalid, "reading %s has %d good of %d events", clip(r.Indicator), r.Good, r.Total)
 	case !r.Start.Before(r.End):
 		return Errorf(CodeInvalid, "reading %s has an interval that does not end after it starts", clip(r.Indicator))
+	case !(r.Sum >= 0 && r.Sum <= 1e18):
+		return Errorf(CodeInvalid, "reading %s has the sum %v: values are numbers from 0 up", clip(r.Indicator), r.Sum)
+	case r.BadClusters > r.Clusters || r.Clusters > r.Total:
+		return Errorf(CodeInvalid, "reading %s has %d bad of %d clusters in %d events", clip(r.Indicator), r.BadClusters, r.Clusters, r.Total)
 	case !(r.Completeness >= 0 && r.Completeness <= 1):
 		return Errorf(CodeInvalid, "reading %s has completeness %v, want 0 to 1", clip(r.Indicator), r.Completeness)
 	}
+	if len(r.Buckets) > MaxBuckets || len(r.Classes) > MaxBuckets {
+		return Errorf(CodeTooLarge, "reading %s has %d buckets and %d classes, at most %d of each are read", clip(r.Indicator), len(r.Buckets), len(r.Classes), MaxBuckets)
+	}
+	for _, c := range r.Classes {
+		if c.Count > r.Total {
+			return Errorf(CodeInvalid, "reading %s has %d events of class %s of %d", clip(r.Indicator), c.Count, clip(c.Name), r.Total)
+		}
+	}
 	for i, b := range r.Buckets {
+		if b.LE < 0 && b.Count > 0 {
+			return Errorf(CodeInvalid, "reading %s: %d observations are at most %v: a latency is never negative", clip(r.Indicator), b.Count, b.LE)
+		}
 		if math.IsNaN(b.LE) || math.IsInf(b.LE, 0) || b.Count > r.Total {
 			return Errorf(CodeInvalid, "reading %s: bucket %d has bound %v and count %d of %d", clip(r.Indicator), i, b.LE, b.Count, r.Total)
 		}

@@ -35,6 +35,7 @@ type Receipt struct {
 	Key      string    `json:"key"`
 	Time     time.Time `json:"time"`             // when the world took it
 	Observed int       `json:"observed"`         // share read back, percent
+	Stands   float64   `json:"stands,omitempty"` // lever read back, in its unit
 	Changed  bool      `json:"changed"`          // false: the world was already as desired
 	Detail   string    `json:"detail,omitempty"` // what was done, for people
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -295,6 +296,79 @@ func TestAdmissionsOutliveAStoreThatFails(t *testing.T) {
 	if !slices.Contains(got, first) || !slices.Contains(got, second) {
 		t.Errorf("facts %v; want %s and %s", got, first, second)
 	}
+}
+
+func TestAnAdmissionWhoseCommitIsUncertainIsRecordedOnceAndAsItWasAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.attest(web("a"))
+	first := w.ask(web("a")).ID
+	w.unsureCommits(errors.New("the disk died after it wrote"))
+	if err := w.door.Flush(t.Context()); err == nil {
+		t.Fatal("Flush succeeds although nobody knows what was committed")
+	}
+	w.unsureCommits(nil)
+	second := w.ask(web("a")).ID // the same again must not change what may be recorded already
+	if err := w.door.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := map[assay.FactID]uint64{}
+	for _, f := range w.decisions() {
+		var said admit.Payload
+		if err := json.Unmarshal(f.Payload, &said); err != nil {
+			t.Fatal(err)
+		}
+		got[f.ID] += said.Count
+	}
+	if len(got) != 2 || got[first] != 1 || got[second] != 1 {
+		t.Errorf("facts count %v; want %s and %s once each", got, first, second)
+	}
+}
+
+func TestWhatIsAnsweredAfterRunEndedIsRecordedByTheLastFlush(t *testing.T) {
+	w := newWorld(t)
+	w.attest(web("a"))
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := w.door.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.ask(web("a")) // a review that was under way when the server was told to stop
+	if err := w.door.Flush(t.Context()); err != nil || len(w.decisions()) != 1 {
+		t.Errorf("%v, %d facts; want the admission recorded", err, len(w.decisions()))
+	}
+}
+
+func TestAdmissionsAreRecordedWhenTheyAreOldEnoughAndAFewAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.now = time.Now
+		const images = 100
+		for i := range images {
+			w.attest(web(strconv.Itoa(i)), func(v *assay.Verdict) { v.Time = time.Now() })
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.door.Run(ctx) }()
+		for i := range images {
+			w.ask(web(strconv.Itoa(i)))
+		}
+		<-time.After(admit.FlushEvery - time.Second)
+		if n := len(w.decisions()); n != 0 {
+			t.Errorf("%d facts before they were old enough", n)
+		}
+		before := w.commits()
+		<-time.After(2 * time.Second)
+		if n := len(w.decisions()); n != images {
+			t.Errorf("%d facts; want %d", n, images)
+		}
+		if n := w.commits() - before; n < 3 {
+			t.Errorf("%d commits for %d facts; a denial would wait for all of them", n, images)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestRunRecordsTheRestWhenItEnds(t *testing.T) {

@@ -19,31 +19,58 @@ type Indexes struct {
 	store  store.Store
 	failed func(error) // told when an index cannot follow; may be nil
 
-	mu      sync.Mutex
-	all     map[string]*artifact.Index
+	mu      sync.Mutex // never held while an index is read
+	all     map[string]*tenant
 	running context.Context // of Run; nil when it does not run
 	done    sync.WaitGroup
 }
 
-// NewIndexes returns the indexes of a store.
-func NewIndexes(s store.Store, failed func(error)) *Indexes {
-	return &Indexes{store: s, failed: failed, all: map[string]*artifact.Index{}}
+// tenant is one index, or the reading of it.
+type tenant struct {
+	index *artifact.Index
+	read  chan struct{} // closed when it was read, or could not be
+	err   error         // valid after read
 }
 
-// Of returns the index of a namespace. The first call reads the whole of it.
+// NewIndexes returns the indexes of a store.
+func NewIndexes(s store.Store, failed func(error)) *Indexes {
+	return &Indexes{store: s, failed: failed, all: map[string]*tenant{}}
+}
+
+// Of returns the index of a namespace. The first call reads the whole of it, which
+// goes on when ctx ends: who asks again finds it further. Other namespaces do not wait.
 func (x *Indexes) Of(ctx context.Context, namespace string) (Index, error) {
 	x.mu.Lock()
+	t := x.all[namespace]
+	if t == nil {
+		t = &tenant{index: artifact.NewIndex(x.store, namespace), read: make(chan struct{})}
+		x.all[namespace] = t
+		go x.load(context.WithoutCancel(ctx), namespace, t)
+	}
+	x.mu.Unlock()
+	select {
+	case <-t.read:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if t.err != nil {
+		return nil, t.err
+	}
+	return t.index, nil
+}
+
+// load reads an index whole. One that cannot be read is forgotten, so that the next
+// who asks tries again.
+func (x *Indexes) load(ctx context.Context, namespace string, t *tenant) {
+	t.err = t.index.Refresh(ctx)
+	x.mu.Lock()
 	defer x.mu.Unlock()
-	if ix := x.all[namespace]; ix != nil {
-		return ix, nil
+	defer close(t.read) // under the lock, so that Run and this agree on who lets it follow
+	if t.err != nil {
+		delete(x.all, namespace)
+		return
 	}
-	ix := artifact.NewIndex(x.store, namespace)
-	if err := ix.Refresh(ctx); err != nil {
-		return nil, err
-	}
-	x.all[namespace] = ix
-	x.follow(ix)
-	return ix, nil
+	x.follow(t.index)
 }
 
 func (x *Indexes) follow(ix *artifact.Index) {
@@ -56,8 +83,12 @@ func (x *Indexes) follow(ix *artifact.Index) {
 func (x *Indexes) Run(ctx context.Context) error {
 	x.mu.Lock()
 	x.running = ctx
-	for _, ix := range x.all {
-		x.follow(ix)
+	for _, t := range x.all {
+		select {
+		case <-t.read:
+			x.follow(t.index)
+		default: // it follows once it was read
+		}
 	}
 	x.mu.Unlock()
 	<-ctx.Done()

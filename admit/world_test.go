@@ -59,13 +59,15 @@ type world struct {
 
 	blobDir string
 
-	mu     sync.Mutex
-	policy *policy.Revision
-	trust  attest.TrustPolicy
-	now    func() time.Time
-	fail   error // of the next commits
-	blind  error // when it is asked whom to believe
-	door   *admit.Door
+	mu        sync.Mutex
+	policy    *policy.Revision
+	trust     attest.TrustPolicy
+	now       func() time.Time
+	fail      error // of the next commits
+	unsure    error // of the next commits, which happen nevertheless
+	committed int
+	blind     error // when it is asked whom to believe
+	door      *admit.Door
 }
 
 func newWorld(t testing.TB) *world { return worldOf(t, doorYAML) }
@@ -77,6 +79,11 @@ func worldOf(t testing.TB, yaml string) *world {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.fail
+	}, AfterCommit: func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.committed++
+		return w.unsure
 	}}})
 	var err error
 	w.blobDir = t.TempDir()
@@ -134,6 +141,19 @@ func (w *world) setPolicy(yaml string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.policy = r
+}
+
+func (w *world) unsureCommits(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unsure = err
+}
+
+// commits is how many there were.
+func (w *world) commits() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.committed
 }
 
 func (w *world) failCommits(err error) {

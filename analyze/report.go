@@ -15,23 +15,29 @@ import (
 type Score struct {
 	Time  time.Time `json:"time"`
 	Value *float64  `json:"value"`
-	Score *float64  `json:"score"`
-	Alarm bool      `json:"alarm"`
+	Score *float64  `json:"score"` // of the detector of records
+	Alarm bool      `json:"alarm"` // of it
 	Why   string    `json:"why,omitempty"`
+	// Surprise is what the detector of forecast errors says; null where nothing was measured.
+	Surprise *infer.Surprise `json:"surprise"`
 }
 
 // AnomalyReport has one score for each observation, in the order of time.
 type AnomalyReport struct {
-	Scores []Score `json:"scores"`
-	Alarms int     `json:"alarms"`
-	Gaps   int     `json:"gaps"` // observations without a value
+	Scores    []Score `json:"scores"`
+	Alarms    int     `json:"alarms"`          // of the detector of records
+	Surprises int     `json:"surprise_alarms"` // of the detector of forecast errors
+	Gaps      int     `json:"gaps"`            // observations without a value
+	Coverage  float64 `json:"coverage_90"`     // moving share of observations that their 90 % band held, at the end
+	Certainty string  `json:"certainty"`       // of the second detector's bound on false alarms
+	Basis     string  `json:"basis"`
 }
 
 // Anomaly scores a series as it would have been seen when it came.
 func Anomaly(points []Point, zone *time.Location) AnomalyReport {
 	cfg := infer.DefaultNovelty()
 	cfg.Zone = zone
-	n := infer.NewNovelty(cfg)
+	n, x := infer.NewNovelty(cfg), infer.NewExpectation(infer.DefaultConformal(), zone)
 	out := AnomalyReport{Scores: make([]Score, len(points))}
 	for i, p := range points {
 		s := &out.Scores[i]
@@ -40,12 +46,18 @@ func Anomaly(points []Point, zone *time.Location) AnomalyReport {
 			out.Gaps++
 			continue
 		}
-		news := n.Observe(p.Time, p.Value)
-		s.Value, s.Score, s.Alarm, s.Why = &points[i].Value, &news.Score, news.Alarm, news.Why
+		news, surprise := n.Observe(p.Time, p.Value), x.Observe(p.Time, p.Value)
+		s.Value, s.Score, s.Alarm, s.Why, s.Surprise = &points[i].Value, &news.Score, news.Alarm, news.Why, &surprise
 		if news.Alarm {
 			out.Alarms++
 		}
+		if surprise.Alarm {
+			out.Surprises++
+		}
 	}
+	out.Coverage, _, _ = x.Coverage()
+	certainty, basis := x.Certainty()
+	out.Certainty, out.Basis = string(certainty), basis
 	return out
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"time"
 
 	"assay.dev/assay"
@@ -27,10 +28,16 @@ const (
 	RolloutRunning RolloutStatus = "running"
 	// RolloutAsking waits for a person: promote or abort it.
 	RolloutAsking RolloutStatus = "asking"
+	// RolloutWatching has given the new version all the traffic and goes on looking:
+	// harm that shows only now takes it back.
+	RolloutWatching RolloutStatus = "watching"
 	// RolloutPromoted ended with all the traffic on the new version.
 	RolloutPromoted RolloutStatus = "promoted"
 	// RolloutAborted ended with no traffic on the new version.
 	RolloutAborted RolloutStatus = "aborted"
+	// RolloutReverted ended with the old version's traffic given back after the new one
+	// had had all of it.
+	RolloutReverted RolloutStatus = "reverted"
 	// RolloutRefused ended before it began: the enforcer did not let the version in.
 	RolloutRefused RolloutStatus = "refused"
 	// RolloutFailed ended because it could not be carried out, for example because
@@ -40,7 +47,48 @@ const (
 
 // Ended reports whether nothing more will happen to the rollout.
 func (s RolloutStatus) Ended() bool {
-	return s != RolloutStarting && s != RolloutRunning && s != RolloutAsking
+	return s != RolloutStarting && s != RolloutRunning && s != RolloutAsking && s != RolloutWatching
+}
+
+// Strategy is how a new version gets its traffic.
+type Strategy string
+
+const (
+	// StrategyCanary gives it a growing share.
+	StrategyCanary Strategy = "canary"
+	// StrategyBlueGreen gives it all the traffic at once and watches.
+	StrategyBlueGreen Strategy = "blue-green"
+	// StrategyMirrored sends it copies of requests, whose answers nobody gets.
+	StrategyMirrored Strategy = "mirrored"
+	// StrategyAB gives it the requests that carry a header or cookie.
+	StrategyAB Strategy = "a-b"
+)
+
+// Ruled reports whether requests reach the new version by a rule of the enforcer
+// instead of by a share.
+func (s Strategy) Ruled() bool { return s == StrategyMirrored || s == StrategyAB }
+
+// OnHarm says what happens when harm shows after the new version got all the traffic.
+type OnHarm string
+
+const (
+	// RevertOnHarm gives the traffic back.
+	RevertOnHarm OnHarm = "revert"
+	// AskOnHarm asks a person.
+	AskOnHarm OnHarm = "ask"
+)
+
+// Watch is the time after a new version got all the traffic. It is held against the
+// old version's past: what that counted in [From, To) is spread over the watch.
+type Watch struct {
+	Duration time.Duration `json:"duration"` // declared, nanoseconds
+	OnHarm   OnHarm        `json:"on_harm"`
+	Began    time.Time     `json:"began,omitzero"` // zero before it
+	Until    time.Time     `json:"until,omitzero"`
+	From     time.Time     `json:"from,omitzero"` // of the old version's past
+	To       time.Time     `json:"to,omitzero"`
+	// Path of the evidence since it began; only in the answer about one rollout.
+	Path []PathPoint `json:"path,omitempty"`
 }
 
 // Rollout is one change on its way from proposal to outcome.
@@ -53,23 +101,61 @@ type Rollout struct {
 	Actor       string        `json:"actor"`  // who asked for it
 	Status      RolloutStatus `json:"status"`
 	Reason      string        `json:"reason"` // one sentence: why it stands where it stands
-	Plan        decide.Plan   `json:"plan"`
-	Weight      int           `json:"weight"` // the canary's share as last read back, percent
-	Created     time.Time     `json:"created"`
-	Began       time.Time     `json:"began,omitzero"` // when the canary got its first traffic
-	Ended       time.Time     `json:"ended,omitzero"`
+	// Warnings say what the plan cannot do in time at the traffic that was measured
+	// when it was asked for.
+	Warnings []string    `json:"warnings,omitempty"`
+	Plan     decide.Plan `json:"plan"`
+	Weight   int         `json:"weight"`             // the canary's share as last read back, percent
+	Observed *float64    `json:"observed,omitempty"` // the canary's share of the requests counted since the step began, 0 to 1; absent before the first
+	Created  time.Time   `json:"created"`
+	Began    time.Time   `json:"began,omitzero"` // when the canary got its first traffic
 
-	Canary  assay.Rate `json:"canary_errors"`  // of the first indicator without bounds, since it began
-	Control assay.Rate `json:"control_errors"` // the old version at the same time
+	Strategy Strategy        `json:"strategy,omitempty"` // "" is a canary
+	Mirror   *enforce.Mirror `json:"mirror,omitempty"`   // what is copied, of a mirrored one
+	Match    *enforce.Match  `json:"match,omitempty"`    // whose requests it gets, of an A/B test
+	Watch    *Watch          `json:"watch,omitempty"`    // nil if it ends when it has all the traffic
+
+	Ended time.Time `json:"ended,omitzero"`
+
+	Canary  assay.Rate `json:"canary_errors"`  // of the first indicator without bounds, since it began, or since the watch did
+	Control assay.Rate `json:"control_errors"` // the old version at the same time, or its past that the watch is held against
 
 	Decision *assay.Decision `json:"decision,omitempty"` // the newest evaluation, recorded or not
 	Path     []PathPoint     `json:"path,omitempty"`     // of the evidence; only in the answer about one rollout
+	// Latencies are the distributions of both versions; only in the answer about one rollout.
+	Latencies []Latency `json:"latencies,omitempty"`
 
 	StartedFact assay.FactID `json:"started_fact"`
 	DecidedFact assay.FactID `json:"decided_fact,omitempty"` // the newest recorded decision
 	EndedFact   assay.FactID `json:"ended_fact,omitempty"`
 	// Outcome is what the last action did, judged after its window.
 	Outcome *assay.ActionOutcome `json:"outcome,omitempty"`
+}
+
+// Evidence is the path of the evidence that is decided by: since the watch began, if
+// it has.
+func (r Rollout) Evidence() []PathPoint {
+	if r.Watch != nil && !r.Watch.Began.IsZero() {
+		return r.Watch.Path
+	}
+	return r.Path
+}
+
+// SelfChecks say how often the old version would have been stopped if it had been
+// compared with itself, one sentence for each indicator that was tried.
+func (r Rollout) SelfChecks() (out []string) {
+	for _, i := range r.Plan.Indicators {
+		c := i.Calibration
+		if c == nil || c.Runs == 0 {
+			continue
+		}
+		words := fmt.Sprintf("%s: on this service's own past, %d of %d pretended rollouts would have been stopped: false-abort rate ≤ %.2g %%", i.Name, c.Aborts, c.Runs, 100*c.High)
+		if i.Dispersion > 1 {
+			words += fmt.Sprintf(", with evidence divided by %.2g", i.Dispersion)
+		}
+		out = append(out, words)
+	}
+	return out
 }
 
 // PathPoint is the evidence of a rollout after one evaluation. Counts are since it began.
@@ -80,6 +166,16 @@ type PathPoint struct {
 	Safe    float64    `json:"safe"`   // least ln E of the required tests
 	Canary  assay.Rate `json:"canary"`
 	Control assay.Rate `json:"control"`
+}
+
+// Latency is what both versions counted of one histogram since the rollout began.
+type Latency struct {
+	Indicator    string    `json:"indicator"`
+	Bounds       []float64 `json:"bounds"`  // in the histogram's unit, ascending
+	Canary       []uint64  `json:"canary"`  // requests up to each bound
+	Control      []uint64  `json:"control"` // requests up to each bound
+	CanaryTotal  uint64    `json:"canary_total"`
+	ControlTotal uint64    `json:"control_total"`
 }
 
 // RolloutCommand is what a person tells a rollout.

@@ -28,8 +28,14 @@ const (
 	bucketBundle      = "bundle"      // name in bucketAttestation by bundle digest, to record each bundle once
 )
 
-// MaxGates is the number of gate and environment pairs that a summary keeps.
-const MaxGates = 256
+const (
+	// MaxGates is the number of gate and environment pairs that a summary keeps.
+	MaxGates = 256
+	// MaxOpenGates is how many of them may be of environments that the policy does not
+	// name: anybody may judge for an environment of any name, and must not be able to
+	// take the places of those that doors ask for.
+	MaxOpenGates = 128
+)
 
 // Summary is the state of one artifact.
 type Summary struct {
@@ -112,7 +118,12 @@ func ReadBundle(ctx context.Context, blobs store.Blobs, bundle assay.Digest) ([]
 }
 
 // with returns s after the attestation a about subject.
-func (s Summary) with(subject assay.Subject, a Attestation) (Summary, error) {
+// A pair of an environment that the policy names (named) finds a place longer.
+func (s Summary) with(subject assay.Subject, a Attestation, named bool) (Summary, error) {
+	limit := MaxOpenGates
+	if named {
+		limit = MaxGates
+	}
 	if s.Attestations == 0 || a.Time.Before(s.First) {
 		s.First = a.Time
 	}
@@ -129,8 +140,12 @@ func (s Summary) with(subject assay.Subject, a Attestation) (Summary, error) {
 	switch {
 	case found && !a.Time.Before(s.Judgements[i].Time):
 		s.Judgements[i] = a
-	case !found && len(s.Judgements) == MaxGates:
-		return s, assay.Errorf(assay.CodeTooLarge, "artifact %s was judged by more than %d gates and environments", subject.Digest, MaxGates)
+	case !found && len(s.Judgements) >= limit:
+		e := assay.Errorf(assay.CodeTooLarge, "artifact %s was judged by %d gates and environments already", subject.Digest, len(s.Judgements))
+		if !named {
+			e.Hint = "the places that are left are for environments that an Admission resource of the policy names"
+		}
+		return s, e
 	case !found:
 		s.Judgements = slices.Insert(s.Judgements, i, a)
 	}

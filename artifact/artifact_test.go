@@ -343,7 +343,9 @@ func TestSummaryRefusesTooManyGates(t *testing.T) {
 	for i := range artifact.MaxGates + 1 {
 		v := verdict(assay.OutcomePass, now)
 		v.Gate = fmt.Sprintf("gate-%03d", i)
-		_, err := artifact.Record(t.Context(), w.store, w.blobs, w.entry(t, v))
+		e := w.entry(t, v)
+		e.Named = true
+		_, err := artifact.Record(t.Context(), w.store, w.blobs, e)
 		if want := i == artifact.MaxGates; (assay.CodeOf(err) == assay.CodeTooLarge) != want || err != nil && !want {
 			t.Fatalf("gate %d: %v; want too_large only for the last", i, err)
 		}
@@ -351,6 +353,39 @@ func TestSummaryRefusesTooManyGates(t *testing.T) {
 	if got := len(w.facts(t)); got != 2*artifact.MaxGates {
 		t.Errorf("%d facts; want none of the refused verdict", got)
 	}
+}
+
+func TestInventedEnvironmentsLeavePlacesForThoseThatThePolicyNames(t *testing.T) {
+	w := newWorld(t)
+	judge := func(environment string, named bool) error {
+		v := verdict(assay.OutcomePass, now)
+		v.Environment = environment
+		e := w.entry(t, v)
+		e.Named = named
+		_, err := artifact.Record(t.Context(), w.store, w.blobs, e)
+		return err
+	}
+	for i := range artifact.MaxOpenGates {
+		if err := judge(fmt.Sprintf("invented-%03d", i), false); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := judge("one-more", false); assay.CodeOf(err) != assay.CodeTooLarge || !strings.Contains(err.Error()+hintOf(err), "Admission") {
+		t.Errorf("one more invented environment: %v; want too_large that says what is left", err)
+	}
+	if err := judge("invented-000", false); err != nil {
+		t.Errorf("a new verdict for one that has its place: %v", err)
+	}
+	if err := judge("prod", true); err != nil {
+		t.Errorf("an environment that the policy names: %v", err)
+	}
+}
+
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*assay.Error](err); ok {
+		return e.Hint
+	}
+	return ""
 }
 
 func clipped(r attest.Report) string {

@@ -108,6 +108,23 @@ func checkApproval(p attest.Proof, keys []attest.Key) (signed []string, err erro
 	return signed, err
 }
 
+// checkStatement checks the signed statement of an approval's proof. Who gives keys
+// asks who signed, so a proof that was stripped of what the approval names as signed
+// is refused then. Without keys it says that the approval is in the ledger, no more.
+func checkStatement(p attest.Proof, f canonicalFact, keys []attest.Key) (signed []string, err error) {
+	if len(p.Bundle) > 0 {
+		return checkApproval(p, keys)
+	}
+	var said assay.Exception
+	if err := strict.JSON(f.Payload, &said); err != nil {
+		return nil, unverified("the fact's payload cannot be read: %w", err)
+	}
+	if said.Statement != "" && len(keys) > 0 {
+		return nil, unverified("the approval names the signed statement %s, and the proof does not hold it; ask for the proof again", said.Statement)
+	}
+	return nil, nil
+}
+
 // ProveFact makes the portable proof of any audit fact, as a file. The ledger
 // must have published it.
 func ProveFact(ctx context.Context, outbox store.Outbox, p Prover, namespace string, id assay.FactID) ([]byte, error) {
@@ -152,8 +169,8 @@ func VerifyFactProof(data []byte, ledgerKey string, keys ...attest.Key) (ProvenF
 		return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "%w", err)
 	}
 	var signed []string
-	if f.Kind == assay.FactExceptionApproved && len(p.Bundle) > 0 {
-		if signed, err = checkApproval(p, keys); err != nil {
+	if f.Kind == assay.FactExceptionApproved {
+		if signed, err = checkStatement(p, f, keys); err != nil {
 			return ProvenFact{}, assay.Errorf(assay.CodeUnverified, "%w", err)
 		}
 	}

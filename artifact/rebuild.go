@@ -123,7 +123,7 @@ func summarise(order []*telling) (retold, error) {
 	out := retold{map[string]Summary{}, map[string]Attestation{}, map[string]string{}, map[string]Meaning{}}
 	for _, t := range order {
 		digest, a := string(t.subject.Digest), t.attestation
-		sum, err := out.summaries[digest].with(t.subject, a)
+		sum, err := out.summaries[digest].with(t.subject, a, true) // it found its place when it was recorded
 		if err != nil {
 			return out, err
 		}

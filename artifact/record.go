@@ -23,6 +23,7 @@ type Entry struct {
 	Actor     string // who or what ran the gate
 	Verdict   assay.Verdict
 	Bundle    []byte // as attest.Sign made it
+	Named     bool   // the policy names the verdict's environment, so places are kept for it; see MaxOpenGates
 }
 
 // Recorded says where a verdict stands in history. Once the ledger published
@@ -212,7 +213,7 @@ func index(tx store.Tx, e Entry, a Attestation) error {
 	if err != nil && assay.CodeOf(err) != assay.CodeNotFound {
 		return err
 	}
-	if sum, err = sum.with(e.Verdict.Subject, a); err != nil {
+	if sum, err = sum.with(e.Verdict.Subject, a, e.Named); err != nil {
 		return err
 	}
 	if err := write(tx, k, sum, version); err != nil {

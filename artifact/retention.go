@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -76,30 +77,71 @@ type ExpiredPayload struct {
 // maxExpired is the largest number of digests in one fact.
 const maxExpired = 1000
 
-// evidenceBucket holds which namespace uploaded which report; see control.PutEvidence.
-const evidenceBucket = "evidence"
+const (
+	// evidenceBucket holds which namespace uploaded which report; see NoteUpload.
+	evidenceBucket = "evidence"
+	// uploadBucket holds, in store.SystemNamespace, when a report was last uploaded by anybody.
+	uploadBucket = "upload"
+)
+
+// upload is the value in uploadBucket.
+type upload struct {
+	At time.Time `json:"at"`
+}
+
+// NoteUpload records that a namespace uploaded a report, which is thereby kept for as
+// long as one that a verdict used now. The caller saw that the blob is there and keeps
+// Expire away until this is committed.
+func NoteUpload(tx store.Tx, namespace string, d assay.Digest, now time.Time) error {
+	if err := write(tx, key(store.SystemNamespace, uploadBucket, string(d)), upload{now.UTC()}, store.AnyVersion); err != nil {
+		return err
+	}
+	_, err := tx.Put(key(namespace, evidenceBucket, string(d)), []byte(`{}`), store.AnyVersion)
+	return err
+}
+
+// uploadedAt is when a report was uploaded last, zero if that was not noted.
+func uploadedAt(r store.Reader, d assay.Digest) (time.Time, error) {
+	var u upload
+	if _, err := read(r, key(store.SystemNamespace, uploadBucket, string(d)), &u); err != nil && assay.CodeOf(err) != assay.CodeNotFound {
+		return u.At, err
+	}
+	return u.At, nil
+}
 
 // Remover removes blobs. A blob that is not there is no error.
 type Remover interface {
 	Remove(ctx context.Context, d assay.Digest) error
 }
 
-// ExpireConfig says what Expire works on. Every field is needed.
+// ExpireConfig says what Expire works on. Every field is needed unless it says otherwise.
 type ExpireConfig struct {
 	Store  store.Store
 	Outbox store.Outbox // of Store
 	Blobs  Remover
-	Days   int // for which evidence is kept after the last verdict that used it
+	Days   int // for which evidence is kept after its upload and the last verdict that used it
 	Now    time.Time
+	// Runs reports whether an artifact runs: what was said about it is used, whatever
+	// its age, because advisories of tomorrow are held against it. nil means nothing runs.
+	Runs func(namespace string, d assay.Digest) bool
+	// Alone runs fn while no upload is being noted, so that what is looked at is still
+	// so when it is removed. nil means that nobody uploads.
+	Alone func(fn func() error) error
 }
 
-// Expire removes the evidence whose last verdict is older than its retention, and
-// returns how many blobs. Facts, leaves and proofs stay: only what they name goes. It
-// records what it removes before it does, so a crash in between is made good by the
-// next call.
+// Expire removes the evidence whose upload and last verdict are older than its
+// retention, and that is about nothing that runs, and returns how many blobs. Facts,
+// leaves and proofs stay: only what they name goes. It records what it removes before
+// it does, so a crash in between is made good by the next call.
 func Expire(ctx context.Context, cfg ExpireConfig) (int, error) {
-	last, err := lastUses(ctx, cfg)
-	if err != nil {
+	if cfg.Runs == nil {
+		cfg.Runs = func(string, assay.Digest) bool { return false }
+	}
+	if cfg.Alone == nil {
+		cfg.Alone = func(fn func() error) error { return fn() }
+	}
+	u := &usage{cfg: cfg, last: map[assay.Digest]time.Time{}, kept: map[assay.Digest]bool{}}
+	if err := u.read(ctx); err != nil {
 		return 0, err
 	}
 	gone, err := expiredPayloads(ctx, cfg.Store)
@@ -107,89 +149,132 @@ func Expire(ctx context.Context, cfg ExpireConfig) (int, error) {
 		return 0, err
 	}
 	cutoff := cfg.Now.AddDate(0, 0, -cfg.Days)
-	var list, again []assay.Digest
-	for d, used := range last {
-		switch at, already := gone[d]; {
-		case !used.Before(cutoff):
-		case already && !at.Before(used):
-			again = append(again, d)
-		default:
-			list = append(list, d)
+	all := slices.Collect(maps.Keys(u.last))
+	total := 0
+	for part := range slices.Chunk(all, maxExpired) {
+		if part, err = u.unused(ctx, part, cutoff); err != nil {
+			return total, err // most are in use: found without keeping anybody away
+		}
+		if len(part) == 0 {
+			continue
+		}
+		err = cfg.Alone(func() error {
+			if err := u.read(ctx); err != nil {
+				return err
+			}
+			if part, err = u.unused(ctx, part, cutoff); err != nil {
+				return err
+			}
+			n, err := expire(ctx, cfg, u, part, gone)
+			total += n
+			return err
+		})
+		if err != nil {
+			return total, err
 		}
 	}
-	for _, d := range again { // recorded before, and perhaps not removed
+	return total, nil
+}
+
+// expire records those that are not on record yet, and removes all.
+func expire(ctx context.Context, cfg ExpireConfig, u *usage, part []assay.Digest, gone map[assay.Digest]time.Time) (int, error) {
+	fresh := slices.DeleteFunc(slices.Clone(part), func(d assay.Digest) bool {
+		at, already := gone[d] // and perhaps not removed
+		return already && !at.Before(u.last[d])
+	})
+	if len(fresh) > 0 {
+		payload, err := json.Marshal(ExpiredPayload{Class: ClassEvidence, Days: cfg.Days, Digests: fresh})
+		if err != nil {
+			return 0, err
+		}
+		err = cfg.Store.Update(ctx, func(tx store.Tx) error {
+			_, err := tx.Append(assay.Fact{
+				Kind: assay.FactPayloadExpired, Version: 1, Namespace: store.SystemNamespace, Actor: "retention",
+				Retention: assay.RetainAudit, Payload: payload,
+			})
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	for _, d := range part {
 		if err := cfg.Blobs.Remove(ctx, d); err != nil {
 			return 0, err
 		}
 	}
-	for from := 0; from < len(list); from += maxExpired {
-		part := list[from:min(from+maxExpired, len(list))]
-		if err := expire(ctx, cfg, part); err != nil {
-			return from, err
-		}
-	}
-	return len(list), nil
+	return len(fresh), nil
 }
 
-func expire(ctx context.Context, cfg ExpireConfig, list []assay.Digest) error {
-	payload, err := json.Marshal(ExpiredPayload{Class: ClassEvidence, Days: cfg.Days, Digests: list})
-	if err != nil {
-		return err
-	}
-	err = cfg.Store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Append(assay.Fact{
-			Kind: assay.FactPayloadExpired, Version: 1, Namespace: store.SystemNamespace, Actor: "retention",
-			Retention: assay.RetainAudit, Payload: payload,
-		})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, d := range list {
-		if err := cfg.Blobs.Remove(ctx, d); err != nil {
+// usage is when evidence was last used by a verdict, as far as the outbox was read.
+type usage struct {
+	cfg  ExpireConfig
+	from uint64
+	last map[assay.Digest]time.Time
+	// kept is what is signed: it may be evidence of another gate, or be uploaded by
+	// another namespace, and is one blob that stays.
+	kept map[assay.Digest]bool
+}
+
+// read goes on where it ended the last time.
+func (u *usage) read(ctx context.Context) error {
+	for {
+		entries, err := u.cfg.Outbox.Entries(ctx, u.from, store.DefaultLimit)
+		if err != nil || len(entries) == 0 {
 			return err
 		}
-	}
-	return nil
-}
-
-// lastUses returns when each piece of uploaded evidence was last used by a verdict.
-func lastUses(ctx context.Context, cfg ExpireConfig) (map[assay.Digest]time.Time, error) {
-	last, kept := map[assay.Digest]time.Time{}, map[assay.Digest]bool{}
-	for from := uint64(0); ; {
-		entries, err := cfg.Outbox.Entries(ctx, from, store.DefaultLimit)
-		if err != nil || len(entries) == 0 {
-			// What is signed may be evidence of another gate, or be uploaded by another
-			// namespace: it is one blob, and stays.
-			maps.DeleteFunc(last, func(d assay.Digest, _ time.Time) bool { return kept[d] })
-			return last, err
-		}
-		err = cfg.Store.View(ctx, func(r store.Reader) error {
+		err = u.cfg.Store.View(ctx, func(r store.Reader) error {
 			for _, e := range entries {
-				from = e.Seq + 1
-				for _, p := range PayloadsOf(e.Fact) {
-					if p.Class == ClassAttestation {
-						kept[p.Digest] = true
-					}
-					if p.Class != ClassEvidence || !e.Fact.Time.After(last[p.Digest]) || !uploaded(r, e.Fact.Namespace, p.Digest) {
-						continue
-					}
-					last[p.Digest] = e.Fact.Time
-				}
+				u.from = e.Seq + 1
+				u.note(r, e.Fact)
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
+}
+
+func (u *usage) note(r store.Reader, f assay.Fact) {
+	for _, p := range PayloadsOf(f) {
+		if p.Class == ClassAttestation {
+			u.kept[p.Digest] = true
+		}
+		used := f.Time
+		if p.Class == ClassEvidence && u.cfg.Runs(f.Namespace, f.Subject) {
+			used = u.cfg.Now
+		}
+		if p.Class == ClassEvidence && used.After(u.last[p.Digest]) && uploaded(r, f.Namespace, p.Digest) {
+			u.last[p.Digest] = used
+		}
+	}
+}
+
+// unused returns those of some that nothing used or brought since the cutoff.
+func (u *usage) unused(ctx context.Context, some []assay.Digest, cutoff time.Time) (list []assay.Digest, err error) {
+	err = u.cfg.Store.View(ctx, func(r store.Reader) error {
+		for _, d := range some {
+			at, err := uploadedAt(r, d)
+			if err != nil {
+				return err
+			}
+			if at.After(u.last[d]) {
+				u.last[d] = at
+			}
+			if u.last[d].Before(cutoff) && !u.kept[d] {
+				list = append(list, d)
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 // uploaded reports whether a namespace uploaded a report: evidence from elsewhere is
 // no blob of ours.
 func uploaded(r store.Reader, namespace string, d assay.Digest) bool {
-	_, err := r.Get(store.Key{Namespace: namespace, Bucket: evidenceBucket, Name: string(d)})
+	_, err := r.Get(key(namespace, evidenceBucket, string(d)))
 	return err == nil
 }
 

@@ -107,3 +107,131 @@ func TestExpiredEvidenceIsRemovedOnRecordAndToldFromLost(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsUploadedOrUsedWhileRetentionRunsStays(t *testing.T) {
+	now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	const days = 30
+	for name, c := range map[string]struct {
+		meanwhile func(tx store.Tx, d assay.Digest) error // between the scan and the removal
+		runs      bool
+		want      int
+	}{
+		"nothing happens": {want: 1},
+		"it is uploaded again": {meanwhile: func(tx store.Tx, d assay.Digest) error {
+			return artifact.NoteUpload(tx, "other", d, now)
+		}},
+		"a verdict uses it": {meanwhile: func(tx store.Tx, d assay.Digest) error {
+			_, err := tx.Append(verdictOn(now, d))
+			return err
+		}},
+		"what it is about runs": {runs: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := mem.New(mem.Config{Now: func() time.Time { return now }})
+			blobs, err := files.Open(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer blobs.Close()
+			d, err := blobs.Put(t.Context(), bytes.NewReader([]byte("report")), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			update := func(fn func(tx store.Tx) error) {
+				t.Helper()
+				if err := s.Update(t.Context(), fn); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Sequence(t.Context(), 0, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			update(func(tx store.Tx) error {
+				if err := artifact.NoteUpload(tx, "shop", d, now.AddDate(0, 0, -100)); err != nil {
+					return err
+				}
+				_, err := tx.Append(verdictOn(now.AddDate(0, 0, -99), d))
+				return err
+			})
+			n, err := artifact.Expire(t.Context(), artifact.ExpireConfig{
+				Store: s, Outbox: s, Blobs: blobs, Days: days, Now: now,
+				Runs: func(ns string, a assay.Digest) bool { return c.runs && ns == "shop" && a == digest("app") },
+				Alone: func(fn func() error) error {
+					if c.meanwhile != nil {
+						update(func(tx store.Tx) error { return c.meanwhile(tx, d) })
+					}
+					return fn()
+				},
+			})
+			if err != nil || n != c.want {
+				t.Errorf("expired %d, %v; want %d", n, err, c.want)
+			}
+			f, err := blobs.Open(t.Context(), d)
+			if err == nil {
+				err = f.Close()
+			}
+			if gone := assay.CodeOf(err) == assay.CodeNotFound; gone != (c.want == 1) {
+				t.Errorf("opening it: %v", err)
+			}
+		})
+	}
+}
+
+func TestEvidenceThatComesBackAfterItExpiredIsKeptAnew(t *testing.T) {
+	now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	s := mem.New(mem.Config{Now: func() time.Time { return now }})
+	blobs, err := files.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blobs.Close()
+	bring := func(used bool) assay.Digest {
+		t.Helper()
+		d, err := blobs.Put(t.Context(), bytes.NewReader([]byte("report")), 100)
+		if err == nil {
+			err = s.Update(t.Context(), func(tx store.Tx) error {
+				if used {
+					if _, err := tx.Append(verdictOn(now, d)); err != nil {
+						return err
+					}
+				}
+				return artifact.NoteUpload(tx, "shop", d, now)
+			})
+		}
+		if err == nil {
+			_, err = s.Sequence(t.Context(), 0, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	expire := func(want int) {
+		t.Helper()
+		n, err := artifact.Expire(t.Context(), artifact.ExpireConfig{Store: s, Outbox: s, Blobs: blobs, Days: 30, Now: now})
+		if err != nil || n != want {
+			t.Errorf("expired %d, %v; want %d", n, err, want)
+		}
+	}
+	bring(true)
+	now = now.AddDate(0, 0, 31)
+	expire(1)
+	now = now.Add(time.Minute)
+	d := bring(false) // for a verdict that is still to come
+	expire(0)
+	if f, err := blobs.Open(t.Context(), d); err != nil {
+		t.Errorf("what was uploaded again is gone: %v", err)
+	} else if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	now = now.AddDate(0, 0, 31)
+	expire(1)
+}
+
+// verdictOn is a verdict about app that one report was evidence of.
+func verdictOn(at time.Time, evidence assay.Digest) assay.Fact {
+	return assay.Fact{
+		Kind: assay.FactVerdict, Version: 1, Namespace: "shop", Actor: "ci", Retention: assay.RetainAudit, Subject: digest("app"),
+		Time: at, Payload: fmt.Appendf(nil, `{"evidence":[%q],"document":%q}`, evidence, digest("document")),
+	}
+}

@@ -78,14 +78,10 @@ func (a *admission) believed(ctx context.Context, p *Plane) (attest.TrustPolicy,
 // Door decides about images by the plane's Admission resources.
 func (p *Plane) Door() *admit.Door { return p.admission.door }
 
-// WarmAdmission reads the index of every namespace that has a door, so that the
-// first review does not wait for it.
-func (p *Plane) WarmAdmission(ctx context.Context) error {
-	pol, err := p.cfg.Policy()
-	if err != nil {
-		return err
-	}
-	for _, d := range pol.Revision.Admissions() {
+// WarmAdmission reads the index of every namespace that has a door in a policy, so
+// that no review waits for it: call it before the policy is in force.
+func (p *Plane) WarmAdmission(ctx context.Context, rev *policy.Revision) error {
+	for _, d := range rev.Admissions() {
 		if _, err := p.admission.indexes.Of(ctx, d.Metadata.Namespace); err != nil {
 			return err
 		}

@@ -65,7 +65,7 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 		return api.Attested{}, err
 	}
 	rec, err := artifact.Record(ctx, s.p.cfg.Store, s.p.cfg.Blobs, artifact.Entry{
-		Namespace: s.caller.Namespace, Actor: s.caller.Name, Verdict: v, Bundle: bundle,
+		Namespace: s.caller.Namespace, Actor: s.caller.Name, Verdict: v, Bundle: bundle, Named: s.named(v.Environment),
 	})
 	if err != nil {
 		return api.Attested{}, err
@@ -78,6 +78,15 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 	}
 	s.p.cfg.Poke()
 	return api.Attested{Verdict: v, BundleDigest: rec.Bundle, Bundle: bundle, Fact: rec.AttestedFact}, nil
+}
+
+// named reports whether a door of the caller's namespace asks for verdicts about an
+// environment. Every door takes one about none where there is no other.
+func (s *Session) named(environment string) bool {
+	pol, err := s.p.cfg.Policy()
+	return environment == "" || err == nil && slices.ContainsFunc(pol.Revision.Admissions(), func(a policy.Admission) bool {
+		return a.Metadata.Namespace == s.caller.Namespace && a.Spec.Environment == environment
+	})
 }
 
 // inputs reads the evidence, and everything else that the gate's verdict depends on.

@@ -23,6 +23,7 @@ import (
 	"assay.dev/assay/gate"
 	"assay.dev/assay/inventory"
 	"assay.dev/assay/ledger"
+	"assay.dev/assay/mitigate"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/store"
@@ -54,8 +55,11 @@ type Config struct {
 	Metrics    *Metrics           // of gates and exceptions; nil if nobody counts
 
 	Rollouts *rollout.Controller // carries rollouts out; nil if this plane only shows them
-	Enforcer Enforcer            // whose traffic is shown; may be nil
-	Books    Books               // of objectives; nil if this plane keeps none
+	// Strategies runs the declared strategies; nil if this plane only shows them.
+	Strategies *mitigate.Controller
+	Enforcer   Enforcer // whose traffic is shown; may be nil
+	Books      Books    // of objectives; nil if this plane keeps none
+	Watched    Watched  // for anomalies; nil if this plane watches nothing
 }
 
 // Policy is a policy revision and the engine that was compiled from it.
@@ -73,6 +77,9 @@ type Plane struct {
 	current atomic.Pointer[attest.Signer] // that signs now; a rotation replaces Config.Signer
 
 	admission *admission
+
+	uploads sync.RWMutex // held for reading while an upload is noted, by retention while it removes
+	copying sync.RWMutex // held for reading while payloads are copied, by retention throughout
 }
 
 // signer is what signs now, nil if nothing does.

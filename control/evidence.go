@@ -8,6 +8,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/artifact"
 	"assay.dev/assay/evidence"
 	"assay.dev/assay/store"
 )
@@ -26,12 +27,20 @@ func (s *Session) PutEvidence(ctx context.Context, r io.Reader) (assay.Digest, e
 	if err != nil {
 		return "", err
 	}
-	if known, err := s.hasEvidence(ctx, d); known || err != nil {
-		return d, err
+	s.p.uploads.RLock() // what is there now is there when it is noted
+	defer s.p.uploads.RUnlock()
+	f, err := s.p.cfg.Blobs.Open(ctx, d)
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return "", assay.Errorf(assay.CodeUnavailable, "report %s was removed under its retention while it was uploaded again; upload it once more", d.Short())
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := f.Close(); err != nil {
+		return "", err
 	}
 	return d, s.p.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Put(s.evidenceKey(d), []byte(`{}`), store.AnyVersion)
-		return err
+		return artifact.NoteUpload(tx, s.caller.Namespace, d, s.p.cfg.Now())
 	})
 }
 

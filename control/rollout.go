@@ -60,9 +60,19 @@ func (s *Session) StartRollout(ctx context.Context, req api.RolloutRequest) (api
 	}
 	if res.Spec.Objective != "" {
 		p.Plan.Budget = s.allowed(ctx, res.Spec.Objective)
+		if p.Plan.Budget == 0 && p.Plan.HarmBudget > 0 {
+			return api.Rollout{}, &assay.Error{Code: assay.CodeConflict, Msg: "the error budget of " + res.Spec.Objective + " is not known now, and the rollout may spend a share of it",
+				Hint: "see why with: assay slo status, or leave harmBudget out"}
+		}
 	}
 	p.Namespace, p.Actor = s.caller.Namespace, s.caller.Name
 	p.Canary, p.Digest, p.Backend = req.Canary, req.Digest, req.Backend
+	if p.Mirror != nil {
+		p.Mirror.Version = req.Canary
+	}
+	if p.Match != nil {
+		p.Match.Version = req.Canary
+	}
 	return s.p.cfg.Rollouts.Propose(ctx, p)
 }
 
@@ -81,17 +91,55 @@ func proposal(res policy.Rollout) (rollout.Proposal, error) {
 	if err != nil {
 		return rollout.Proposal{}, err
 	}
-	p := rollout.Proposal{Name: res.Metadata.Name, Plan: plan, Baseline: res.Spec.Baseline.Value()}
-	for _, ind := range res.Spec.Indicators {
-		p.Indicators = append(p.Indicators, rollout.Indicator{
+	s := res.Spec
+	p := rollout.Proposal{
+		Name: res.Metadata.Name, Plan: plan, Baseline: s.Baseline.Value(), Indicators: sources(plan, s.Strata, s.Indicators),
+		Strategy: api.Strategy(s.Strategy), Watch: s.Watch.Duration.Value(), OnHarm: api.OnHarm(s.Watch.OnHarm),
+	}
+	if m := s.Match; m != nil {
+		p.Match = &enforce.Match{Header: m.Header, Cookie: m.Cookie, Value: m.Value}
+	}
+	if m := s.Mirror; m != nil {
+		p.Mirror = &enforce.Mirror{Percent: m.Percent, Methods: m.Methods}
+		mirrorPlan(&p, res)
+	}
+	return p, nil
+}
+
+// mirrorPlan tests pairs of answers while requests are copied, and what is declared
+// once the new version has traffic.
+func mirrorPlan(p *rollout.Proposal, res policy.Rollout) {
+	pairs := res.MirrorIndicators()
+	p.After, p.Sources = p.Plan.Indicators, p.Indicators
+	p.Plan.Indicators, p.Indicators = policy.TestsOf(pairs), sources(p.Plan, "", pairs)
+	for i, ind := range p.Indicators {
+		for _, s := range p.Sources {
+			if "mirror-"+s.Spec.Name == ind.Spec.Name { // pairs have no past: the same bounds as what is declared
+				past := s.Spec
+				past.Name = ind.Spec.Name
+				p.Indicators[i].Baseline = &past
+			}
+		}
+	}
+}
+
+// sources are where the counts of declared indicators come from.
+func sources(plan decide.Plan, strata string, list []policy.RolloutIndicator) (out []rollout.Indicator) {
+	for _, ind := range list {
+		classes := ""
+		if ind.Classes != nil {
+			classes = ind.Classes.Label
+		}
+		out = append(out, rollout.Indicator{
 			Spec: signal.Spec{
 				Service: plan.Service, Environment: plan.Environment, Name: ind.Name,
 				Good: ind.Good, Bad: ind.Bad, Total: ind.Total, Buckets: ind.Buckets, Threshold: ind.Threshold,
+				StratumLabel: strata, ClassLabel: classes,
 			},
 			Quantiles: ind.Quantiles, Limit: ind.Limit,
 		})
 	}
-	return p, nil
+	return out
 }
 
 // rolls refuses on a plane that carries no rollouts out.
@@ -182,7 +230,7 @@ func (s *Session) Decisions(ctx context.Context, id string, limit int) ([]api.De
 		return nil, err
 	}
 	out := []api.Decision{}
-	q := store.Query{Namespace: s.caller.Namespace, Kinds: []string{assay.FactRolloutDecided}, Newest: true, Limit: limit}
+	q := store.Query{Namespace: s.caller.Namespace, Kinds: []string{assay.FactRolloutDecided, assay.FactMitigationDecided}, Newest: true, Limit: limit}
 	if id != "" {
 		rec, err := rollout.Get(ctx, s.p.cfg.Store, s.caller.Namespace, id)
 		if err != nil {
@@ -217,7 +265,7 @@ func (s *Session) Decision(ctx context.Context, id assay.FactID) (d api.Decision
 		if err != nil {
 			return err
 		}
-		if row.Fact.Kind != assay.FactRolloutDecided {
+		if row.Fact.Kind != assay.FactRolloutDecided && row.Fact.Kind != assay.FactMitigationDecided {
 			return assay.Errorf(assay.CodeNotFound, "fact %s is %s and no decision", id, row.Fact.Kind)
 		}
 		d, err = decision(r, row.Fact)
@@ -233,7 +281,7 @@ func decision(r store.Reader, f assay.Fact) (api.Decision, error) {
 		return api.Decision{}, err
 	}
 	d := api.Decision{ID: f.ID, Rollout: p.Rollout, Recorded: f.Recorded, Record: p.Record, Decision: p.Decision}
-	rows, err := r.Facts(store.Query{Namespace: f.Namespace, Kinds: []string{assay.FactRolloutActed}, Cause: f.ID, Limit: 1})
+	rows, err := r.Facts(store.Query{Namespace: f.Namespace, Kinds: []string{assay.FactRolloutActed, assay.FactMitigationActed}, Cause: f.ID, Limit: 1})
 	if err != nil || len(rows) == 0 {
 		return d, err
 	}

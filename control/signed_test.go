@@ -94,6 +94,23 @@ func TestAnApprovalIsSignedAndProvedWithItsStatement(t *testing.T) {
 	if assay.CodeOf(err) != assay.CodeUnverified || !strings.Contains(err.Error(), "the approval names statement") {
 		t.Errorf("with another's statement: %v", err)
 	}
+	// Who gives keys asks who signed: a proof without the statement does not answer that.
+	stripped, err := json.Marshal(struct {
+		MediaType string `json:"mediaType"`
+		Fact      []byte `json:"fact"`
+		Leaf      []byte `json:"leaf"`
+		TlogProof string `json:"tlogProof"`
+	}{assay.ProofOfFactMediaType, p.Fact, p.Leaf, p.TlogProof})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = artifact.VerifyFactProof(stripped, in.VKey, in.Signer.Key())
+	if assay.CodeOf(err) != assay.CodeUnverified || !strings.Contains(err.Error(), "does not hold it") {
+		t.Errorf("without its statement: %v", err)
+	}
+	if f, err := artifact.VerifyFactProof(stripped, in.VKey); err != nil || f.Kind != assay.FactExceptionApproved {
+		t.Errorf("that the ledger holds the approval, without keys: %+v, %v", f, err)
+	}
 	// It is no verification summary, and does not pass for one.
 	trust := attest.TrustPolicy{Keys: []attest.TrustedKey{{Key: in.Signer.Key(), VerifierIDs: []string{assay.DefaultVerifierID}}}}
 	want := attest.Expect{Subject: string(e.Digest()), ResourceURI: "pkg:generic/app"}

@@ -53,7 +53,7 @@ func candidates(p Plan, s State, e evidence, d assay.Decision) []assay.Candidate
 			Errors: excess(d) * perSecond(d, s) * p.Look.Seconds() * float64(weight) / 100,
 		}
 		if p.Budget > 0 {
-			c.Budget = c.Errors / p.Budget
+			c.Budget = min(c.Errors/p.Budget, 1e12) // a budget of almost nothing is no number that JSON has
 		}
 		return c
 	}
@@ -70,6 +70,9 @@ func candidates(p Plan, s State, e evidence, d assay.Decision) []assay.Candidate
 }
 
 func harmReason(e evidence, d assay.Decision) string {
+	if l := d.Look; e.harmful && l != nil {
+		return fmt.Sprintf("%s has z %.2f at look %d of %d, the boundary is %.2f", l.Test, l.Z, l.Number, l.Of, l.Boundary)
+	}
 	if e.harmful {
 		return fmt.Sprintf("harm e %s reached %s", evalue(e.harm), evalue(d.AbortAt))
 	}
@@ -96,6 +99,12 @@ func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
 		return false, fmt.Sprintf("the step has had %d of %d canary requests", requests, p.MinRequests)
 	case d.Time.Sub(s.StepBegan) < p.MinDuration:
 		return false, fmt.Sprintf("the step has lasted %s of %s", d.Time.Sub(s.StepBegan).Round(time.Millisecond), p.MinDuration)
+	}
+	if names := unseen(d.Mix); names != "" {
+		return false, "the new version has had no request of " + names
+	}
+	if why := withinBudget(p, s, d, p.Steps[min(s.Step+1, len(p.Steps)-1)]); why != "" {
+		return false, why
 	}
 	return true, fmt.Sprintf("safety e %s reached %s", evalue(d.Safe), evalue(d.ShipAt))
 }

@@ -26,6 +26,8 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 	switch {
 	case c.abort.Eligible:
 		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s is worse than %s; %s.", p.Canary, p.Control, c.abort.Reason))
+	case overspent(p, *d) != "":
+		c.settle(c.ask, fmt.Sprintf("Ask: %s, and harm is not shown; %s.", overspent(p, *d), c.abort.Reason))
 	case c.forward.Eligible:
 		c.take(c.forward, c.hold, fmt.Sprintf("%s %d %%: %s is not %s times worse than %s; %s.",
 			forwardWord(c.forward), c.forward.Action.Weight, p.Canary, number(p.Margin), p.Control, c.forward.Reason))
@@ -36,7 +38,7 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 	case e.safe:
 		c.settle(c.hold, at+c.forward.Reason+".")
 	default:
-		c.settle(c.hold, at+"neither harm nor safety is shown; "+remaining(d.Remaining)+".")
+		c.settle(c.hold, at+"neither harm nor safety is shown; "+remaining(*d)+".")
 	}
 	c.reasons(e)
 }
@@ -61,7 +63,7 @@ func (c choice) horizon(e evidence) {
 		c.take(c.forward, c.ask, fmt.Sprintf("%s %d %% without proof: %s; the plan says to go on and watch.",
 			forwardWord(c.forward), c.forward.Action.Weight, begin))
 	default:
-		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, remaining(c.d.Remaining)))
+		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, remaining(*c.d)))
 	}
 }
 
@@ -98,6 +100,12 @@ func (c choice) reasons(e evidence) {
 	d.Reasons = append(d.Reasons,
 		fmt.Sprintf("combined harm e %s, abort at %s (alpha %s %%)", evalue(d.Harm), evalue(d.AbortAt), number(100*c.plan.Alpha)),
 		fmt.Sprintf("least safety e %s, go on at %s (beta %s %%, margin %s times)", evalue(d.Safe), evalue(d.ShipAt), number(100*c.plan.Beta), number(c.plan.Margin)))
+	if d.AbortBasis != "" {
+		d.Reasons = append(d.Reasons, "the abort threshold is "+d.AbortBasis)
+	}
+	if d.Mix != nil && d.Mix.Differs {
+		d.Reasons = append(d.Reasons, "the new version's traffic is unlike the old one's: "+d.Mix.Words)
+	}
 	if e.unknown != "" {
 		d.Reasons = append(d.Reasons, e.unknown)
 	}

@@ -238,7 +238,7 @@ func TestWordsNameTheNumbers(t *testing.T) {
 	p := plan()
 	d, _ := next(t, p, begin(t, p), second(0, [2]uint64{60, 1500}, [2]uint64{135, 13500}), allow, start.Add(time.Second))
 	all := d.Words + "\n" + strings.Join(d.Reasons, "\n")
-	for _, want := range []string{"Abort: v2 is worse than v1", "reached 100", "4 % (60 of 1500)", "1 % (135 of 13500)", "alpha 1 %", "(exact)"} {
+	for _, want := range []string{"Abort: v2 is worse than v1", "abort at ", "4 % (60 of 1500)", "1 % (135 of 13500)", "alpha 1 %", "(calibrated)"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is missing in:\n%s", want, all)
 		}

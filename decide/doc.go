@@ -20,4 +20,14 @@
 // action that changes the world; what they said is recorded.
 //
 // Next does not move the rollout: State.Applied does, once the action was read back.
+//
+// # Mitigations
+//
+// Weigh chooses between what a strategy's law proposes, doing nothing, asking and paging:
+// Believe turns clues into a belief over hypotheses, each option's loss is reckoned in
+// shares of the error budget under that belief and under what was Learned of it, and
+// Guardrails, a function of a recorded History, say what may be done at all. Mitigate keeps
+// the inputs; Replay makes either kind of decision again. Aftermath and Aftercare judge
+// what an action did, and Learn remembers it. Care watches a model and says when the rules
+// decide instead.
 package decide

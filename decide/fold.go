@@ -1,7 +1,9 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,20 +26,20 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 	for i, ind := range p.Indicators {
 		w := &s.Watches[i]
 		refused := ""
-		for _, pair := range pairs(p, ind.Name, readings) {
-			canary, control := pair[0], pair[1]
-			if canary.Start.Before(w.Through) {
+		for _, parts := range intervals(p, ind.Name, readings) {
+			first := parts[0][0]
+			if first.Start.Before(w.Through) {
 				continue
 			}
-			if c := min(canary.Completeness, control.Completeness); c < p.MinCompleteness {
-				if now.Sub(canary.End) > p.MaxAge {
+			if c := completeness(parts); c < p.MinCompleteness {
+				if now.Sub(first.End) > p.MaxAge {
 					continue // nobody will complete it any more: it stays a hole
 				}
 				refused = fmt.Sprintf("%.0f %% of its sources reported, %.0f %% are needed", 100*c, 100*p.MinCompleteness)
 				w.Completeness = c
 				break // it may still be completed: wait for it
 			}
-			if why, err := w.add(ind, tests, i, canary, control); err != nil {
+			if why, err := w.add(p, tests, i, parts); err != nil {
 				return nil, err
 			} else if why != "" {
 				refused = why
@@ -49,52 +51,129 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 	return signals, nil
 }
 
-// pairs matches the readings of one indicator by interval, oldest first.
-func pairs(p Plan, indicator string, readings []assay.Reading) (out [][2]assay.Reading) {
-	type interval struct{ start, end int64 }
-	of := func(r assay.Reading) interval { return interval{r.Start.UnixNano(), r.End.UnixNano()} }
-	mine := func(r assay.Reading, version string) bool {
-		return r.Indicator == indicator && r.Version == version && r.Service == p.Service && r.Environment == p.Environment
+// pair is the canary's and the control's reading of one interval and stratum.
+type pair [2]assay.Reading
+
+func completeness(parts []pair) float64 {
+	least := 1.0
+	for _, p := range parts {
+		least = min(least, p[0].Completeness, p[1].Completeness)
 	}
-	control := map[interval]assay.Reading{}
+	return least
+}
+
+// intervals matches the readings of one indicator by interval and stratum, oldest
+// interval first, strata by name. A stratum that one version had no request of has no
+// reading of it: beside a stratum that both have, it counts as an empty one.
+func intervals(p Plan, indicator string, readings []assay.Reading) (out [][]pair) {
+	type at struct {
+		start, end int64
+		stratum    string
+	}
+	found := map[at]*pair{}
+	var order []at
 	for _, r := range readings {
-		if mine(r, p.Control) {
-			control[of(r)] = r
+		arm := 0
+		if r.Version == p.Control {
+			arm = 1
+		} else if r.Version != p.Canary {
+			continue
 		}
-	}
-	for _, r := range readings {
-		if c, ok := control[of(r)]; ok && mine(r, p.Canary) {
-			out = append(out, [2]assay.Reading{r, c})
+		if r.Indicator != indicator || r.Service != p.Service || r.Environment != p.Environment {
+			continue
 		}
+		key := at{r.Start.UnixNano(), r.End.UnixNano(), r.Stratum}
+		if found[key] == nil {
+			found[key] = &pair{}
+			order = append(order, key)
+		}
+		found[key][arm] = r
 	}
-	slices.SortStableFunc(out, func(x, y [2]assay.Reading) int { return x[0].Start.Compare(y[0].Start) })
+	slices.SortFunc(order, func(x, y at) int {
+		return cmp.Or(cmp.Compare(x.start, y.start), cmp.Compare(x.end, y.end), cmp.Compare(x.stratum, y.stratum))
+	})
+	for len(order) > 0 {
+		n := 1
+		for n < len(order) && order[n].start == order[0].start && order[n].end == order[0].end {
+			n++
+		}
+		if parts := complete(order[:n], func(k at) pair { return *found[k] }); parts != nil {
+			out = append(out, parts)
+		}
+		order = order[n:]
+	}
 	return out
 }
 
-// add folds one pair into the tests of an indicator. It returns why the pair
-// cannot be used, "" if it was.
-func (w *Watch) add(ind Indicator, tests []test, indicator int, canary, control assay.Reading) (string, error) {
-	next := slices.Clone(w.Tests)
-	for _, t := range tests {
-		if t.indicator != indicator {
-			continue
+// complete is the pairs of one interval, nil if no reading has its partner.
+func complete[K any](keys []K, of func(K) pair) (parts []pair) {
+	whole := false
+	for _, k := range keys {
+		whole = whole || of(k)[0].Version != "" && of(k)[1].Version != ""
+	}
+	if !whole {
+		return nil
+	}
+	for _, k := range keys {
+		one := of(k)
+		for arm, other := range []int{1, 0} {
+			if one[arm].Version == "" { // the stratum had none of its requests
+				empty := one[other]
+				one[arm] = assay.Reading{Start: empty.Start, End: empty.End, EventTime: empty.EventTime, Completeness: 1, Stratum: empty.Stratum}
+			}
 		}
-		x, ok1 := count(canary, t.bound)
-		y, ok2 := count(control, t.bound)
-		if !ok1 || !ok2 {
-			return fmt.Sprintf("its histogram has no bound at %s", number(t.bound)), nil
-		}
-		var err error
-		if next[t.slot], err = t.comparison.Update(next[t.slot], infer.Pair{Treated: x, Control: y}); err != nil {
-			return "", err
+		parts = append(parts, one)
+	}
+	return parts
+}
+
+// add folds the pairs of one interval into the tests of an indicator, each stratum on
+// its own: evidence is about the ratio within strata, so that a different mix of them
+// is no harm. It returns why they cannot be used, "" if they were.
+func (w *Watch) add(p Plan, tests []test, indicator int, parts []pair) (string, error) {
+	ind := p.Indicators[indicator]
+	next, carry := slices.Clone(w.Tests), w.Carry
+	control := make([]infer.Count, len(next))
+	for _, part := range parts {
+		for _, t := range tests {
+			if t.indicator != indicator {
+				continue
+			}
+			x, why := count(ind, t, part[0], &carry[0])
+			if why != "" {
+				return why, nil
+			}
+			y, why := count(ind, t, part[1], &carry[1])
+			if why != "" {
+				return why, nil
+			}
+			control[t.slot].Events += y.Events
+			control[t.slot].Exposure += y.Exposure
+			state := next[t.slot]
+			if part[0].Stratum != "" {
+				state = state.Close() // strata are never put into one block
+			}
+			var err error
+			if next[t.slot], err = t.comparison.Update(state, infer.Pair{Treated: x, Control: y}); err != nil {
+				return "", err
+			}
 		}
 	}
-	w.Tests = next
-	w.Through = canary.End.UTC()
-	w.StepRequests += canary.Total
-	w.Completeness = min(canary.Completeness, control.Completeness)
-	if older := oldest(canary.EventTime, control.EventTime).UTC(); older.After(w.EventTime) {
-		w.EventTime = older
+	if err := w.learn(p, ind, control, parts[0][0].Start, parts[0][0].End); err != nil {
+		return "", err
+	}
+	w.Tests, w.Carry = next, carry
+	w.Through = parts[0][0].End.UTC()
+	w.Completeness = completeness(parts)
+	for _, part := range parts {
+		w.StepRequests += part[0].Total
+		w.StepControl += part[1].Total
+		if older := oldest(part[0].EventTime, part[1].EventTime).UTC(); older.After(w.EventTime) {
+			w.EventTime = older
+		}
+		if part[0].Stratum != "" {
+			w.Strata = mixed(w.Strata, part)
+		}
 	}
 	return "", nil
 }
@@ -106,17 +185,46 @@ func oldest(a, b time.Time) time.Time {
 	return b
 }
 
-// count is the bad events of r: those above bound, or those that were not good.
-func count(r assay.Reading, bound float64) (infer.Count, bool) {
-	if bound == 0 {
-		return infer.Count{Events: r.Bad(), Exposure: r.Total}, true
+// count is the events of r that a test counts, and why there are none to count.
+func count(ind Indicator, t test, r assay.Reading, carry *float64) (infer.Count, string) {
+	switch {
+	case ind.Kind == KindCount:
+		return infer.Count{Events: r.Count, Exposure: r.Total}, ""
+	case ind.Kind == KindValue:
+		// Whole units are counted and the rest waits: at most one unit is ever open.
+		units := *carry + r.Sum/ind.Max
+		if units > *carry+float64(r.Total)*(1+1e-9) {
+			return infer.Count{}, fmt.Sprintf("its values are above the declared max of %s", number(ind.Max))
+		}
+		whole := min(math.Floor(units), float64(r.Total))
+		*carry = units - whole
+		return infer.Count{Events: uint64(whole), Exposure: r.Total}, ""
+	case ind.Clusters:
+		if r.Clusters == 0 && r.Total > 0 {
+			return infer.Count{}, "its readings count no clusters"
+		}
+		return infer.Count{Events: r.BadClusters, Exposure: r.Clusters}, ""
+	case t.class != "":
+		i := slices.IndexFunc(r.Classes, func(c assay.Class) bool { return c.Name == t.class })
+		if i >= 0 {
+			return infer.Count{Events: r.Classes[i].Count, Exposure: r.Total}, ""
+		}
+		if r.Bad() > 0 && len(r.Classes) == 0 {
+			return infer.Count{}, "its readings do not tell classes apart"
+		}
+		return infer.Count{Exposure: r.Total}, ""
+	case t.bound == 0:
+		return infer.Count{Events: r.Bad(), Exposure: r.Total}, ""
 	}
 	for _, b := range r.Buckets {
-		if b.LE == bound {
-			return infer.Count{Events: r.Total - b.Count, Exposure: r.Total}, true
+		if b.LE == t.bound {
+			return infer.Count{Events: r.Total - b.Count, Exposure: r.Total}, ""
 		}
 	}
-	return infer.Count{}, false
+	if r.Total == 0 {
+		return infer.Count{}, ""
+	}
+	return infer.Count{}, fmt.Sprintf("its histogram has no bound at %s", number(t.bound))
 }
 
 // signal says whether the indicator may be decided upon.

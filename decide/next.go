@@ -12,7 +12,7 @@ import (
 
 // Engine names the rules of this package in every decision. It changes whenever
 // the same inputs may give another decision.
-const Engine = "decide/1"
+const Engine = "decide/2"
 
 // MaxReadings bounds the readings of one decision.
 const MaxReadings = 10_000
@@ -54,12 +54,16 @@ func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time)
 	}
 	d := assay.Decision{
 		Engine: Engine, Plan: p.Name, Service: p.Service, Canary: p.Canary, Control: p.Control, Time: now,
-		Signals: signals, AbortAt: -math.Log(p.Alpha), ShipAt: -math.Log(p.Beta),
+		Signals: signals, ShipAt: -math.Log(p.Beta),
 	}
 	e := weigh(p, tests, before, next, &d)
+	if err := p.look(tests, &next, &e, &d); err != nil {
+		return assay.Decision{}, s, err
+	}
+	d.Mix = trafficMix(next)
 	choose(p, next, e, guard, &d)
-	d.Inputs, err = digest(p, before, readings, d.Guards, now)
-	return d, next, err
+	d.Inputs = digest(p, before, readings, d.Guards, now)
+	return d, next, nil
 }
 
 // evidence is what the three questions are answered from.
@@ -83,8 +87,18 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	var all, known []infer.Weighted
 	var safe []float64
 	total, knownWeight := 0.0, 0.0
-	for _, t := range tests {
-		v := value(p, t, before.Watches[t.indicator].Tests[t.slot], after.Watches[t.indicator].Tests[t.slot])
+	phis := make([]float64, len(tests))
+	d.Tests = make([]assay.TestValue, 0, len(tests))
+	eta := arrival{}
+	for i, t := range tests {
+		old, new := before.Watches[t.indicator], after.Watches[t.indicator]
+		phi, why := t.dispersion(p, new)
+		phis[i] = phi
+		t.comparison = t.comparison.Deflated(phi)
+		v := value(p, t, old.Tests[t.slot], new.Tests[t.slot])
+		if phi > 1 {
+			v.Dispersion, v.Basis = phi, why
+		}
 		d.Tests = append(d.Tests, v)
 		w := infer.Weighted{LogE: v.Harm, Weight: t.weight}
 		all = append(all, w)
@@ -97,13 +111,10 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 			continue
 		}
 		safe = append(safe, v.Safe)
-		if d.Remaining = max(d.Remaining, v.Remaining); v.Remaining < 0 {
-			d.Remaining = math.Inf(1)
-		}
+		eta = eta.later(t.arrival(new.Tests[t.slot], -math.Log(p.Beta), phi))
 	}
-	if math.IsInf(d.Remaining, 1) {
-		d.Remaining = -1
-	}
+	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
+	diverge(p, d.Tests, tests)
 	d.Harm, _ = infer.Average(all) // weights were checked with the plan
 	d.Safe = infer.All(safe...)
 	e.harm = math.Inf(-1)
@@ -111,8 +122,10 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		mean, _ := infer.Average(known)
 		e.harm = mean + math.Log(knownWeight/total)
 	}
+	d.AbortAt, d.AbortBasis = p.abortAt(after, tests, phis)
 	e.harmful = e.harm >= d.AbortAt
 	e.safe = d.Safe >= d.ShipAt
+	d.Score = new(score(*d))
 	return e
 }
 
@@ -121,10 +134,13 @@ func value(p Plan, t test, before, after infer.State) assay.TestValue {
 	c := t.comparison
 	v := assay.TestValue{
 		Name: t.name, Weight: t.weight, Bound: t.bound, Required: p.Indicators[t.indicator].Required,
-		Canary:     assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
-		Control:    assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
-		HarmBefore: c.Harm(before), Harm: c.Harm(after),
-		SafeBefore: t.safe(before), Safe: t.safe(after),
+		Canary:  assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
+		Control: assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
+		Harm:    c.Harm(after), Safe: t.safe(after),
+	}
+	v.HarmBefore, v.SafeBefore = v.Harm, v.Safe
+	if before.Pairs != after.Pairs {
+		v.HarmBefore, v.SafeBefore = c.Harm(before), t.safe(before)
 	}
 	v.Certainty, v.Basis = c.Certainty()
 	ci := c.Interval(after, p.Alpha)
@@ -133,7 +149,9 @@ func value(p Plan, t test, before, after infer.State) assay.TestValue {
 		v.RatioHigh = ci.High
 	}
 	v.Remaining = t.remaining(after, -math.Log(p.Beta))
-	for _, z := range c.Posterior(after) {
+	sizes := c.Posterior(after)
+	v.Sizes = make([]assay.HarmSize, 0, len(sizes))
+	for _, z := range sizes {
 		v.Sizes = append(v.Sizes, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
 	}
 	slices.SortStableFunc(v.Sizes, func(a, b assay.HarmSize) int { return cmp.Compare(b.Share, a.Share) })

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"assay.dev/assay"
@@ -39,10 +40,34 @@ type Indicator struct {
 	// there is none. Without one, an indicator with hardly any bad events in either
 	// version takes very long to be shown safe.
 	Tolerable float64 `json:"tolerable,omitempty"`
-	// Dispersion is the measured variance-to-mean ratio of bad events, 0 or 1 if
-	// they come independently. Above 1 the evidence is labelled calibrated.
+	// Dispersion is what evidence is divided by because bad events come in bursts, 0
+	// or 1 if they come independently; Calibrate measures it. Above 1 the evidence is
+	// labelled calibrated.
 	Dispersion float64 `json:"dispersion,omitempty"`
+	// Calibration is the measurement that Dispersion rests on, if there was one.
+	Calibration *Calibration `json:"calibration,omitempty"`
+	// Kind is what the readings count; "" is KindRatio.
+	Kind IndicatorKind `json:"kind,omitempty"`
+	// Max is the greatest value of a KindValue: sums are counted in units of it.
+	Max float64 `json:"max,omitempty"`
+	// Classes are kinds of bad events that are tested one by one, each with an equal
+	// share of the indicator's weight, for example "timeout" and "5xx". Readings
+	// count them by class. Not together with Bounds.
+	Classes []string `json:"classes,omitempty"`
+	// Clusters counts distinct clusters instead of requests: traces, users or
+	// replica-minutes that had a bad event, of all that there were. Readings carry the
+	// numbers. Clusters come independently where requests do not.
+	Clusters bool `json:"clusters,omitempty"`
 }
+
+// IndicatorKind is what an indicator's readings count.
+type IndicatorKind string
+
+const (
+	KindRatio IndicatorKind = "ratio" // bad of all events
+	KindCount IndicatorKind = "count" // events per exposure, of which one may have many: Reading.Count of Reading.Total
+	KindValue IndicatorKind = "value" // a value from 0 to Max for each event: Reading.Sum over Reading.Total
+)
 
 // Plan is what a rollout declared before it began. NewPlan has the defaults.
 type Plan struct {
@@ -72,13 +97,32 @@ type Plan struct {
 	Look   time.Duration `json:"look"`             // expected time between looks, for expected losses, nanoseconds
 	Budget float64       `json:"budget,omitempty"` // bad events the objective's window allows; 0 is unknown
 
+	// Certainty is what the bound of alpha rests on. Calibrated, the default, corrects
+	// the threshold for the overshoot and learns from the old version how far bad
+	// events come in bursts; Exact keeps ln(1/alpha) and the stated dispersion, which
+	// a theorem bounds for independent events.
+	Certainty assay.Certainty `json:"certainty,omitempty"`
+	// HarmBudget is the share of Budget that the rollout may spend on the new version,
+	// 0 if it may spend all: a step is not taken while the worst ratio that is still
+	// plausible would spend more before the next look could stop it. It needs Budget.
+	HarmBudget float64 `json:"harm_budget,omitempty"`
+	// Fixed plans a few looks up to a number of requests instead of one at every
+	// reading, for those who know how long a rollout lasts: less evidence is needed
+	// at the last look, and nothing is aborted between two.
+	Fixed *FixedLooks `json:"fixed,omitempty"`
+
 	Indicators []Indicator `json:"indicators"`
 }
+
+const (
+	defaultAccept = 1
+	defaultMargin = 2
+)
 
 // NewPlan has the defaults for everything but names and indicators.
 func NewPlan() Plan {
 	return Plan{
-		Alpha: 0.01, Beta: 0.05, Margin: 2, Accept: 1,
+		Alpha: 0.01, Beta: 0.05, Margin: defaultMargin, Accept: defaultAccept,
 		Steps: []int{10, 25, 50, 100}, MinRequests: 100, MinDuration: 10 * time.Second,
 		MaxAge: 30 * time.Second, MinCompleteness: 0.9,
 		Horizon: time.Hour, OnHorizon: HorizonAsk, Look: time.Second,
@@ -111,6 +155,16 @@ func (p Plan) Check() error {
 		return bad("on_horizon", "%q is not one of ask, abort, promote-with-watch", p.OnHorizon)
 	case !(p.Budget >= 0 && p.Budget <= 1e15):
 		return bad("budget", "%v is not a number of events", p.Budget)
+	case p.Certainty != "" && p.Certainty != assay.Calibrated && p.Certainty != assay.Exact:
+		return bad("certainty", "%q is not one of exact, calibrated", p.Certainty)
+	case !(p.HarmBudget >= 0 && p.HarmBudget <= 1):
+		return bad("harm_budget", "%v is not a share from 0 to 1", p.HarmBudget)
+	case p.HarmBudget > 0 && p.Budget == 0:
+		return bad("harm_budget", "a share of the error budget needs to know the budget: name an objective")
+	case p.Fixed != nil && (p.Fixed.Requests < 10 || p.Fixed.Requests > 1e12 || p.Fixed.Looks < 1 || p.Fixed.Looks > MaxLooks):
+		return bad("fixed", "%d looks up to %d requests are not 1 to %d looks up to at least 10", p.Fixed.Looks, p.Fixed.Requests, MaxLooks)
+	case p.Fixed != nil && p.Fixed.Spending != infer.OBrienFleming && p.Fixed.Spending != infer.Pocock:
+		return bad("fixed", "spending %q is not one of obrien-fleming, pocock", p.Fixed.Spending)
 	}
 	for i := 1; i < len(p.Steps); i++ {
 		if p.Steps[i] <= p.Steps[i-1] {
@@ -137,6 +191,21 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 			return bad("indicators", "%s has dispersion %v, want at least 1", i.Name, i.Dispersion)
 		case len(i.Bounds) > 20 || !slices.IsSorted(i.Bounds):
 			return bad("indicators", "%s needs at most 20 bounds in ascending order", i.Name)
+		case i.Kind != "" && i.Kind != KindRatio && i.Kind != KindCount && i.Kind != KindValue:
+			return bad("indicators", "%s has kind %q, which is not one of ratio, count, value", i.Name, i.Kind)
+		case (i.Kind == KindValue) != (i.Max > 0) || !(i.Max >= 0 && i.Max < 1e15):
+			return bad("indicators", "%s: a kind value needs its max above 0, and no other kind has one", i.Name)
+		case i.plain() && len(i.Bounds)+len(i.Classes) > 0 || len(i.Bounds) > 0 && len(i.Classes) > 0 || i.Clusters && i.plain():
+			return bad("indicators", "%s: bounds, classes, clusters and counts or values do not go together", i.Name)
+		case i.plain() && i.Tolerable > 0:
+			return bad("indicators", "%s: a tolerable rate is one of requests, not of counts or values", i.Name)
+		case len(i.Classes) > 20:
+			return bad("indicators", "%s has %d classes, at most 20 are tested", i.Name, len(i.Classes))
+		}
+		for j, c := range i.Classes {
+			if c == "" || slices.Contains(i.Classes[:j], c) {
+				return bad("indicators", "%s: class %q is empty or named twice", i.Name, c)
+			}
 		}
 		for j, b := range i.Bounds {
 			if !(b > 0 && b < 1e9) || j > 0 && b == i.Bounds[j-1] {
@@ -148,36 +217,64 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 	return nil
 }
 
+// plain reports whether an indicator counts something else than bad requests.
+func (i Indicator) plain() bool { return i.Kind == KindCount || i.Kind == KindValue }
+
+// slots is how many tests the indicator is watched with.
+func (i Indicator) slots() int { return max(1, len(i.Bounds), len(i.Classes)) }
+
+// FixedLooks is a group-sequential design: alpha is spent over Looks equally spaced
+// looks up to Requests canary requests. Calibrated: it rests on normal scores.
+type FixedLooks struct {
+	Requests uint64         `json:"requests"`
+	Looks    int            `json:"looks"`
+	Spending infer.Spending `json:"spending"`
+}
+
+// MaxLooks bounds the looks of a FixedLooks.
+const MaxLooks = 20
+
 // test is one sequential test of a plan.
 type test struct {
 	indicator  int // in Plan.Indicators
 	slot       int // in Watch.Tests
 	name       string
 	bound      float64 // 0: bad is what is not good
+	class      string  // "": all bad events
 	weight     float64
 	comparison *infer.Comparison
 	ceiling    *infer.Known // nil: no tolerable rate
 }
 
-// tests compiles the plan: one test per indicator, or per bound of it.
+// boundsShare is how much an indicator with bounds weighs beside one without: errors
+// decide most aborts, and every share given to bounds makes those later.
+const boundsShare = 0.12
+
+// tests compiles the plan: one test per indicator, or per bound or class of it.
 func (p Plan) tests() ([]test, error) {
 	var out []test
+	mixed := slices.ContainsFunc(p.Indicators, func(i Indicator) bool { return len(i.Bounds) == 0 })
 	for n, i := range p.Indicators {
-		bounds := i.Bounds
-		if len(bounds) == 0 {
-			bounds = []float64{0}
+		comparison, err := p.compiled(i) // one for all bounds: they differ in what they count
+		if err != nil {
+			return nil, err
 		}
-		for slot, b := range bounds {
-			t := test{indicator: n, slot: slot, name: i.Name, bound: b, weight: i.Weight / float64(len(bounds))}
-			if len(i.Bounds) > 0 {
-				t.name = i.Name + ">" + number(b) + "s"
+		weight := i.Weight / float64(i.slots())
+		if mixed && len(i.Bounds) > 0 {
+			weight *= boundsShare
+		}
+		for slot := range i.slots() {
+			t := test{indicator: n, slot: slot, name: i.Name, weight: weight, comparison: comparison}
+			switch {
+			case len(i.Bounds) > 0:
+				t.bound = i.Bounds[slot]
+				t.name = i.Name + ">" + number(t.bound) + "s"
+			case len(i.Classes) > 0:
+				t.class = i.Classes[slot]
+				t.name = i.Name + ":" + t.class
 			}
 			if i.Tolerable > 0 {
 				t.ceiling = &infer.Known{Rate: i.Tolerable, Sizes: ceilingSizes()}
-			}
-			var err error
-			if t.comparison, err = infer.New(p.Comparison(i)); err != nil {
-				return nil, err
 			}
 			out = append(out, t)
 		}
@@ -185,14 +282,62 @@ func (p Plan) tests() ([]test, error) {
 	return out, nil
 }
 
+// usual are the comparisons of plans with the default margins, compiled once: one for
+// each kind, gathered or not. A dispersion is put in at each look.
+var usual = sync.OnceValues(func() (out map[infer.Kind][2]*infer.Comparison, err error) {
+	out = map[infer.Kind][2]*infer.Comparison{}
+	for _, i := range []Indicator{{}, {Bounds: []float64{1}}, {Kind: KindCount}} {
+		var both [2]*infer.Comparison
+		p := NewPlan()
+		for n, c := range []assay.Certainty{assay.Calibrated, assay.Exact} {
+			p.Certainty = c
+			if both[n], err = infer.New(p.Comparison(i)); err != nil {
+				return nil, err
+			}
+		}
+		out[p.Comparison(i).Kind] = both
+	}
+	return out, nil
+})
+
+// compiled is the comparison of an indicator.
+func (p Plan) compiled(i Indicator) (*infer.Comparison, error) {
+	if p.Accept != defaultAccept || p.Margin != defaultMargin {
+		return infer.New(p.Comparison(i))
+	}
+	of, err := usual()
+	if err != nil {
+		return nil, err
+	}
+	both := of[i.comparedBy()]
+	if p.Certainty == assay.Exact {
+		return both[1].Deflated(i.Dispersion), nil
+	}
+	return both[0].Deflated(i.Dispersion), nil
+}
+
+// comparedBy is what the two versions are compared by.
+func (i Indicator) comparedBy() infer.Kind {
+	switch {
+	case i.Kind == KindCount:
+		return infer.Counts
+	case len(i.Bounds) > 0:
+		return infer.Odds
+	}
+	return infer.Ratio
+}
+
+// lateShare is the weight that the evidence of harm keeps for faults that begin
+// later than the rollout: an immediate one is stopped about 1 % later for it.
+const lateShare = 0.03
+
+// gatherRequests is how many canary requests make a block unless bounds are exact.
+const gatherRequests = 32
+
 // Comparison is the test that an indicator, or each of its bounds, is watched with:
 // rates for bad events, which are rare, and odds for bounds, which half of all
 // requests may exceed. The default sizes are spread around the plan's two nulls.
 func (p Plan) Comparison(i Indicator) infer.Config {
-	kind := infer.Ratio
-	if len(i.Bounds) > 0 {
-		kind = infer.Odds
-	}
 	harm, safe := infer.HarmSizes(), infer.SafeSizes()
 	for i := range harm {
 		harm[i].Ratio *= p.Accept
@@ -200,12 +345,18 @@ func (p Plan) Comparison(i Indicator) infer.Config {
 	for i := range safe {
 		safe[i].Ratio *= p.Margin / 2
 	}
+	gather := uint64(gatherRequests)
+	if p.Certainty == assay.Exact {
+		gather = 0
+	}
 	return infer.Config{
-		Kind:       kind,
+		Gather:     gather,
+		Kind:       i.comparedBy(),
 		Harm:       infer.Side{Null: p.Accept, Sizes: harm},
 		Safe:       infer.Side{Null: p.Margin, Sizes: safe},
 		Lattice:    infer.DefaultLattice(),
 		Dispersion: i.Dispersion,
+		Late:       lateShare,
 	}
 }
 

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"time"
 
@@ -61,13 +60,18 @@ type Replayed struct {
 	SameChoice bool
 	// Engine is the one that made the record.
 	Engine string
-	Record Record // as made again
-	Bytes  []byte // its canonical form
+	// Decision is the one made again, of either kind.
+	Decision assay.Decision
+	Bytes    []byte // the record's canonical form
 }
 
-// Replay makes a recorded decision again from its inputs: the guards answer what is
-// recorded. It fails when the inputs cannot be read or decided upon.
+// Replay makes a recorded decision of a rollout or a mitigation again from its inputs:
+// the guards answer what is recorded. It fails when the inputs cannot be read or decided
+// upon.
 func Replay(data []byte) (Replayed, error) {
+	if isMitigation(data) {
+		return replayMitigation(data)
+	}
 	r, err := ParseRecord(data)
 	if err != nil {
 		return Replayed{}, err
@@ -84,25 +88,10 @@ func Replay(data []byte) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	out := Replayed{Engine: r.Decision.Engine, Record: again, SameChoice: again.Decision.Action == r.Decision.Action}
+	out := Replayed{Engine: r.Decision.Engine, Decision: again.Decision, SameChoice: again.Decision.Action == r.Decision.Action}
 	if out.Bytes, err = again.Encode(); err != nil {
 		return Replayed{}, err
 	}
 	out.Identical = bytes.Equal(out.Bytes, data)
 	return out, nil
-}
-
-// digest is over the canonical JSON of what a decision was made of.
-func digest(p Plan, s State, readings []assay.Reading, guards []assay.GuardVerdict, now time.Time) (assay.Digest, error) {
-	b, err := json.Marshal(struct {
-		Plan     Plan
-		State    State
-		Readings []assay.Reading
-		Guards   []assay.GuardVerdict
-		Now      time.Time
-	}{p, s, readings, guards, now})
-	if err != nil {
-		return "", assay.Errorf(assay.CodeInvalid, "inputs of plan %q cannot be recorded: %w", p.Name, err)
-	}
-	return assay.DigestOf(sha256.Sum256(b)), nil
 }

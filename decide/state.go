@@ -35,8 +35,27 @@ type Watch struct {
 	Completeness float64   `json:"completeness"`
 	// StepRequests are canary requests since the step began.
 	StepRequests uint64 `json:"step_requests"`
-	// Tests are the evidence: one State, or one per bound.
+	// StepControl are the old version's since then.
+	StepControl uint64 `json:"step_control,omitempty"`
+	// Tests are the evidence: one State, or one per bound or class.
 	Tests []infer.State `json:"tests"`
+	// Bursts are what the old version's counts say about bursts, one per test, since
+	// the rollout began; none when the plan wants exact bounds.
+	Bursts []Bursts `json:"bursts,omitempty"`
+	// Strata are the requests of both versions by stratum, if readings have strata.
+	Strata []assay.Stratum `json:"strata,omitempty"`
+	// Carry are the parts of units that a KindValue has not counted yet.
+	Carry [2]float64 `json:"carry,omitzero"`
+	// Looks is how many looks of a fixed design were taken.
+	Looks int `json:"looks,omitempty"`
+}
+
+// Bursts are what one test has learned from the old version alone.
+type Bursts struct {
+	Learned infer.Dispersion `json:"learned"`
+	// Slot is the minute that is being counted, from Began on.
+	Slot  infer.Count `json:"slot,omitzero"`
+	Began time.Time   `json:"began,omitzero"`
 }
 
 // Begin is the state of a rollout whose canary just got the first step's share.
@@ -47,7 +66,7 @@ func Begin(p Plan, now time.Time) (State, error) {
 	}
 	s := State{Phase: Running, Began: now.UTC(), StepBegan: now.UTC()}
 	for _, i := range p.Indicators {
-		s.Watches = append(s.Watches, Watch{Through: now.UTC(), Tests: make([]infer.State, max(1, len(i.Bounds)))})
+		s.Watches = append(s.Watches, Watch{Through: now.UTC(), Tests: make([]infer.State, i.slots())})
 	}
 	return s, nil
 }
@@ -85,7 +104,12 @@ func (s State) Applied(p Plan, a assay.Action, now time.Time) (State, error) {
 	}
 	s.StepBegan = now.UTC()
 	for i := range s.Watches {
-		s.Watches[i].StepRequests = 0
+		w := &s.Watches[i]
+		w.StepRequests, w.StepControl = 0, 0
+		w.Tests = slices.Clone(w.Tests)
+		for t := range w.Tests {
+			w.Tests[t] = w.Tests[t].Close() // the share changes: what follows is another block
+		}
 	}
 	return s, nil
 }
@@ -96,7 +120,7 @@ func (s State) check(p Plan, tests []test) error {
 		return assay.Errorf(assay.CodeConflict, "state of %d indicators at step %d does not belong to plan %q", len(s.Watches), s.Step, p.Name)
 	}
 	for i, w := range s.Watches {
-		if len(w.Tests) != max(1, len(p.Indicators[i].Bounds)) {
+		if len(w.Tests) != p.Indicators[i].slots() || len(w.Bursts) != 0 && len(w.Bursts) != len(w.Tests) {
 			return assay.Errorf(assay.CodeConflict, "state of %s has %d tests and does not belong to plan %q", p.Indicators[i].Name, len(w.Tests), p.Name)
 		}
 	}

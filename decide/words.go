@@ -12,47 +12,63 @@ import (
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // evalue writes an e value for people, from its logarithm.
-func evalue(logE float64) string {
+func evalue(logE float64) string { return string(appendE(nil, logE)) }
+
+func appendE(b []byte, logE float64) []byte {
 	switch {
 	case logE > 14 || logE < -14:
-		return fmt.Sprintf("10^%.0f", logE/math.Ln10)
+		return strconv.AppendFloat(append(b, "10^"...), logE/math.Ln10, 'f', 0, 64)
 	case logE < 2.3:
-		return fmt.Sprintf("%.2g", math.Exp(logE))
+		return strconv.AppendFloat(b, math.Exp(logE), 'g', 2, 64)
 	}
-	return fmt.Sprintf("%.0f", math.Exp(logE))
+	return strconv.AppendFloat(b, math.Exp(logE), 'f', 0, 64)
 }
 
-// percent writes a rate with the digits that a small one needs.
-func percent(r assay.Rate) string {
+// appendRate writes a rate with the digits that a small one needs.
+func appendRate(b []byte, r assay.Rate) []byte {
 	if r.Total == 0 {
-		return "none"
+		return append(b, "none"...)
 	}
-	return fmt.Sprintf("%.3g %% (%d of %d)", 100*float64(r.Bad)/float64(r.Total), r.Bad, r.Total)
+	b = strconv.AppendFloat(b, 100*float64(r.Bad)/float64(r.Total), 'g', 3, 64)
+	b = strconv.AppendUint(append(b, " % ("...), r.Bad, 10)
+	return append(strconv.AppendUint(append(b, " of "...), r.Total, 10), ')')
 }
 
-// ratioWords writes the confidence interval of a test's ratio.
-func ratioWords(t assay.TestValue) string {
-	low, high := "0", "∞"
+// appendRatio writes the confidence interval of a test's ratio.
+func appendRatio(b []byte, t assay.TestValue) []byte {
 	if t.RatioLow > 0 {
-		low = fmt.Sprintf("%.2g", t.RatioLow)
+		b = strconv.AppendFloat(b, t.RatioLow, 'g', 2, 64)
+	} else {
+		b = append(b, '0')
 	}
+	b = append(b, " to "...)
 	if t.RatioHigh > 0 {
-		high = fmt.Sprintf("%.2g", t.RatioHigh)
+		return strconv.AppendFloat(b, t.RatioHigh, 'g', 2, 64)
 	}
-	return low + " to " + high
+	return append(b, "∞"...)
 }
 
-// testWords is one line of a decision's reasons.
+// testWords is one line of a decision's reasons. A decision has one for each test, so
+// they are written without fmt.
 func testWords(d assay.Decision, t assay.TestValue) string {
-	return fmt.Sprintf("%s: %s %s against %s %s, ratio %s; harm e %s of %s, safety e %s of %s (%s)",
-		t.Name, d.Canary, percent(t.Canary), d.Control, percent(t.Control), ratioWords(t),
-		evalue(t.Harm), evalue(d.AbortAt), evalue(t.Safe), evalue(d.ShipAt), t.Certainty)
+	b := make([]byte, 0, 256)
+	b = append(append(append(append(b, t.Name...), ": "...), d.Canary...), ' ')
+	b = appendRate(b, t.Canary)
+	b = append(append(append(b, " against "...), d.Control...), ' ')
+	b = appendRate(b, t.Control)
+	b = appendRatio(append(b, ", ratio "...), t)
+	b = appendE(append(b, "; harm e "...), t.Harm)
+	b = appendE(append(b, " of "...), d.AbortAt)
+	b = appendE(append(b, ", safety e "...), t.Safe)
+	b = appendE(append(b, " of "...), d.ShipAt)
+	return string(append(append(append(b, " ("...), t.Certainty...), ')'))
 }
 
 // remaining says how long it will still take.
-func remaining(n float64) string {
-	if n < 0 {
+func remaining(d assay.Decision) string {
+	if d.Remaining < 0 {
 		return "at these rates it will not be shown safe"
 	}
-	return fmt.Sprintf("about %.0f more canary requests until it is shown safe at these rates", math.Ceil(n))
+	return fmt.Sprintf("about %.0f more canary requests until it is shown safe at these rates (80 %%: %.0f to %.0f)",
+		math.Ceil(d.Remaining), math.Ceil(d.RemLow), math.Ceil(d.RemHigh))
 }

@@ -59,6 +59,10 @@ type Route struct {
 	MaxBody  int64     `json:"max_body,omitempty"` // of a request, in bytes; 0 is DefaultBody
 	Entry    Entry     `json:"entry"`
 	Versions []Version `json:"versions"`
+	// Matches send requests with a header or cookie to a version, before shares count.
+	Matches []Match `json:"matches,omitempty"`
+	// Mirror copies requests to a version; nil copies none.
+	Mirror *Mirror `json:"mirror,omitempty"`
 }
 
 // StickyBy says what makes two requests come from one client.
@@ -212,7 +216,7 @@ func (r Route) check(field string) error {
 	if sum != 100 {
 		return at(field+".versions", "have weights that add up to %d; expected 100", sum)
 	}
-	return nil
+	return r.checkRules(field)
 }
 
 func (v Version) check(field string) error {

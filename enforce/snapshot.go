@@ -26,6 +26,9 @@ type Way struct {
 
 	arms []arm
 	only int // the one version with traffic, -1 if there are several
+
+	matched  []*Target // by Route.Matches
+	mirrored *Target   // of Route.Mirror
 }
 
 // Target is one version behind a route.
@@ -35,6 +38,7 @@ type Target struct {
 	Percent int
 	Index   int
 
+	ruled   bool // a rule of the route sends requests here
 	claims  []*claim
 	revoked map[assay.Digest]bool
 }
@@ -67,6 +71,7 @@ func (d *Doorman) Build(s State) (*Snapshot, error) {
 			snap.Targets = append(snap.Targets, t)
 		}
 		w.turn(s.Dials[r.Name])
+		w.rule()
 		snap.ways = append(snap.ways, w)
 	}
 	slices.SortStableFunc(snap.ways, func(a, b *Way) int {
@@ -96,14 +101,14 @@ func (w *Way) turn(d Dial) {
 }
 
 // Entering checks the versions that s would let in and old did not: those that
-// get their first traffic, and those whose artifact or backend is another one.
+// get their first traffic, by a share or by a rule, and those whose artifact or backend is another one.
 // One that may not be entered at now is an *assay.Error with assay.CodeDenied
 // and is returned with its Refusal. A version that has traffic already is not
 // asked again here, so that traffic can always be moved among those that serve;
 // it is asked at every request.
 func (s *Snapshot) Entering(old *Snapshot, now time.Time) (*Refusal, error) {
 	for _, t := range s.Targets {
-		if t.Percent == 0 || old.serves(t) {
+		if !t.fed() || old.serves(t) {
 			continue
 		}
 		if refusal, pass := t.Enter(now); !pass {
@@ -120,7 +125,7 @@ func (s *Snapshot) serves(t *Target) bool {
 	}
 	w := s.Way(t.Way.Route.Name)
 	return w != nil && slices.ContainsFunc(w.Targets, func(o *Target) bool {
-		return o.Percent > 0 && o.Version.Name == t.Version.Name && o.Version.Digest == t.Version.Digest && o.Version.Backend == t.Version.Backend
+		return o.fed() && o.Version.Name == t.Version.Name && o.Version.Digest == t.Version.Digest && o.Version.Backend == t.Version.Backend
 	})
 }
 

@@ -53,6 +53,9 @@ type Replacement struct {
 	Generation uint64 `json:"generation"`
 	Key        string `json:"key"`
 	Config     Config `json:"config"`
+	// Base is the digest of the configuration that Config was made from, so that
+	// nobody's change is lost when two are made at once; "" does not ask.
+	Base assay.Digest `json:"base,omitempty"`
 }
 
 // NewState is the state of an enforcer that was never told anything but c.
@@ -178,6 +181,10 @@ func (s State) Replace(c Replacement, now time.Time) (next State, r Receipt, rep
 		return s, r, false, at("generation", "is missing; it counts the owners of this enforcer from 1")
 	case c.Generation < s.Generation:
 		return s, r, false, assay.Errorf(assay.CodeConflict, "generation %d is older than %d, which owns the configuration now", c.Generation, s.Generation)
+	case c.Base != "" && c.Base != s.conf:
+		e := assay.Errorf(assay.CodeConflict, "the configuration was changed meanwhile: it is not %s any more", c.Base.Short())
+		e.Hint = "read it again and make the change anew"
+		return s, r, false, e
 	}
 	for name, fresh := range next.Dials {
 		old, known := s.Dials[name]

@@ -178,6 +178,7 @@ func (w *World) account(r *Release, end api.Rollout) (*Stop, error) {
 	if end.Decision != nil {
 		s.Seconds = end.Decision.Time.Sub(end.Began).Seconds()
 	}
+	w.check("the score says that harm is shown", scoreOf(end) == 0, "%d of 100", scoreOf(end))
 	w.check("the traffic is back within a second of the decision", s.TrafficBack > 0 && s.TrafficBack < 1, "%.3f s", s.TrafficBack)
 	w.check("harm is a small part of what the canary had", s.Harmed > 0 && s.Exposed >= s.After && s.Exposed < 20*uint64(s.Floor)+2000,
 		"%d harmed of %d exposed, %d at the decision", s.Harmed, s.Exposed, s.After)
@@ -209,6 +210,7 @@ func (w *World) promoted(r *Release, calm bool) (*Promotion, error) {
 		return nil, err
 	}
 	w.check(name+" has all the traffic", share == 100, "%d %% at the proxy", share)
+	w.check("the score says that safety is shown", scoreOf(end) >= 75, "%d of 100", scoreOf(end))
 	p := &Promotion{Version: name, Rollout: end.ID, After: end.Canary.Total, Seconds: end.Ended.Sub(end.Began).Seconds(), Steps: steps}
 	done(true, "promoted", fmt.Sprintf("%s  %s after %s canary requests in %.0f s   errors %s against %s",
 		name, arrows(steps), Thousands(p.After), p.Seconds, percentOf(end.Canary), percentOf(end.Control)))

@@ -25,6 +25,8 @@ func Scenarios() []Scenario {
 	return []Scenario{
 		{"bad-release", "v2 fails four times as often, which its tests do not show: it is stopped and the traffic returns", badRelease},
 		{"healthy-release", "v2 without the regression: it gets all the traffic, step by step", healthyRelease},
+		{"slow-release", "v6 fails as rarely as v1 and is slow for a few: the tail of its latency stops it", slowRelease},
+		{"other-ways", "v2 as a mirror, which harms nobody, and then blue/green: all the traffic at once, and back", otherWays},
 		{"control-plane-killed", "the control plane is killed while v2 has its first traffic and comes back: v2 is stopped all the same, once", controlPlaneKilled},
 		{"key-compromise", "the signing key is stolen and revoked: what it signed afterwards is listed and refused everywhere until it is attested anew", keyCompromise},
 		{"attestation-store-down", "the ledger's files cannot be written, and the control plane is killed meanwhile: what was acknowledged is kept, published and proved", attestationStoreDown},

@@ -53,6 +53,7 @@ var versions = []Version{
 	{"v3", "pages recommend something if it is there in time", []string{"consult_beside.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 	{"v4", "vouchers, and an image with a newer xz", []string{"consult_beside.go", "total_voucher.go"}, []string{"sbom-v4.json", "vulnerabilities-v4.json"}},
 	{"v5", "built in a hurry; nobody took it to the gate", []string{"consult_beside.go", "total_voucher.go"}, nil},
+	{"v6", "pages wait for what else might please, and do not fail with it", []string{"consult_slow.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 }
 
 func versionNamed(name string) Version {

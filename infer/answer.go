@@ -8,14 +8,45 @@ import (
 )
 
 // Harm is ln E against "ratio ≤ Harm.Null". Reject when it reaches ln(1/α).
-func (k *Comparison) Harm(s State) float64 { return logSumExp(k.components(s, k.harm)) }
+func (k *Comparison) Harm(s State) float64 {
+	var room [fewSizes]float64
+	e := logSumExp(k.components(room[:0], s, k.harm))
+	if k.late == 0 {
+		return e
+	}
+	// Beginnings that are still to come have shown nothing yet: each counts as 1.
+	terms := [lateKept + 2]float64{math.Log1p(-k.late) + e, math.Log(k.late / float64(doublings(s)+1))}
+	for i, at := range s.Starts {
+		terms[i+2] = math.Log(at.Weight) + logSumExp(k.since(room[:0], s, at))
+	}
+	return logSumExp(terms[:2+len(s.Starts)])
+}
+
+// fewSizes is how many sizes of a mixture fit without being allocated: answers are
+// asked for at every look of every rollout.
+const fewSizes = 16
+
+// since appends to out the log terms of the harm side's mixture if the evidence begins
+// at at. out is empty.
+func (k *Comparison) since(out []float64, s State, at Start) []float64 {
+	out = append(out, k.harm.logw...)
+	x := float64(s.Treated.Events - at.Events)
+	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
+	for i, j := range k.harm.sizes {
+		out[i] += (x*(k.nodes[j]-k.nodes[k.harm.null]) - (s.LogNorm[j] - at.LogNorm[i+1] - null)) / k.phi
+	}
+	return out
+}
 
 // Safe is ln E against "ratio ≥ Safe.Null". Reject when it reaches ln(1/β).
-func (k *Comparison) Safe(s State) float64 { return logSumExp(k.components(s, k.safe)) }
+func (k *Comparison) Safe(s State) float64 {
+	var room [fewSizes]float64
+	return logSumExp(k.components(room[:0], s, k.safe))
+}
 
-// components are the log terms of one side's mixture.
-func (k *Comparison) components(s State, d side) []float64 {
-	out := slices.Clone(d.logw)
+// components appends the log terms of one side's mixture to out, which is empty.
+func (k *Comparison) components(out []float64, s State, d side) []float64 {
+	out = append(out, d.logw...)
 	if len(s.LogNorm) == 0 {
 		return out
 	}
@@ -34,7 +65,8 @@ func (k *Comparison) gain(s State, j, null int) float64 {
 // Posterior is the weight of each size of harm given that there is harm, in the
 // order of Harm.Sizes: the components of the harm mixture, normalised.
 func (k *Comparison) Posterior(s State) []Size {
-	c := k.components(s, k.harm)
+	var room [fewSizes]float64
+	c := k.components(room[:0], s, k.harm)
 	total := logSumExp(c)
 	out := make([]Size, len(c))
 	for i := range c {
@@ -48,6 +80,10 @@ func (k *Comparison) Certainty() (assay.Certainty, string) {
 	switch {
 	case k.phi > 1:
 		return assay.Calibrated, "counts divided by the dispersion that the plan states; the error bound holds as far as that was measured"
+	case k.gather > 0:
+		return assay.Calibrated, "independent events; small blocks are looked at while they grow: false aborts measured by bench/detect"
+	case k.kind == Counts:
+		return assay.Exact, "Ville's inequality for independent events: conditional on the events of both arms, any common intensity that both arms share over a block"
 	case k.kind == Odds:
 		return assay.Exact, "Ville's inequality for independent requests: Fisher's conditional test per block, any rate, the rate may differ between blocks"
 	default:
@@ -62,6 +98,9 @@ type Interval struct {
 	Low, High float64
 }
 
+// fewNodes is how many points of a lattice fit without being allocated.
+const fewNodes = 64
+
 // Interval inverts a two-sided mixture with equal weights on the lattice. Between
 // lattice points ln E is convex in ln ratio, so lines through outer neighbours
 // bound it from below, and the interval is only ever too wide.
@@ -70,26 +109,23 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	if len(s.LogNorm) == 0 || len(k.lattice) < 2 {
 		return open
 	}
-	u := make([]float64, len(k.lattice))
-	f := make([]float64, len(k.lattice)) // ln E with the lattice point as the null
-	terms := make([]float64, len(k.lattice))
-	for i, j := range k.lattice {
-		u[i] = k.nodes[j]
-		f[i] = -k.gain(s, j, k.harm.null)
-		terms[i] = -f[i] - math.Log(float64(len(k.lattice)))
+	var rooms [2][fewNodes]float64
+	u, f := rooms[0][:0], rooms[1][:0] // f is ln E with the lattice point as the null
+	for _, j := range k.lattice {
+		u = append(u, k.nodes[j])
+		f = append(f, k.gain(s, j, k.harm.null))
 	}
-	m := logSumExp(terms)
+	m := logSumExp(f) + math.Log(alpha/float64(len(k.lattice)))
 	for i := range f {
-		f[i] += m + math.Log(alpha)
+		f[i] = m - f[i]
 	}
 	open.High = upperBound(u, f)
-	ru, rf := slices.Clone(u), slices.Clone(f)
-	for i := range ru {
-		ru[i] = -ru[i]
+	for i := range u {
+		u[i] = -u[i]
 	}
-	slices.Reverse(ru)
-	slices.Reverse(rf)
-	if h := upperBound(ru, rf); !math.IsInf(h, 1) {
+	slices.Reverse(u)
+	slices.Reverse(f)
+	if h := upperBound(u, f); !math.IsInf(h, 1) {
 		open.Low = 1 / h
 	}
 	return open
@@ -136,7 +172,7 @@ func (k *Comparison) UntilSafe(s State, threshold float64) (float64, bool) {
 }
 
 func (k *Comparison) until(s State, d side, threshold float64) (float64, bool) {
-	gains := k.components(s, d)
+	gains := k.components(nil, s, d)
 	for i := range gains {
 		gains[i] -= d.logw[i]
 	}
@@ -146,34 +182,67 @@ func (k *Comparison) until(s State, d side, threshold float64) (float64, bool) {
 // stretch finds how much more exposure lifts a mixture to threshold, when the gain
 // of each component grows in proportion to the exposure.
 func stretch(logw, gains []float64, exposure, threshold float64) (float64, bool) {
-	terms := make([]float64, len(gains))
-	at := func(scale float64) float64 {
-		for i, g := range gains {
-			terms[i] = logw[i] + scale*g
-		}
-		return logSumExp(terms)
-	}
-	if at(1) >= threshold {
+	if e, _ := along(logw, gains, 1); e >= threshold {
 		return 0, true
 	}
 	if exposure == 0 || slices.Max(gains) <= 0 {
 		return 0, false
 	}
-	low, high := 1.0, 2.0
-	for at(high) < threshold {
-		if low, high = high, high*2; high > 1e9 {
-			return 0, false
+	scale := reach(logw, gains, threshold)
+	if scale < 0 || scale > 1e9 {
+		return 0, false
+	}
+	return max(0, scale-1) * exposure, true
+}
+
+// along is ln Σ exp(from + t·drift) and its slope in t.
+func along(from, drift []float64, t float64) (value, slope float64) {
+	most := math.Inf(-1)
+	for i := range from {
+		most = max(most, from[i]+t*drift[i])
+	}
+	sum := 0.0
+	for i := range from {
+		if d := from[i] + t*drift[i] - most; d > negligible {
+			e := math.Exp(d)
+			sum += e
+			slope += e * drift[i]
 		}
+	}
+	return most + math.Log(sum), slope / sum
+}
+
+// reach is when ln Σ exp(from + t·drift) reaches threshold, 0 if it already has and −1
+// if it never will.
+func reach(from, drift []float64, threshold float64) float64 {
+	// The fastest component alone arrives at latest. From there Newton's steps never
+	// go too far back, because the curve is convex.
+	t := math.Inf(1)
+	for i := range from {
+		if drift[i] > 0 {
+			t = min(t, max(0, threshold-from[i])/drift[i])
+		}
+	}
+	if math.IsInf(t, 1) || t > 1e15 {
+		return -1
 	}
 	for range 60 {
-		if mid := (low + high) / 2; at(mid) < threshold {
-			low = mid
-		} else {
-			high = mid
+		e, slope := along(from, drift, t)
+		if e <= threshold || slope <= 0 {
+			break
+		}
+		step := (e - threshold) / slope
+		t = max(0, t-step)
+		if step <= 1e-12*t {
+			break
 		}
 	}
-	return (high - 1) * exposure, true
+	return t
 }
+
+// negligible is the logarithm of a term, relative to the greatest, below which it does
+// not reach the last bit of a sum.
+const negligible = -40
 
 // logSumExp is ln Σ e^x without overflow; −Inf for nothing.
 func logSumExp(x []float64) float64 {
@@ -186,7 +255,9 @@ func logSumExp(x []float64) float64 {
 	}
 	sum := 0.0
 	for _, v := range x {
-		sum += math.Exp(v - m)
+		if v-m > negligible {
+			sum += math.Exp(v - m)
+		}
 	}
 	return m + math.Log(sum)
 }

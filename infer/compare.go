@@ -2,6 +2,7 @@ package infer
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 
 	"assay.dev/assay"
@@ -28,6 +29,9 @@ const (
 	// are Fisher's noncentral hypergeometric. Exact for Bernoulli events at every
 	// rate, also when the rate differs from Pair to Pair.
 	Odds Kind = "odds"
+	// Counts is Ratio for events of which one unit of exposure may have many. Exact for
+	// Poisson counts.
+	Counts Kind = "counts"
 )
 
 // Count is how many of the exposed had the event.
@@ -78,7 +82,24 @@ type Config struct {
 	// clusters: evidence is divided by it. 1 (or 0, meaning 1) is none. Anything
 	// above makes the answers calibrated, because the factor was measured.
 	Dispersion float64 `json:"dispersion,omitempty"`
+	// Late is the share of the harm side's weight that is kept for faults that begin
+	// later, from 0 (none) to below 1. The evidence begins again, beside the first
+	// one, whenever the events of both arms have doubled (lateFirst at the first).
+	Late float64 `json:"late,omitempty"`
+	// Gather is how much treated exposure is put into one block before the next begins;
+	// 0 makes every Pair its own. In small blocks the treated share is mostly chance, and
+	// evidence is lost by what it varies; but a block that is looked at while it grows is
+	// no longer an e-process, so the answers are then calibrated.
+	Gather uint64 `json:"gather,omitempty"`
 }
+
+const (
+	// lateFirst is how many events both arms have when the evidence first begins again.
+	lateFirst = 32
+	// lateKept is how many of the latest beginnings are kept; one that is dropped
+	// counts as no evidence, which only ever lowers the sum.
+	lateKept = 4
+)
 
 // State is the evidence so far, as a value. The zero State has seen nothing.
 type State struct {
@@ -87,12 +108,26 @@ type State struct {
 	Control Count  `json:"control"`
 	// LogNorm is L(u) at the nodes of the Comparison that made it, summed over pairs.
 	LogNorm []float64 `json:"log_norm,omitempty"`
+	// Open is the block that is being gathered, and Closed is L(u) without it.
+	Open   Pair      `json:"open,omitzero"`
+	Closed []float64 `json:"closed,omitempty"`
+	// Starts are the latest later beginnings of the evidence of harm, oldest first.
+	Starts []Start `json:"starts,omitempty"`
+}
+
+// Start is where the evidence of harm began again: what had been seen before it.
+type Start struct {
+	Events  uint64    `json:"events"`   // of the treated arm
+	LogNorm []float64 `json:"log_norm"` // at the harm side's null, then at its sizes
+	Weight  float64   `json:"weight"`   // share of the mixture
 }
 
 // Comparison is a compiled Config. It is immutable and safe for concurrent use.
 type Comparison struct {
 	kind       Kind
 	phi        float64
+	late       float64
+	gather     uint64
 	nodes      []float64 // ln ratio, ascending
 	ratios     []float64 // the ratios themselves
 	harm, safe side
@@ -108,8 +143,8 @@ type side struct {
 
 // New compiles c; CodeInvalid says what is wrong with it.
 func New(c Config) (*Comparison, error) {
-	if c.Kind != Ratio && c.Kind != Odds {
-		return nil, assay.Errorf(assay.CodeInvalid, "comparison kind %q is not one of ratio, odds", c.Kind)
+	if c.Kind != Ratio && c.Kind != Odds && c.Kind != Counts {
+		return nil, assay.Errorf(assay.CodeInvalid, "comparison kind %q is not one of ratio, odds, counts", c.Kind)
 	}
 	phi := c.Dispersion
 	if phi == 0 {
@@ -130,9 +165,12 @@ func New(c Config) (*Comparison, error) {
 			return nil, assay.Errorf(assay.CodeInvalid, "ratio %v is not between 1e-6 and 1e6", r)
 		}
 	}
+	if !(c.Late >= 0 && c.Late < 1) {
+		return nil, assay.Errorf(assay.CodeInvalid, "late share %v is not from 0 to below 1", c.Late)
+	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	k := &Comparison{kind: c.Kind, phi: phi, ratios: all}
+	k := &Comparison{kind: c.Kind, phi: phi, late: c.Late, gather: c.Gather, ratios: all}
 	for _, r := range all {
 		k.nodes = append(k.nodes, math.Log(r))
 	}
@@ -188,34 +226,90 @@ func (k *Comparison) Update(s State, p Pair) (State, error) {
 		return s, err
 	}
 	next := State{
-		Pairs:   s.Pairs + 1,
-		Treated: Count{s.Treated.Events + p.Treated.Events, s.Treated.Exposure + p.Treated.Exposure},
-		Control: Count{s.Control.Events + p.Control.Events, s.Control.Exposure + p.Control.Exposure},
+		Pairs: s.Pairs + 1, Treated: s.Treated.plus(p.Treated), Control: s.Control.plus(p.Control),
 		LogNorm: make([]float64, len(k.nodes)),
 	}
-	copy(next.LogNorm, s.LogNorm)
-	if p.Treated.Exposure == 0 || p.Control.Exposure == 0 || p.Treated.Events+p.Control.Events == 0 {
-		// Nothing to compare: the treated events are certain given the margins.
-		for i, u := range k.nodes {
-			next.LogNorm[i] += u * float64(p.Treated.Events)
-		}
-		return next, nil
+	block, before := p, s.LogNorm
+	if s.Closed != nil {
+		block, before = Pair{s.Open.Treated.plus(p.Treated), s.Open.Control.plus(p.Control)}, s.Closed
 	}
-	switch k.kind {
-	case Ratio:
-		w := float64(p.Treated.Exposure) / (float64(p.Treated.Exposure) + float64(p.Control.Exposure))
-		n := float64(p.Treated.Events + p.Control.Events)
-		for i, r := range k.ratios {
-			next.LogNorm[i] += n * math.Log1p(w*(r-1))
-		}
-	case Odds:
-		m := margins{p.Treated.Exposure, p.Control.Exposure, p.Treated.Events + p.Control.Events}
-		one := m.logNorm(0)
-		for i, u := range k.nodes {
-			next.LogNorm[i] += m.logNorm(u) - one
+	copy(next.LogNorm, before)
+	k.add(block, next.LogNorm)
+	next.Starts = k.restart(s, next)
+	if block.Treated.Exposure < k.gather && len(next.Starts) == len(s.Starts) && doublings(next) == doublings(s) {
+		next.Open, next.Closed = block, before
+		if before == nil {
+			next.Closed = make([]float64, len(k.nodes))
 		}
 	}
 	return next, nil
+}
+
+func (c Count) plus(d Count) Count { return Count{c.Events + d.Events, c.Exposure + d.Exposure} }
+
+// Close ends the block that is being gathered, for whoever knows that the treated
+// share changes now.
+func (s State) Close() State {
+	s.Open, s.Closed = Pair{}, nil
+	return s
+}
+
+// add adds L(u) of one block to out.
+func (k *Comparison) add(p Pair, out []float64) {
+	if p.Treated.Exposure == 0 || p.Control.Exposure == 0 || p.Treated.Events+p.Control.Events == 0 {
+		// Nothing to compare: the treated events are certain given the margins.
+		for i, u := range k.nodes {
+			out[i] += u * float64(p.Treated.Events)
+		}
+		return
+	}
+	if k.kind == Odds {
+		margins{p.Treated.Exposure, p.Control.Exposure, p.Treated.Events + p.Control.Events}.logNorms(k.nodes, k.ratios, out)
+		return
+	}
+	w := float64(p.Treated.Exposure) / (float64(p.Treated.Exposure) + float64(p.Control.Exposure))
+	n := float64(p.Treated.Events + p.Control.Events)
+	for i, r := range k.ratios {
+		out[i] += n * math.Log1p(w*(r-1))
+	}
+}
+
+// doublings is how often the events of both arms have doubled, 0 below lateFirst.
+func doublings(s State) int {
+	return bits.Len64((s.Treated.Events + s.Control.Events) / lateFirst)
+}
+
+// restart is the beginnings of next, which follows before. The moment depends on the
+// past alone, so each of them is an e-process of its own, and so is their sum with
+// weights that sum to Late: the k-th has Late/(k(k+1)), and that of those that one
+// block jumped over.
+func (k *Comparison) restart(before, next State) []Start {
+	m, n := doublings(before), doublings(next)
+	if k.late == 0 || n == m {
+		return before.Starts
+	}
+	at := Start{Events: next.Treated.Events, LogNorm: []float64{next.LogNorm[k.harm.null]}, Weight: k.late * (1/float64(m+1) - 1/float64(n+1))}
+	for _, j := range k.harm.sizes {
+		at.LogNorm = append(at.LogNorm, next.LogNorm[j])
+	}
+	kept := before.Starts
+	if len(kept) >= lateKept {
+		kept = kept[len(kept)-lateKept+1:]
+	}
+	return append(slices.Clone(kept), at)
+}
+
+// Deflated is k for events whose variance is dispersion times their mean, from 1 to
+// 1e6; its states are those of k. Whoever learns the factor while the test runs asks
+// for it at each look.
+func (k *Comparison) Deflated(dispersion float64) *Comparison {
+	phi := min(max(dispersion, 1), 1e6)
+	if phi == k.phi {
+		return k
+	}
+	out := *k
+	out.phi = phi
+	return &out
 }
 
 // Evaluate folds Update over pairs from nothing.
@@ -236,6 +330,14 @@ func (k *Comparison) Check(s State) error {
 	if len(s.LogNorm) != len(k.nodes) && (len(s.LogNorm) != 0 || s.Pairs != 0) {
 		return assay.Errorf(assay.CodeConflict, "state has %d nodes, this comparison has %d: it belongs to another configuration", len(s.LogNorm), len(k.nodes))
 	}
+	if len(s.Closed) != 0 && len(s.Closed) != len(k.nodes) || s.Open.Treated.Events > s.Treated.Events || s.Open.Control.Events > s.Control.Events {
+		return assay.Errorf(assay.CodeConflict, "state has an open block that does not belong to it")
+	}
+	for _, at := range s.Starts {
+		if len(at.LogNorm) != 1+len(k.harm.sizes) || at.Events > s.Treated.Events || !(at.Weight > 0 && at.Weight <= k.late) || len(s.Starts) > lateKept {
+			return assay.Errorf(assay.CodeConflict, "state has a later beginning that does not belong to this comparison")
+		}
+	}
 	return nil
 }
 
@@ -247,7 +349,10 @@ func (k *Comparison) check(s State, p Pair) error {
 		name    string
 		add, at Count
 	}{{"treated", p.Treated, s.Treated}, {"control", p.Control, s.Control}} {
-		if arm.add.Events > arm.add.Exposure {
+		if arm.add.Events > ExposureLimit || arm.at.Events > ExposureLimit-arm.add.Events {
+			return assay.Errorf(assay.CodeTooLarge, "%s arm has more than %d events", arm.name, uint64(ExposureLimit))
+		}
+		if k.kind != Counts && arm.add.Events > arm.add.Exposure {
 			return assay.Errorf(assay.CodeInvalid, "%s arm has %d events in an exposure of %d", arm.name, arm.add.Events, arm.add.Exposure)
 		}
 		if arm.add.Exposure > ExposureLimit || arm.at.Exposure > ExposureLimit-arm.add.Exposure {

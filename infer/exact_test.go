@@ -153,10 +153,10 @@ func TestLogSpaceAgreesWithDirectProducts(t *testing.T) {
 	for x := range uint64(9) {
 		for y := range uint64(9) {
 			s := update(t, k, State{}, Pair{Count{x, 100}, Count{y, 300}})
-			w, want := 0.25, 0.0
-			for _, z := range HarmSizes() {
+			w, want, weights := 0.25, 0.0, harmWeights()
+			for i, z := range HarmSizes() {
 				th := z.Ratio * w / (z.Ratio*w + 1 - w)
-				want += math.Pow(th/w, float64(x)) * math.Pow((1-th)/(1-w), float64(y)) / float64(len(HarmSizes()))
+				want += math.Pow(th/w, float64(x)) * math.Pow((1-th)/(1-w), float64(y)) * weights[i]
 			}
 			if got := math.Exp(k.Harm(s)); math.Abs(got/want-1) > 1e-12 {
 				t.Errorf("%d and %d events: %v, want %v", x, y, got, want)
@@ -166,17 +166,68 @@ func TestLogSpaceAgreesWithDirectProducts(t *testing.T) {
 	fisher := comparison(t, Odds)
 	s := update(t, fisher, State{}, Pair{Count{3, 5}, Count{1, 7}})
 	want := 0.0
-	for _, z := range HarmSizes() {
+	for i, z := range HarmSizes() {
 		norm, one := 0.0, 0.0
 		for x := range uint64(5) {
 			term := math.Exp(logChoose(5, x) + logChoose(7, 4-x))
 			norm += term * math.Pow(z.Ratio, float64(x))
 			one += term
 		}
-		want += math.Pow(z.Ratio, 3) * one / norm / float64(len(HarmSizes()))
+		want += math.Pow(z.Ratio, 3) * one / norm * harmWeights()[i]
 	}
 	if got := math.Exp(fisher.Harm(s)); math.Abs(got/want-1) > 1e-12 {
 		t.Errorf("odds: %v, want %v", got, want)
+	}
+}
+
+// harmWeights are the weights of HarmSizes as shares.
+func harmWeights() []float64 {
+	total := 0.0
+	var out []float64
+	for _, z := range HarmSizes() {
+		total += z.Weight
+		out = append(out, z.Weight)
+	}
+	for i := range out {
+		out[i] /= total
+	}
+	return out
+}
+
+// With later beginnings the sum is an e-process too: its expectation over all outcomes
+// of two blocks is 1 at the null and at most 1 on its side, also when the second block
+// is one that began again.
+func TestLaterBeginningsKeepTheExpectation(t *testing.T) {
+	for _, kind := range []Kind{Ratio, Odds} {
+		k, err := New(Config{Kind: kind, Harm: Side{1, HarmSizes()}, Safe: Side{2, SafeSizes()}, Late: 0.3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 18
+		for _, rates := range [][2]float64{{0.95, 0.95}, {0.9, 0.9}, {0.85, 0.95}} {
+			sum, began := 0.0, 0.0
+			for x := range uint64(n + 1) {
+				for y := range uint64(n + 1) {
+					s := update(t, k, State{}, Pair{Count{x, n}, Count{y, n}})
+					p := pmf(n, x, rates[0]) * pmf(n, y, rates[1])
+					if len(s.Starts) > 0 {
+						began += p
+					}
+					for a := range uint64(n + 1) {
+						for b := range uint64(n + 1) {
+							q := p * pmf(n, a, rates[0]) * pmf(n, b, rates[1])
+							sum += q * math.Exp(k.Harm(update(t, k, s, Pair{Count{a, n}, Count{b, n}})))
+						}
+					}
+				}
+			}
+			if sum > 1+1e-9 || rates[0] == rates[1] && kind == Odds && sum < 1-1e-9 {
+				t.Errorf("%s at %v: expectation %.12f", kind, rates, sum)
+			}
+			if began < 0.2 {
+				t.Errorf("%s at %v: began again with probability %.2f only: the test shows nothing", kind, rates, began)
+			}
+		}
 	}
 }
 
@@ -218,5 +269,5 @@ func ExampleComparison() {
 	}
 	ci := k.Interval(s, 0.01)
 	fmt.Printf("harm e %.0f, ratio %.1f to %.1f\n", math.Exp(k.Harm(s)), ci.Low, ci.High)
-	// Output: harm e 3088833, ratio 1.7 to 9.3
+	// Output: harm e 3373532, ratio 1.7 to 9.7
 }

@@ -41,6 +41,62 @@ func (m margins) logNorm(u float64) float64 {
 	return m.logTerm(x) + u*float64(x) + math.Log(sum)
 }
 
+// shortSupport is how many terms may be summed as a polynomial for all nodes together.
+const shortSupport = 160
+
+// logNorms adds logNorm(ln r) − logNorm(0) to out for every ratio r, ascending.
+func (m margins) logNorms(nodes, ratios, out []float64) {
+	lo, hi := m.support()
+	if hi-lo <= shortSupport {
+		var terms [shortSupport + 1]float64
+		if m.polynomial(lo, hi, ratios, &terms) {
+			n, sum := int(hi-lo), 0.0
+			for _, t := range terms[:n+1] {
+				sum += t
+			}
+			for i := 0; i < len(ratios); i += 4 {
+				for j, p := range evaluate(terms[:n+1], ratios[i:min(i+4, len(ratios))]) {
+					if i+j < len(ratios) {
+						out[i+j] += nodes[i+j]*float64(lo) + math.Log(p/sum)
+					}
+				}
+			}
+			return
+		}
+	}
+	one := m.logNorm(0)
+	for i, u := range nodes {
+		out[i] += m.logNorm(u) - one
+	}
+}
+
+// evaluate is the polynomial at up to four ratios, by Horner's rule side by side: each
+// step waits for the one before it, and not for its neighbours.
+func evaluate(terms, ratios []float64) [4]float64 {
+	var r [4]float64
+	copy(r[:], ratios)
+	top := terms[len(terms)-1]
+	a, b, c, d := top, top, top, top
+	for j := len(terms) - 2; j >= 0; j-- {
+		t := terms[j]
+		a, b, c, d = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t
+	}
+	return [4]float64{a, b, c, d}
+}
+
+// polynomial fills in the terms relative to the one at lo, and reports whether their
+// powers stay within a float for all ratios.
+func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSupport + 1]float64) bool {
+	n := int(hi - lo)
+	terms[0] = 1
+	most := 1.0
+	for i := range n {
+		terms[i+1] = terms[i] * m.step(lo+uint64(i))
+		most = max(most, terms[i+1])
+	}
+	return math.Log(most)+float64(n)*math.Log(max(ratios[len(ratios)-1], 1)) < 690 // e^709 is the end
+}
+
 // support is the least and greatest number of treated events.
 func (m margins) support() (lo, hi uint64) {
 	if m.events > m.control {

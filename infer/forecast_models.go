@@ -62,6 +62,8 @@ func (m seasonalMean) predict(t track, origin int, out []float64) {
 
 // level is a damped local level with a season of its shorter kind laid over it: what
 // wins on short steps, where the next minute is like this one.
+// The method of theta lines beside it made the blend worse on what bench/forecast holds
+// back of M4-hourly's training part (OWA 0.419 against 0.415), so it is not there.
 type level struct{ learn, trend, damp float64 }
 
 func (level) name() string { return "level" }

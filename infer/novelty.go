@@ -71,15 +71,23 @@ func DefaultNovelty() NoveltyConfig {
 // What it finds is calibrated, not exact: records come at a rate that depends on the
 // series. bench/anomaly measures it on the Numenta Anomaly Benchmark.
 type Novelty struct {
-	cfg              NoveltyConfig
-	seen             int
-	fast, slow       float64
-	spreadM, spreadV float64
-	hours            [24]float64
-	hourSeen         [24]int
-	low, high        [channels]float64
-	counts           [channels]int
-	rest             int
+	cfg NoveltyConfig
+	s   NoveltyState
+}
+
+// NoveltyState is what a Novelty remembers.
+type NoveltyState struct {
+	Seen       int               `json:"seen"`
+	Fast       float64           `json:"fast"`
+	Slow       float64           `json:"slow"`
+	SpreadMean float64           `json:"spread_mean"`
+	SpreadVar  float64           `json:"spread_var"`
+	Hours      [24]float64       `json:"hours"`
+	HourSeen   [24]int           `json:"hour_seen"`
+	Low        [channels]float64 `json:"low"`
+	High       [channels]float64 `json:"high"`
+	Counts     [channels]int     `json:"counts"`
+	Resting    int               `json:"resting"`
 }
 
 // NewNovelty starts with nothing seen.
@@ -88,6 +96,26 @@ func NewNovelty(cfg NoveltyConfig) *Novelty {
 		cfg.Zone = time.UTC
 	}
 	return &Novelty{cfg: cfg}
+}
+
+// State is what it remembers, for Restore.
+func (n *Novelty) State() NoveltyState { return n.s }
+
+// Restore goes on from a state as if it had never stopped; false, and nothing changes,
+// if it is no state of a Novelty.
+func (n *Novelty) Restore(s NoveltyState) bool {
+	if s.Seen < 0 || s.Resting < 0 || s.SpreadVar < 0 {
+		return false
+	}
+	for _, list := range [][]float64{s.Hours[:], s.Low[:], s.High[:], {s.Fast, s.Slow, s.SpreadMean}} {
+		for _, v := range list {
+			if !(math.Abs(v) <= 4*MaxObservation) {
+				return false
+			}
+		}
+	}
+	n.s = s
+	return true
 }
 
 // News is what one observation was.
@@ -108,7 +136,7 @@ func (n *Novelty) Observe(at time.Time, v float64) News {
 		return News{}
 	}
 	x, ok := n.views(at, v)
-	n.seen++
+	n.s.Seen++
 	var out News
 	lead, low, high := -1, 0.0, 0.0
 	for c := range channels {
@@ -116,66 +144,66 @@ func (n *Novelty) Observe(at time.Time, v float64) News {
 			continue
 		}
 		over := 0.0
-		if n.counts[c] >= n.cfg.Warmup {
-			if width := n.high[c] - n.low[c]; width > 0 {
-				over = max(0, x[c]-n.high[c], n.low[c]-x[c]) / width
-			} else if x[c] != n.high[c] {
+		if n.s.Counts[c] >= n.cfg.Warmup {
+			if width := n.s.High[c] - n.s.Low[c]; width > 0 {
+				over = max(0, x[c]-n.s.High[c], n.s.Low[c]-x[c]) / width
+			} else if x[c] != n.s.High[c] {
 				over = 1 // anything is news where nothing ever moved
 			}
 		}
 		if over > out.Score {
-			out.Score, lead, low, high = over, c, n.low[c], n.high[c]
+			out.Score, lead, low, high = over, c, n.s.Low[c], n.s.High[c]
 		}
 		n.record(c, x[c])
 	}
 	if lead < 0 {
-		n.rest = max(0, n.rest-1)
+		n.s.Resting = max(0, n.s.Resting-1)
 		return out
 	}
 	out.Channel = channelNames[lead]
-	if n.rest > 0 {
-		n.rest--
+	if n.s.Resting > 0 {
+		n.s.Resting--
 		return out
 	}
 	if out.Score > n.cfg.Threshold {
 		out.Alarm = true
-		out.Why = why(out.Channel, x[lead], low, high, n.seen)
-		n.rest = min(int(n.cfg.RestShare*float64(n.seen)), n.cfg.RestMost)
+		out.Why = why(out.Channel, x[lead], low, high, n.s.Seen)
+		n.s.Resting = min(int(n.cfg.RestShare*float64(n.s.Seen)), n.cfg.RestMost)
 	}
 	return out
 }
 
 func (n *Novelty) record(c int, x float64) {
-	if n.counts[c] == 0 {
-		n.low[c], n.high[c] = x, x
+	if n.s.Counts[c] == 0 {
+		n.s.Low[c], n.s.High[c] = x, x
 	}
 	if n.cfg.Leak > 0 {
-		shrink := n.cfg.Leak * (n.high[c] - n.low[c])
-		n.low[c], n.high[c] = n.low[c]+shrink, n.high[c]-shrink
+		shrink := n.cfg.Leak * (n.s.High[c] - n.s.Low[c])
+		n.s.Low[c], n.s.High[c] = n.s.Low[c]+shrink, n.s.High[c]-shrink
 	}
-	n.low[c], n.high[c] = min(n.low[c], x), max(n.high[c], x)
-	n.counts[c]++
+	n.s.Low[c], n.s.High[c] = min(n.s.Low[c], x), max(n.s.High[c], x)
+	n.s.Counts[c]++
 }
 
 // views are the channels at this observation; the moving ones learn from it.
 func (n *Novelty) views(at time.Time, v float64) (x [channels]float64, ok [channels]bool) {
 	hour := at.In(n.cfg.Zone).Hour()
-	if n.seen == 0 {
-		n.fast, n.slow, n.spreadM = v, v, v
+	if n.s.Seen == 0 {
+		n.s.Fast, n.s.Slow, n.s.SpreadMean = v, v, v
 	}
-	ok = [channels]bool{true, true, true, n.seen >= spreadFrom, n.hourSeen[hour] >= hourFrom, true, true}
-	n.fast += learnFast * (v - n.fast)
-	n.slow += learnSlow * (v - n.slow)
-	d := v - n.spreadM
-	n.spreadM += learnSpread * d
-	n.spreadV = (1 - learnSpread) * (n.spreadV + learnSpread*d*d)
-	floor := spreadFloor*(n.high[0]-n.low[0]) + 1e-9
-	x = [channels]float64{v, n.fast, n.slow, math.Log(math.Sqrt(n.spreadV) + floor), v - n.hours[hour], v - n.slow, n.fast - n.slow}
-	if n.hourSeen[hour] == 0 {
-		n.hours[hour] = v
+	ok = [channels]bool{true, true, true, n.s.Seen >= spreadFrom, n.s.HourSeen[hour] >= hourFrom, true, true}
+	n.s.Fast += learnFast * (v - n.s.Fast)
+	n.s.Slow += learnSlow * (v - n.s.Slow)
+	d := v - n.s.SpreadMean
+	n.s.SpreadMean += learnSpread * d
+	n.s.SpreadVar = (1 - learnSpread) * (n.s.SpreadVar + learnSpread*d*d)
+	floor := spreadFloor*(n.s.High[0]-n.s.Low[0]) + 1e-9
+	x = [channels]float64{v, n.s.Fast, n.s.Slow, math.Log(math.Sqrt(n.s.SpreadVar) + floor), v - n.s.Hours[hour], v - n.s.Slow, n.s.Fast - n.s.Slow}
+	if n.s.HourSeen[hour] == 0 {
+		n.s.Hours[hour] = v
 	}
-	n.hours[hour] += learnHour * (v - n.hours[hour])
-	n.hourSeen[hour]++
+	n.s.Hours[hour] += learnHour * (v - n.s.Hours[hour])
+	n.s.HourSeen[hour]++
 	return x, ok
 }
 

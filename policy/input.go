@@ -21,6 +21,33 @@ type Input struct {
 	Gate InputGate `json:"gate"`
 	// Evidence lists every report that was presented, required or not, sorted by kind and digest.
 	Evidence []InputEvidence `json:"evidence"`
+	// Action that a rollout or a strategy proposes; left out for a gate. Then there is no
+	// subject and no evidence, and only packages named action or action.… are asked.
+	Action *InputAction `json:"action,omitempty"`
+}
+
+// InputAction is what Rego sees of a proposed action.
+type InputAction struct {
+	// Plan is the declared rollout or strategy that proposes it.
+	Plan string `json:"plan"`
+	// Kind of the action: advance, finish, abort, adjust, restore or stop.
+	Kind assay.ActionKind `json:"kind"`
+	// Service that it is about.
+	Service string `json:"service"`
+	// Version that gets or loses traffic, of a rollout.
+	Version string `json:"version,omitempty"`
+	// From is the version's share of the traffic before, in percent.
+	From int `json:"from"`
+	// Weight is the version's share of the traffic after, in percent.
+	Weight int `json:"weight"`
+	// Lever that is moved, of a strategy.
+	Lever assay.Lever `json:"lever,omitempty"`
+	// Scope of the lever: a region, tenant, class or route.
+	Scope string `json:"scope,omitempty"`
+	// Now is the lever's value, in its unit.
+	Now float64 `json:"now"`
+	// Want is the value that the lever is to have.
+	Want float64 `json:"want"`
 }
 
 // InputGate is what Rego sees of the gate.

@@ -20,10 +20,13 @@ type Resources struct {
 	Gates    []Gate
 	Policies []Policy
 	Rollouts []Rollout
+	// Strategies own standing objectives.
+	Strategies []Strategy
 
 	ExceptionPolicies []ExceptionPolicy
 	Producers         []Producer
 	Admissions        []Admission
+	Calendars         []Calendar
 }
 
 // Parse decodes a YAML stream of resources and checks each by itself; what
@@ -84,6 +87,8 @@ func (r *Resources) add(path string, d strict.Document) error {
 		ro.defaults()
 		r.Rollouts = append(r.Rollouts, ro)
 		return ro.check(d)
+	case "Strategy":
+		return r.addStrategy(path, d)
 	case "Producer":
 		p := Producer{Place: Place{path, d.Line()}}
 		if err := d.Decode(&p); err != nil {
@@ -92,6 +97,13 @@ func (r *Resources) add(path string, d strict.Document) error {
 		p.defaults()
 		r.Producers = append(r.Producers, p)
 		return p.check(d)
+	}
+	return r.addRest(path, d, kind)
+}
+
+// addRest takes the kinds that no gate or rollout needs.
+func (r *Resources) addRest(path string, d strict.Document, kind string) error {
+	switch kind {
 	case "ExceptionPolicy":
 		x := ExceptionPolicy{Place: Place{path, d.Line()}}
 		if err := d.Decode(&x); err != nil {
@@ -108,8 +120,26 @@ func (r *Resources) add(path string, d strict.Document) error {
 		a.defaults()
 		r.Admissions = append(r.Admissions, a)
 		return a.check(d)
+	case "Calendar":
+		c := Calendar{Place: Place{path, d.Line()}}
+		if err := d.Decode(&c); err != nil {
+			return err
+		}
+		c.defaults()
+		r.Calendars = append(r.Calendars, c)
+		return c.check(d)
 	}
 	return unknownKind(d, kind)
+}
+
+func (r *Resources) addStrategy(path string, d strict.Document) error {
+	st := Strategy{Place: Place{path, d.Line()}, doc: d}
+	if err := d.Decode(&st); err != nil {
+		return err
+	}
+	st.defaults()
+	r.Strategies = append(r.Strategies, st)
+	return st.check(d)
 }
 
 func unknownKind(d strict.Document, kind string) error {

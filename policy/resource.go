@@ -13,7 +13,7 @@ import (
 const DefaultNamespace = "default"
 
 // Kinds lists the resource kinds that can be parsed.
-var Kinds = []string{"Gate", "Policy", "Rollout", "ExceptionPolicy", "Producer", "Admission"}
+var Kinds = []string{"Gate", "Policy", "Rollout", "ExceptionPolicy", "Producer", "Admission", "Strategy", "Calendar"}
 
 // Metadata names a resource.
 type Metadata struct {

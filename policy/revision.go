@@ -39,6 +39,9 @@ const (
 	// ClassData files hold base documents for Rego: data.json, data.yaml, data.yml,
 	// mounted at data.<folder>.
 	ClassData Class = "data"
+	// ClassScenario files hold simulations of strategies and rollouts: *.scenario.yaml
+	// and *.scenario.yml, read by package simulate. They cannot influence a verdict.
+	ClassScenario Class = "scenario"
 	// ClassList files are published lists about vulnerabilities, kept as they are
 	// published: known_exploited_vulnerabilities.json and *.kev.json (CISA's catalogue),
 	// epss.csv and epss_scores*.csv (FIRST's EPSS scores).
@@ -71,6 +74,8 @@ func Classify(p string) Class {
 		return ClassTest
 	case strings.HasSuffix(base, ".rego"):
 		return ClassModule
+	case strings.HasSuffix(base, ".scenario.yaml") || strings.HasSuffix(base, ".scenario.yml"):
+		return ClassScenario
 	case strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml"):
 		return ClassResource
 	}
@@ -87,16 +92,18 @@ type File struct {
 // Revision is an immutable, checked set of policy files. It is safe for
 // concurrent use; callers do not change what its methods return.
 type Revision struct {
-	digest   assay.Digest
-	files    map[Class][]File
-	gates    []Gate
-	policies []Policy
-	rollouts []Rollout
-	slos     []File // the resource files that are OpenSLO
-	lists    Lists
+	digest     assay.Digest
+	files      map[Class][]File
+	gates      []Gate
+	policies   []Policy
+	rollouts   []Rollout
+	strategies []Strategy
+	slos       []File // the resource files that are OpenSLO
+	lists      Lists
 
 	exceptionPolicies []ExceptionPolicy
 	admissions        []Admission
+	calendars         []Calendar
 	producers         []Producer
 }
 
@@ -135,7 +142,7 @@ func NewRevision(files []File) (*Revision, error) {
 		}
 		f.Digest = assay.DigestOf(sha256.Sum256(f.Content))
 		r.files[class] = append(r.files[class], f)
-		if class != ClassTest {
+		if class != ClassTest && class != ClassScenario {
 			fmt.Fprintf(h, "%s  %s\n", f.Digest.Hex(), f.Path)
 		}
 	}
@@ -162,6 +169,18 @@ func (r *Revision) parse() error {
 		return err
 	}
 	if err := unique("Policy", r.policies, func(p Policy) (Metadata, Place) { return p.Metadata, p.Place }); err != nil {
+		return err
+	}
+	if err := unique("Strategy", r.strategies, func(o Strategy) (Metadata, Place) { return o.Metadata, o.Place }); err != nil {
+		return err
+	}
+	if err := unique("Calendar", r.calendars, func(c Calendar) (Metadata, Place) { return c.Metadata, c.Place }); err != nil {
+		return err
+	}
+	if err := oneZone(r.calendars); err != nil {
+		return err
+	}
+	if err := ordered(r.strategies); err != nil {
 		return err
 	}
 	if err := unique("Rollout", r.rollouts, func(o Rollout) (Metadata, Place) { return o.Metadata, o.Place }); err != nil {
@@ -215,9 +234,11 @@ func (r *Revision) parseFile(f File) error {
 	r.gates = append(r.gates, res.Gates...)
 	r.policies = append(r.policies, res.Policies...)
 	r.rollouts = append(r.rollouts, res.Rollouts...)
+	r.strategies = append(r.strategies, res.Strategies...)
 	r.exceptionPolicies = append(r.exceptionPolicies, res.ExceptionPolicies...)
 	r.producers = append(r.producers, res.Producers...)
 	r.admissions = append(r.admissions, res.Admissions...)
+	r.calendars = append(r.calendars, res.Calendars...)
 	return nil
 }
 
@@ -256,6 +277,9 @@ func (r *Revision) Policies() []Policy { return slices.Clone(r.policies) }
 
 // Rollouts returns all rollouts, in the order of their files.
 func (r *Revision) Rollouts() []Rollout { return slices.Clone(r.rollouts) }
+
+// Strategies returns all strategies, in the order of their files.
+func (r *Revision) Strategies() []Strategy { return slices.Clone(r.strategies) }
 
 // Lists returns the lists about vulnerabilities, empty where the revision has none.
 func (r *Revision) Lists() Lists { return r.lists }

@@ -43,6 +43,14 @@ type RolloutSpec struct {
 	Environment string `json:"environment,omitempty"`
 	// Objective names an OpenSLO SLO, or "slo/index" for one of several objectives; expected losses are stated in shares of its error budget.
 	Objective string `json:"objective,omitempty"`
+	// Strategy is canary (the default), blue-green, mirrored or a-b.
+	Strategy RolloutStrategy `json:"strategy,omitempty"`
+	// Mirror belongs to the strategy mirrored: what is copied to the new version.
+	Mirror *RolloutMirror `json:"mirror,omitempty"`
+	// Match belongs to the strategy a-b: whose requests the new version gets.
+	Match *RolloutMatch `json:"match,omitempty"`
+	// Watch goes on looking once the new version has all the traffic; none if left out, except that blue-green needs one.
+	Watch RolloutWatch `json:"watch,omitzero"`
 	// Alpha is the probability of ever aborting a version that is no worse; 0.01 if left out.
 	Alpha float64 `json:"alpha,omitempty"`
 	// Beta is the probability of ever shipping a version that is margin times worse; 0.05 if left out.
@@ -69,6 +77,16 @@ type RolloutSpec struct {
 	Look Duration `json:"look,omitempty"`
 	// Baseline is how much of the old version's past the bounds of quantiles are taken from; 5m if left out.
 	Baseline Duration `json:"baseline,omitempty"`
+	// Certainty is calibrated (the default), which learns from the old version's past how far bad events come in bursts, or exact, whose bounds hold for independent events alone.
+	Certainty assay.Certainty `json:"certainty,omitempty"`
+	// HarmBudget is the share of the objective's error budget, 0 to 1, that a new version may spend; a step that might spend more waits. Needs objective; no bound if left out.
+	HarmBudget float64 `json:"harmBudget,omitempty"`
+	// Fixed plans a few looks instead of one at every reading, for rollouts of a known length.
+	Fixed *RolloutFixed `json:"fixed,omitempty"`
+	// Strata is a label that tells parts of the traffic apart, for example route or region: versions are compared within each, and a canary with other traffic is found.
+	Strata string `json:"strata,omitempty"`
+	// Expect is the traffic that the plan is checked against by lint; at the start of a rollout it is measured.
+	Expect *RolloutTraffic `json:"expect,omitempty"`
 	// Indicators are what is watched; at least one is required.
 	Indicators []RolloutIndicator `json:"indicators"`
 }
@@ -86,6 +104,8 @@ type RolloutIndicator struct {
 	Tolerable float64 `json:"tolerable,omitempty"`
 	// Dispersion is the measured variance-to-mean ratio of bad events, at least 1; 1 if left out.
 	Dispersion float64 `json:"dispersion,omitempty"`
+	// Classes tests kinds of bad events one by one, told apart by a label of bad.
+	Classes *RolloutClasses `json:"classes,omitempty"`
 	// Bad is PromQL: a sum of counters of events that were bad. Needs total; stands instead of good.
 	Bad string `json:"bad,omitempty"`
 	// Good is PromQL: a sum of counters of events that were good. Needs total; stands instead of bad.
@@ -116,10 +136,11 @@ func newRollout(path string, d strict.Document) Rollout {
 	return Rollout{
 		Place: Place{path, d.Line()}, doc: d,
 		Spec: RolloutSpec{
+			Strategy: RolloutCanary, Watch: RolloutWatch{OnHarm: OnHarmRevert},
 			Alpha: p.Alpha, Beta: p.Beta, Margin: p.Margin, Accept: p.Accept, Steps: p.Steps,
 			MinRequests: p.MinRequests, MinDuration: text(p.MinDuration), MaxAge: text(p.MaxAge),
 			MinCompleteness: p.MinCompleteness, Horizon: text(p.Horizon), OnHorizon: p.OnHorizon,
-			Look: text(p.Look), Baseline: text(defaultBaseline),
+			Look: text(p.Look), Baseline: text(defaultBaseline), Certainty: assay.Calibrated,
 		},
 	}
 }
@@ -128,6 +149,12 @@ func newRollout(path string, d strict.Document) Rollout {
 func (r *Rollout) defaults() {
 	if r.Metadata.Namespace == "" {
 		r.Metadata.Namespace = DefaultNamespace
+	}
+	if f := r.Spec.Fixed; f != nil && f.Spending == "" {
+		f.Spending = infer.OBrienFleming
+	}
+	if m := r.Spec.Match; m != nil && m.Percent == 0 {
+		m.Percent = defaultMatchPercent
 	}
 	for i := range r.Spec.Indicators {
 		ind := &r.Spec.Indicators[i]
@@ -175,19 +202,37 @@ func (r Rollout) plan() decide.Plan {
 	p := decide.Plan{
 		Name: r.Metadata.Name, Service: s.Service, Environment: s.Environment,
 		Alpha: s.Alpha, Beta: s.Beta, Margin: s.Margin, Accept: s.Accept,
-		Steps: slices.Clone(s.Steps), MinRequests: s.MinRequests, MinDuration: s.MinDuration.Value(),
+		Steps: s.steps(), MinRequests: s.MinRequests, MinDuration: s.MinDuration.Value(),
 		MaxAge: s.MaxAge.Value(), MinCompleteness: s.MinCompleteness, Horizon: s.Horizon.Value(),
-		OnHorizon: s.OnHorizon, Look: s.Look.Value(),
+		OnHorizon: s.OnHorizon, Look: s.Look.Value(), HarmBudget: s.HarmBudget,
 	}
-	for _, i := range s.Indicators {
+	if s.Certainty != assay.Calibrated { // which is what a plan is that says nothing
+		p.Certainty = s.Certainty
+	}
+	if f := s.Fixed; f != nil {
+		p.Fixed = &decide.FixedLooks{Requests: f.Requests, Looks: f.Looks, Spending: f.Spending}
+	}
+	if p.HarmBudget > 0 {
+		p.Budget = 1 // of the objective, which each rollout asks for
+	}
+	p.Indicators = TestsOf(s.Indicators)
+	return p
+}
+
+// TestsOf are indicators as a plan tests them.
+func TestsOf(list []RolloutIndicator) (out []decide.Indicator) {
+	for _, i := range list {
 		one := decide.Indicator{Name: i.Name, Bounds: slices.Clone(i.Bounds), Tolerable: i.Tolerable, Dispersion: i.Dispersion}
 		if i.Weight != nil {
 			one.Weight = *i.Weight
 		}
 		one.Required = i.Required == nil || *i.Required
-		p.Indicators = append(p.Indicators, one)
+		if i.Classes != nil {
+			one.Classes = slices.Clone(i.Classes.Values)
+		}
+		out = append(out, one)
 	}
-	return p
+	return out
 }
 
 var (
@@ -211,6 +256,9 @@ func (r Rollout) check(d strict.Document) error {
 		return d.Errorf([]string{"spec", "objective"}, "%q is not the name of an SLO such as shop-availability, or name/index", s.Objective)
 	}
 	if err := s.checkTimes(d); err != nil {
+		return err
+	}
+	if err := r.checkStrategy(d); err != nil {
 		return err
 	}
 	if err := oneOf(d, []string{"spec", "onHorizon"}, s.OnHorizon, horizonPolicies); err != nil {
@@ -321,7 +369,7 @@ func (i RolloutIndicator) checkHistogram(d strict.Document, in func(...string) [
 }
 
 // planFields are decide's names of fields as resources write them.
-var planFields = map[string]string{"min_completeness": "minCompleteness", "max_age": "maxAge", "on_horizon": "onHorizon"}
+var planFields = map[string]string{"min_completeness": "minCompleteness", "max_age": "maxAge", "on_horizon": "onHorizon", "harm_budget": "harmBudget"}
 
 // checkPlan lets decide judge the plan and finds the place of what it refuses.
 func (r Rollout) checkPlan(p decide.Plan) error {

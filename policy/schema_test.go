@@ -24,8 +24,13 @@ func reflector(t *testing.T) *jsonschema.Reflector {
 			return words("none", "low", "unknown", "medium", "high", "critical")
 		},
 		reflect.TypeFor[decide.HorizonPolicy](): func() *jsonschema.Schema { return words(anys(horizonPolicies)...) },
-		reflect.TypeFor[FailurePolicy]():        func() *jsonschema.Schema { return words(anys(failurePolicies)...) },
-		reflect.TypeFor[TagPolicy]():            func() *jsonschema.Schema { return words(anys(tagPolicies)...) },
+		reflect.TypeFor[Level]():                func() *jsonschema.Schema { return words(anys(Levels)...) },
+		reflect.TypeFor[assay.Lever](): func() *jsonschema.Schema {
+			return words("concurrency", "rate-limit", "class-admission", "replicas", "region-share", "tenant-quota", "cost-class", "spend", "quarantine", "share", "retention")
+		},
+		reflect.TypeFor[CalendarKind]():  func() *jsonschema.Schema { return words(anys(calendarKinds)...) },
+		reflect.TypeFor[FailurePolicy](): func() *jsonschema.Schema { return words(anys(failurePolicies)...) },
+		reflect.TypeFor[TagPolicy]():     func() *jsonschema.Schema { return words(anys(tagPolicies)...) },
 		reflect.TypeFor[Duration](): func() *jsonschema.Schema {
 			return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+d|([0-9.]+(ns|us|µs|ms|s|m|h))+)$`}
 		},
@@ -57,7 +62,7 @@ func schemaOf(t *testing.T, kind string, v any) []byte {
 	s := reflector(t).Reflect(v)
 	s.ID = jsonschema.ID("https://assay.dev/schemas/v1alpha1/" + kind + ".schema.json")
 	if p, ok := s.Properties.Get("kind"); ok && kind != "input" {
-		p.Const = map[string]string{"gate": "Gate", "policy": "Policy", "rollout": "Rollout", "exceptionpolicy": "ExceptionPolicy", "producer": "Producer", "admission": "Admission"}[kind]
+		p.Const = map[string]string{"gate": "Gate", "policy": "Policy", "rollout": "Rollout", "exceptionpolicy": "ExceptionPolicy", "producer": "Producer", "admission": "Admission", "strategy": "Strategy", "calendar": "Calendar"}[kind]
 		version, _ := s.Properties.Get("apiVersion")
 		version.Const = assay.APIVersion
 	}
@@ -69,7 +74,7 @@ func schemaOf(t *testing.T, kind string, v any) []byte {
 }
 
 func TestSchemasMatchTheGoTypes(t *testing.T) {
-	for kind, v := range map[string]any{"gate": Gate{}, "policy": Policy{}, "rollout": Rollout{}, "exceptionpolicy": ExceptionPolicy{}, "producer": Producer{}, "admission": Admission{}, "input": Input{}} {
+	for kind, v := range map[string]any{"gate": Gate{}, "policy": Policy{}, "rollout": Rollout{}, "exceptionpolicy": ExceptionPolicy{}, "producer": Producer{}, "admission": Admission{}, "strategy": Strategy{}, "calendar": Calendar{}, "input": Input{}} {
 		t.Run(kind, func(t *testing.T) {
 			golden.Equal(t, "schema/"+kind+".schema.json", schemaOf(t, kind, v))
 		})

@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,63 +21,37 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 	if why := c.cfg.Halted(); why != "" {
 		return false, c.wait(ctx, rec, "Wait: "+why+".")
 	}
-	if c.cfg.Door != nil && rec.Backend != "" {
-		if err := c.replace(ctx, rec); err != nil {
-			if code := assay.CodeOf(err); code == assay.CodeUnavailable || code == assay.CodeInternal {
-				return false, errors.Join(err, c.wait(ctx, rec, "Wait: the enforcer has not learned the version: "+err.Error()))
-			}
-			return true, c.write(ctx, func(tx store.Tx) error {
-				reason := "Failed: the enforcer does not take the version: " + err.Error()
-				return c.end(tx, &rec, api.RolloutFailed, reason, rec.Rollout.StartedFact, 0)
-			})
+	if c.cfg.Door != nil && (rec.Backend != "" || rec.Rollout.Strategy.Ruled()) {
+		if err := c.admit(ctx, rec); err != nil {
+			return c.unadmitted(ctx, rec, err)
 		}
 		c.doors.forget()
 	}
+	if rec.Rollout.Strategy.Ruled() {
+		return true, c.ruled(ctx, rec)
+	}
 	p := rec.Rollout.Plan
 	first := assay.Action{Kind: assay.ActionAdvance, Service: p.Service, Version: p.Canary, Weight: p.Steps[0]}
+	if p.Steps[0] == 100 { // blue/green
+		first.Kind = assay.ActionFinish
+	}
 	c.intend(&rec, first, rec.Rollout.StartedFact, rec.Rollout.Reason, true)
 	return true, c.write(ctx, rec.put)
 }
 
-// replace adds or replaces the version in the door's configuration. One rollout
-// does it at a time: what is read is changed and written back.
-func (c *Controller) replace(ctx context.Context, rec record) error {
-	c.replacing.Lock()
-	defer c.replacing.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, worldTime)
-	defer cancel()
-	conf, err := c.cfg.Door.Config(ctx)
-	if err != nil {
-		return err
+// unadmitted says what becomes of a rollout whose version the door did not learn.
+func (c *Controller) unadmitted(ctx context.Context, rec record, cause error) (again bool, err error) {
+	code := assay.CodeOf(cause)
+	if code == assay.CodeUnavailable || code == assay.CodeInternal {
+		return false, errors.Join(cause, c.wait(ctx, rec, "Wait: the enforcer has not learned the version: "+cause.Error()))
 	}
-	fresh := enforce.Version{Name: rec.Rollout.Plan.Canary, Digest: rec.Rollout.Digest, Backend: rec.Backend}
-	if c.cfg.Attestations != nil {
-		bundles, err := c.cfg.Attestations(ctx, rec.Namespace, rec.Rollout.Digest)
-		if err != nil {
-			return err
-		}
-		for _, b := range bundles {
-			fresh.Attestations = append(fresh.Attestations, json.RawMessage(b))
-		}
+	status, reason := api.RolloutFailed, "Failed: the enforcer does not take the version: "+cause.Error()
+	if code == assay.CodeDenied {
+		status, reason = api.RolloutRefused, "Refused: "+cause.Error()
 	}
-	seen, err := c.cfg.Actuator.Observe(ctx, rec.Rollout.Service)
-	if err != nil {
-		return err
-	}
-	found := false
-	for i := range conf.Routes {
-		if route := &conf.Routes[i]; route.Service == rec.Rollout.Service {
-			found = true
-			place(route, fresh, rec.Rollout.Plan.Control, seen.Shares)
-		}
-	}
-	if !found {
-		return assay.Errorf(assay.CodeNotFound, "it has no route of service %q", rec.Rollout.Service)
-	}
-	_, err = c.cfg.Door.Replace(ctx, enforce.Replacement{
-		Generation: uint64(c.held().Generation), Key: "rollout/" + rec.Rollout.ID + "/introduce", Config: conf,
+	return true, c.write(ctx, func(tx store.Tx) error {
+		return c.end(tx, &rec, status, reason, rec.Rollout.StartedFact, 0)
 	})
-	return err
 }
 
 // place puts a version into a route. Its weight stays what it was, so that the
@@ -120,7 +93,7 @@ func (c *Controller) apply(ctx context.Context, rec record) (again bool, err err
 	if dropped, err := c.reconsider(ctx, rec); dropped || err != nil {
 		return dropped, err
 	}
-	receipt, err := c.cfg.Actuator.Apply(ctx, p.Action)
+	receipt, err := c.take(ctx, rec, p.Action)
 	c.doors.forget()
 	switch code := assay.CodeOf(err); {
 	case err == nil:
@@ -146,7 +119,7 @@ func (c *Controller) reconsider(ctx context.Context, rec record) (dropped bool, 
 		return false, nil
 	}
 	why := ""
-	if age := c.cfg.Now().Sub(p.Decided); age > rec.Rollout.Plan.MaxAge {
+	if age := c.cfg.Now().Sub(p.Decided); age > rec.Rollout.Plan.MaxAge && !p.Ordered { // what a person said does not rest on data
 		why = fmt.Sprintf("it was decided %s ago, and at most %s is fresh: decided anew", age.Round(time.Millisecond), rec.Rollout.Plan.MaxAge)
 	}
 	err = c.cfg.Store.View(ctx, func(tx store.Reader) error {
@@ -183,16 +156,16 @@ func (c *Controller) reconsider(ctx context.Context, rec record) (dropped bool, 
 func (c *Controller) applied(ctx context.Context, rec record, p pending, receipt act.Receipt) error {
 	now := c.cfg.Now().UTC()
 	var err error
-	if p.First {
-		if rec.State, err = decide.Begin(rec.Rollout.Plan, now); err != nil {
-			return err
-		}
-		rec.Rollout.Began, rec.Rollout.Status = now, api.RolloutRunning
-		rec.Rollout.Reason = fmt.Sprintf("Begin: %s has %d %% of the traffic; no evidence yet.", p.Action.Version, receipt.Observed)
-	} else if rec.State, err = rec.State.Applied(rec.Rollout.Plan, p.Action, now); err != nil {
+	if rec.State, err = rec.after(p, receipt, now); err != nil {
 		return err
 	}
+	watched := rec.watching() // before this action
 	rec.Rollout.Weight, rec.Pending, rec.ActedAt = receipt.Observed, nil, now
+	if p.Action.Kind == assay.ActionFinish && !watched && rec.Rollout.Watch != nil {
+		if err := rec.look(now); err != nil {
+			return err
+		}
+	}
 	return c.write(ctx, func(tx store.Tx) error {
 		acted, err := rec.fact(tx, assay.FactRolloutActed, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},
 			ActedPayload{Rollout: rec.Rollout.ID, Action: p.Action, Receipt: receipt})
@@ -203,8 +176,15 @@ func (c *Controller) applied(ctx context.Context, rec record, p pending, receipt
 		switch p.Action.Kind {
 		case assay.ActionAbort:
 			rec.JudgeAt = now.Add(c.cfg.Window)
-			return c.end(tx, &rec, api.RolloutAborted, p.Reason, acted, back)
+			status := api.RolloutAborted
+			if watched {
+				status = api.RolloutReverted
+			}
+			return c.end(tx, &rec, status, p.Reason, acted, back)
 		case assay.ActionFinish:
+			if rec.watching() && !watched {
+				return rec.put(tx)
+			}
 			o, waits, err := orderOf(tx, rec)
 			if err != nil {
 				return err
@@ -217,6 +197,19 @@ func (c *Controller) applied(ctx context.Context, rec record, p pending, receipt
 		}
 		return rec.put(tx)
 	})
+}
+
+// after is the state of the evidence once an action is done.
+func (rec *record) after(p pending, receipt act.Receipt, now time.Time) (decide.State, error) {
+	if !p.First {
+		return rec.State.Applied(rec.plan(), p.Action, now)
+	}
+	rec.Rollout.Began, rec.Rollout.Status = now, api.RolloutRunning
+	rec.Rollout.Reason = fmt.Sprintf("Begin: %s has %d %% of the traffic; no evidence yet.", p.Action.Version, receipt.Observed)
+	if words := ruleWords(rec.Rollout); words != "" {
+		rec.Rollout.Reason = "Begin: " + words + "; no evidence yet."
+	}
+	return decide.Begin(rec.Rollout.Plan, now)
 }
 
 // refused records that the world did not take an action, and decides what now:

@@ -2,17 +2,13 @@ package rollout
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/infer"
+	"assay.dev/assay/decide"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/store"
 )
-
-// confidence of the intervals that an outcome is judged by.
-const confidence = 0.99
 
 // judge closes the loop of the last action once its window is over: the share of
 // bad responses that the service gives now is held against what the canary gave
@@ -31,7 +27,10 @@ func (c *Controller) judge(ctx context.Context, rec record) error {
 	if err != nil {
 		out.Reason = "the window after the action cannot be read: " + err.Error()
 	} else {
-		out.Effect, out.Reason = effect(out.Action.Kind, rec.Rollout.Plan.Margin, canary, rec.Rollout.Control, after)
+		out = decide.Aftercare{
+			Canary: canary, Control: rec.Rollout.Control, After: after,
+			Margin: rec.Rollout.Plan.Margin, Dispersion: dispersion(rec.Rollout.Plan),
+		}.Judge(out.Action, now)
 	}
 	rec.Rollout.Outcome, rec.JudgeAt = &out, time.Time{}
 	return c.write(ctx, func(tx store.Tx) error {
@@ -77,39 +76,12 @@ func (c *Controller) aftermath(ctx context.Context, rec record) (canary, after a
 	return canary, after, assay.Errorf(assay.CodeNotFound, "the plan watches no rate")
 }
 
-// effect compares rates by their exact intervals: what does not overlap differs.
-func effect(kind assay.ActionKind, margin float64, canary, control, after assay.Rate) (assay.Effect, string) {
-	if after.Total == 0 {
-		return assay.EffectInconclusive, "no requests were seen after the action"
-	}
-	low, high := infer.ClopperPearson(after.Bad, after.Total, confidence)
-	if kind == assay.ActionFinish {
-		oldLow, oldHigh := infer.ClopperPearson(control.Bad, control.Total, confidence)
-		words := fmt.Sprintf("%s of %d requests are bad since, %s of %d were with the old version", percent(after), after.Total, percent(control), control.Total)
-		switch {
-		case low > margin*oldHigh:
-			return assay.EffectHarmed, words
-		case high < oldLow:
-			return assay.EffectHelped, words
-		case high < margin*oldHigh:
-			return assay.EffectNone, words
+// dispersion is what was measured of the rate that outcomes are judged by.
+func dispersion(p decide.Plan) float64 {
+	for _, i := range p.Indicators {
+		if len(i.Bounds) == 0 {
+			return i.Dispersion
 		}
-		return assay.EffectInconclusive, words
 	}
-	badLow, badHigh := infer.ClopperPearson(canary.Bad, canary.Total, confidence)
-	words := fmt.Sprintf("%s of %d requests are bad since, %s of %d were with the new version", percent(after), after.Total, percent(canary), canary.Total)
-	switch {
-	case high < badLow:
-		return assay.EffectHelped, words
-	case low > badHigh:
-		return assay.EffectHarmed, words
-	}
-	return assay.EffectInconclusive, words
-}
-
-func percent(r assay.Rate) string {
-	if r.Total == 0 {
-		return "nothing"
-	}
-	return fmt.Sprintf("%.2f %%", 100*float64(r.Bad)/float64(r.Total))
+	return 0
 }

@@ -5,9 +5,11 @@ import (
 	"assay.dev/assay/act"
 	"assay.dev/assay/api"
 	"assay.dev/assay/decide"
+	"assay.dev/assay/enforce"
 )
 
-// StartedPayload is the payload of a rollout.started fact, version 1.
+// StartedPayload is the payload of a rollout.started fact, version 2. Version 1 was a
+// canary without a watch, and has neither rules nor what the old version's past said.
 type StartedPayload struct {
 	Rollout string       `json:"rollout"` // id
 	Name    string       `json:"name"`
@@ -15,6 +17,12 @@ type StartedPayload struct {
 	Canary  string       `json:"canary"`
 	Control string       `json:"control"`
 	Plan    decide.Plan  `json:"plan"`
+
+	Strategy api.Strategy       `json:"strategy,omitempty"` // "" is a canary
+	Mirror   *enforce.Mirror    `json:"mirror,omitempty"`
+	Match    *enforce.Match     `json:"match,omitempty"`
+	Watch    *api.Watch         `json:"watch,omitempty"` // as declared
+	After    []decide.Indicator `json:"after,omitempty"` // tested in the watch, if not what the plan tests
 }
 
 // DecidedPayload is the payload of a rollout.decided fact, version 1.

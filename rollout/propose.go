@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,9 +13,8 @@ import (
 	"assay.dev/assay/act"
 	"assay.dev/assay/api"
 	"assay.dev/assay/decide"
-	"assay.dev/assay/infer"
+	"assay.dev/assay/enforce"
 	"assay.dev/assay/internal/strict"
-	"assay.dev/assay/signal"
 	"assay.dev/assay/store"
 )
 
@@ -25,10 +25,22 @@ type Proposal struct {
 	Name       string // of the declared rollout
 	Plan       decide.Plan
 	Indicators []Indicator   // in the plan's order
-	Baseline   time.Duration // of the old version's past that latency bounds are frozen from
+	Baseline   time.Duration // of the old version's past that bounds are frozen from and dispersion is learned from
 	Canary     string
 	Digest     assay.Digest
 	Backend    string // "" if the enforcer knows the version
+
+	Strategy api.Strategy    // "" is a canary
+	Mirror   *enforce.Mirror // of the strategy mirrored; its version is the canary
+	Match    *enforce.Match  // of the strategy a-b; its version is the canary
+	// Watch is how long it goes on looking once the version has all the traffic; 0
+	// is not at all.
+	Watch  time.Duration
+	OnHarm api.OnHarm // in that time; "" is revert
+	// After is what is tested in that time, if it is not the plan's indicators, and
+	// Sources where its counts come from.
+	After   []decide.Indicator
+	Sources []Indicator
 }
 
 // Propose records a rollout; Run carries it out. CodeConflict if another one of
@@ -47,24 +59,14 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 	if err := c.agrees(ctx, p, seen); err != nil {
 		return api.Rollout{}, err
 	}
-	now := c.cfg.Now().UTC()
-	if plan.Indicators, err = c.freeze(ctx, p, plan, now); err != nil {
+	if err := strategies(p, c.cfg.Door != nil); err != nil {
 		return api.Rollout{}, err
 	}
-	if err := plan.Check(); err != nil {
+	rec, err := c.prepare(ctx, p, plan)
+	if err != nil {
 		return api.Rollout{}, err
 	}
-	if plan.Steps[0] >= 100 {
-		return api.Rollout{}, &assay.Error{Code: assay.CodeInvalid, Field: "steps", Msg: "begin at 100 percent: there would be nobody to compare with", Hint: "begin with a small share, for example 10"}
-	}
-	rec := record{
-		Namespace: p.Namespace, Indicators: p.Indicators, Backend: p.Backend,
-		Rollout: api.Rollout{
-			ID: string(store.NewFactID()), Name: p.Name, Service: plan.Service, Environment: plan.Environment, Digest: p.Digest,
-			Actor: p.Actor, Status: api.RolloutStarting, Reason: fmt.Sprintf("Start: %s waits for its first %d %% of the traffic of %s.", plan.Canary, plan.Steps[0], plan.Service),
-			Plan: plan, Created: now,
-		},
-	}
+	plan, now := rec.Rollout.Plan, rec.Rollout.Created
 	err = c.write(ctx, func(tx store.Tx) error {
 		if err := noneOpen(tx, p.Namespace, plan.Service); err != nil {
 			return err
@@ -72,6 +74,7 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 		var err error
 		rec.Rollout.StartedFact, err = rec.fact(tx, assay.FactRolloutStarted, assay.RetainAudit, p.Actor, now, nil, StartedPayload{
 			Rollout: rec.Rollout.ID, Name: p.Name, Digest: p.Digest, Canary: plan.Canary, Control: plan.Control, Plan: plan,
+			Strategy: rec.Rollout.Strategy, Mirror: p.Mirror, Match: p.Match, Watch: rec.Rollout.Watch, After: rec.AfterTests,
 		})
 		if err != nil {
 			return err
@@ -84,6 +87,38 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 	}
 	c.nudge()
 	return rec.Rollout, nil
+}
+
+// prepare makes the record of a proposal, with what the old version's past says.
+func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) (rec record, err error) {
+	now := c.cfg.Now().UTC()
+	rec = record{Namespace: p.Namespace, Indicators: p.Indicators, Backend: p.Backend, After: p.Sources}
+	rec.Rollout = api.Rollout{
+		ID: string(store.NewFactID()), Name: p.Name, Service: plan.Service, Environment: plan.Environment, Digest: p.Digest,
+		Actor: p.Actor, Status: api.RolloutStarting, Created: now, Strategy: p.Strategy, Mirror: p.Mirror, Match: p.Match,
+		Reason: fmt.Sprintf("Start: %s waits for its first %d %% of the traffic of %s.", plan.Canary, plan.Steps[0], plan.Service),
+	}
+	if words := ruleWords(rec.Rollout); words != "" {
+		rec.Rollout.Reason = fmt.Sprintf("Start: %s waits for its rule: %s.", plan.Canary, words)
+	}
+	if p.Watch > 0 {
+		rec.Rollout.Watch = &api.Watch{Duration: p.Watch, OnHarm: cmp.Or(p.OnHarm, api.RevertOnHarm)}
+	}
+	if plan.Indicators, err = c.freeze(ctx, p, plan, p.Indicators, now); err != nil {
+		return rec, err
+	}
+	if rec.AfterTests = p.After; len(p.Sources) > 0 {
+		after := plan
+		after.Indicators = p.After
+		if rec.AfterTests, err = c.freeze(ctx, p, after, p.Sources, now); err != nil {
+			return rec, err
+		}
+	}
+	if err := c.study(ctx, p, &plan, &rec, now); err != nil {
+		return rec, err
+	}
+	rec.Rollout.Plan = plan
+	return rec, plan.Check()
 }
 
 // agrees refuses what the enforcer would contradict later: another artifact behind
@@ -128,81 +163,6 @@ func control(seen act.Observation, service, canary string) (string, error) {
 	slices.Sort(parts)
 	return "", &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("no version of %s has all the traffic: %s", service, strings.Join(parts, ", ")),
 		Hint: "finish what is under way first"}
-}
-
-// noneOpen refuses a second rollout of a service.
-func noneOpen(tx store.Reader, namespace, service string) error {
-	for after := namespace + "/"; ; {
-		page, err := tx.List(store.Key{Namespace: store.SystemNamespace, Bucket: openBucket, Name: namespace + "/"}, after, store.MaxLimit)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for _, v := range page {
-			after = v.Key.Name
-			_, id, _ := strings.Cut(v.Key.Name, "/")
-			got, err := tx.Get(store.Key{Namespace: namespace, Bucket: bucket, Name: id})
-			if err != nil {
-				return err
-			}
-			r, err := parseRecord(got)
-			if err != nil {
-				return err
-			}
-			if r.Rollout.Service == service && !r.Rollout.Status.Ended() {
-				return &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("rollout %s of %s is %s", id, service, r.Rollout.Status),
-					Hint: "end it first: assay rollout abort " + id}
-			}
-		}
-	}
-}
-
-// freeze gives the plan's indicators their bounds: what the old version's past
-// says, fixed before the new one gets its first request.
-func (c *Controller) freeze(ctx context.Context, p Proposal, plan decide.Plan, now time.Time) ([]decide.Indicator, error) {
-	out := slices.Clone(plan.Indicators)
-	if len(p.Indicators) != len(out) {
-		return nil, assay.Errorf(assay.CodeInvalid, "the plan has %d indicators and %d sources", len(out), len(p.Indicators))
-	}
-	for i, ind := range p.Indicators {
-		compiled, err := signal.Compile(ind.Spec)
-		if err != nil {
-			return nil, err
-		}
-		if len(ind.Quantiles) == 0 && ind.Limit == 0 {
-			continue
-		}
-		readings, err := c.cfg.Source.Read(ctx, signal.Query{Namespace: p.Namespace, Indicator: compiled, Start: now.Add(-p.Baseline), End: now})
-		if err != nil {
-			return nil, err
-		}
-		bounds, total := baseline(readings, plan.Control)
-		thresholds, err := infer.Freeze(bounds, total, ind.Quantiles, ind.Limit)
-		if err != nil || len(thresholds) == 0 {
-			return nil, &assay.Error{Code: assay.CodeInvalid, Field: "indicators." + out[i].Name,
-				Msg:  fmt.Sprintf("has no baseline: version %s answered %d requests in the last %s", plan.Control, total, p.Baseline),
-				Hint: "wait until its telemetry has arrived, or state the bounds"}
-		}
-		out[i].Bounds = slices.Clone(out[i].Bounds) // stated ones stay; the limit is watched beside them
-		for _, t := range thresholds {
-			out[i].Bounds = append(out[i].Bounds, t.LE)
-		}
-		slices.Sort(out[i].Bounds)
-		out[i].Bounds = slices.Compact(out[i].Bounds)
-	}
-	return out, nil
-}
-
-func baseline(readings []assay.Reading, version string) (bounds []infer.Bound, total uint64) {
-	for _, r := range readings {
-		if r.Version != version {
-			continue
-		}
-		for _, b := range r.Buckets {
-			bounds = append(bounds, infer.Bound{LE: b.LE, Count: b.Count})
-		}
-		return bounds, r.Total
-	}
-	return nil, 0
 }
 
 // Command records what a person wants: promote or abort. It is carried out next,
@@ -278,6 +238,14 @@ func orderOf(r store.Reader, rec record) (o order, waits bool, err error) {
 	return o, true, strict.JSON(v.Data, &o)
 }
 
+// versionOf is the newest version of a kind's payload.
+func versionOf(kind string) int {
+	if v, listed := store.BuiltinUpcasters().Newest(kind); listed {
+		return v
+	}
+	return 1
+}
+
 // fact appends a fact of the rollout.
 func (r record) fact(tx store.Tx, kind string, keep assay.Retention, actor string, now time.Time, causes []assay.FactID, payload any) (assay.FactID, error) {
 	data, err := json.Marshal(payload)
@@ -287,7 +255,7 @@ func (r record) fact(tx store.Tx, kind string, keep assay.Retention, actor strin
 	causes = slices.DeleteFunc(slices.Clone(causes), func(id assay.FactID) bool { return id == "" })
 	slices.Sort(causes)
 	return tx.Append(assay.Fact{
-		Kind: kind, Version: 1, Time: now.UTC(), Namespace: r.Namespace, Service: r.Rollout.Service, Environment: r.Rollout.Environment,
+		Kind: kind, Version: versionOf(kind), Time: now.UTC(), Namespace: r.Namespace, Service: r.Rollout.Service, Environment: r.Rollout.Environment,
 		Subject: r.Rollout.Digest, DeploymentID: r.Rollout.ID, Actor: actor, Causes: slices.Compact(causes), Retention: keep, Payload: data,
 	})
 }

@@ -32,6 +32,9 @@ type Indicator struct {
 	// when the rollout is proposed; empty if the plan states its bounds.
 	Quantiles []float64 `json:"quantiles,omitempty"`
 	Limit     float64   `json:"limit,omitempty"` // a promised maximum that is watched as well
+	// Baseline is where those bounds are frozen from, if Spec has no past of its own:
+	// pairs of mirrored requests are counted only since there is a mirror.
+	Baseline *signal.Spec `json:"baseline,omitempty"`
 }
 
 // record is everything that is kept of a rollout.
@@ -47,6 +50,12 @@ type record struct {
 	ActedAt    time.Time    `json:"acted_at,omitzero"`
 	JudgeAt    time.Time    `json:"judge_at,omitzero"` // when the last action is judged; zero if it is or need not be
 
+	// Of the watch after the last step: where counts come from and what is tested, if
+	// it is not what was tested before, and since when the old version's past is known.
+	After      []Indicator        `json:"after,omitempty"`
+	AfterTests []decide.Indicator `json:"after_tests,omitempty"`
+	Past       time.Time          `json:"past,omitzero"`
+
 	version int64 // of the store's value
 }
 
@@ -56,7 +65,8 @@ type pending struct {
 	Cause   assay.FactID `json:"cause"`
 	Decided time.Time    `json:"decided"`
 	Reason  string       `json:"reason"`
-	First   bool         `json:"first,omitempty"` // the canary's first share
+	First   bool         `json:"first,omitempty"`   // the canary's first share
+	Ordered bool         `json:"ordered,omitempty"` // a person said so
 }
 
 // signature is what of a decision makes the next one worth a fact.
@@ -95,7 +105,10 @@ func (r *record) put(tx store.Tx) error {
 			err = nil
 		}
 	case first:
-		_, err = tx.Put(r.openKey(), []byte("{}"), 0)
+		var open []byte
+		if open, err = r.openValue(); err == nil {
+			_, err = tx.Put(r.openKey(), open, 0)
+		}
 	}
 	return err
 }
@@ -148,7 +161,10 @@ func List(ctx context.Context, s store.Store, namespace string, limit int) ([]ap
 			if err != nil {
 				return err
 			}
-			r.Rollout.Path = nil
+			r.Rollout.Path, r.Rollout.Latencies = nil, nil
+			if r.Rollout.Watch != nil {
+				r.Rollout.Watch.Path = nil
+			}
 			out = append(out, r.Rollout)
 		}
 		return nil

@@ -58,6 +58,10 @@ type Config struct {
 	// state must have the name it had, so that it does not wait for itself.
 	Holder string
 
+	// Guard is what policies say to the actions of a declared rollout, nil if none judges
+	// them; may be nil itself. It is not asked about aborts.
+	Guard func(ctx context.Context, namespace, environment, plan string) decide.Guard
+
 	Tick      time.Duration // between looks without data; DefaultTick if 0
 	Heartbeat time.Duration // between facts of unchanged decisions; DefaultHeartbeat if 0
 	Window    time.Duration // after the last action, until it is judged; DefaultWindow if 0
@@ -150,6 +154,10 @@ func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) erro
 func (c *Controller) guards(ctx context.Context, rec record) decide.Guard {
 	halted := c.cfg.Halted()
 	refusal, known := c.refusal(ctx, rec)
+	var judged decide.Guard
+	if c.cfg.Guard != nil {
+		judged = c.cfg.Guard(ctx, rec.Namespace, rec.Rollout.Environment, rec.Rollout.Name)
+	}
 	return func(a assay.Action) []assay.GuardVerdict {
 		verdict := func(guard, reason string) assay.GuardVerdict {
 			v := assay.GuardVerdict{Guard: guard, Action: a.Kind, Outcome: assay.OutcomePass, Reason: reason}
@@ -159,8 +167,17 @@ func (c *Controller) guards(ctx context.Context, rec record) decide.Guard {
 			return v
 		}
 		out := []assay.GuardVerdict{verdict("kill-switch", halted)}
-		if a.Kind == assay.ActionAbort || c.cfg.Door == nil {
+		if why := rec.asks(a); why != "" {
+			out = append(out, verdict("watch", why))
+		}
+		if a.Kind == assay.ActionAbort {
 			return out // traffic may always be taken away
+		}
+		if judged != nil {
+			out = append(out, judged(a)...)
+		}
+		if c.cfg.Door == nil {
+			return out
 		}
 		v := verdict("attested", refusal)
 		if !known {

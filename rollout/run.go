@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (c *Controller) listen(rec record) {
 	if c.cfg.Watch == nil {
 		return
 	}
-	for _, ind := range rec.Indicators {
+	for _, ind := range slices.Concat(rec.Indicators, rec.After) {
 		if compiled, err := signal.Compile(ind.Spec); err == nil { // it was compiled when it was proposed
 			c.cfg.Watch.Add(rec.Rollout.ID, rec.Namespace, compiled)
 		}

@@ -77,6 +77,11 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 	words := fmt.Sprintf("%s by %s: %s", verb, o.Actor, o.Reason)
 	rec.Rollout.Reason = words
 	started := rec.Rollout.Status != api.RolloutStarting
+	if !started {
+		if err := c.unrule(ctx, rec); err != nil { // its rule may stand already
+			return false, err
+		}
+	}
 	err = c.write(ctx, func(tx store.Tx) error {
 		if err := tx.Delete(orderKey(rec.Namespace, rec.Rollout.ID), store.AnyVersion); err != nil {
 			return err
@@ -85,6 +90,7 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 			return c.end(tx, &rec, api.RolloutAborted, words, o.Fact, 0)
 		}
 		c.intend(&rec, a, o.Fact, words, false)
+		rec.Pending.Ordered = true
 		return rec.put(tx)
 	})
 	return true, err
@@ -95,6 +101,9 @@ func (c *Controller) intend(rec *record, a assay.Action, cause assay.FactID, rea
 	rec.Actions++
 	a.Key = fmt.Sprintf("rollout/%s/%d", rec.Rollout.ID, rec.Actions)
 	a.Fence = uint64(c.held().Generation)
+	if rec.Rollout.Strategy.Ruled() && !rec.watching() {
+		a.From = rec.Rollout.Weight // requests reach it by a rule: the share of the plan's step is not one at the door
+	}
 	rec.Pending = &pending{Action: a, Cause: cause, Decided: c.cfg.Now().UTC(), Reason: reason, First: first}
 }
 
@@ -107,13 +116,14 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 		// become unknown, which is what people must see.
 		c.cfg.Log.Warn("rollout cannot read its signals", "rollout", rec.Rollout.ID, "error", err)
 	}
-	r, err := decide.Decide(rec.Rollout.Plan, rec.State, readings, c.guards(ctx, rec), c.cfg.Now())
+	r, err := decide.Decide(rec.plan(), rec.State, readings, c.guards(ctx, rec), c.cfg.Now())
 	if err != nil {
 		c.metrics.evaluated.WithLabelValues("error").Inc()
 		return false, err
 	}
 	rec.State = r.After
-	show(&rec.Rollout, r)
+	rec.show(r)
+	rec.tally(r)
 	if err := c.keep(ctx, &rec, r); err != nil {
 		c.metrics.evaluated.WithLabelValues("error").Inc()
 		return false, err
@@ -124,10 +134,13 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 }
 
 // show puts what was decided into what people see.
-func show(out *api.Rollout, r decide.Record) {
-	d := r.Decision
+func (rec *record) show(r decide.Record) {
+	out, d := &rec.Rollout, r.Decision
 	out.Decision, out.Reason = &d, d.Words
 	out.Status = api.RolloutRunning
+	if rec.watching() {
+		out.Status = api.RolloutWatching
+	}
 	if d.Action.Kind == assay.ActionAsk {
 		out.Status = api.RolloutAsking
 	}
@@ -137,9 +150,19 @@ func show(out *api.Rollout, r decide.Record) {
 			break
 		}
 	}
-	if len(r.Readings) > 0 {
-		out.Path = walk(out.Path, api.PathPoint{Time: d.Time, Weight: out.Weight, Harm: d.Harm, Safe: d.Safe, Canary: out.Canary, Control: out.Control})
+	out.Observed = nil
+	if w := rec.State.Watches[0]; w.StepRequests+w.StepControl > 0 && !rec.watching() && out.Strategy != api.StrategyMirrored {
+		out.Observed = new(float64(w.StepRequests) / float64(w.StepRequests+w.StepControl))
 	}
+	if len(r.Readings) == 0 {
+		return
+	}
+	p := api.PathPoint{Time: d.Time, Weight: out.Weight, Harm: d.Harm, Safe: d.Safe, Canary: out.Canary, Control: out.Control}
+	if rec.watching() {
+		out.Watch.Path = walk(out.Watch.Path, p)
+		return
+	}
+	out.Path = walk(out.Path, p)
 }
 
 // keep stores the evaluation; with a fact if it says something new, and with its
@@ -202,7 +225,7 @@ func signatureOf(d assay.Decision) string {
 // indicator that cannot be read does not keep the others from being read.
 func (c *Controller) read(ctx context.Context, rec record, now time.Time) (out []assay.Reading, err error) {
 	var problems []error
-	for i, ind := range rec.Indicators {
+	for i, ind := range rec.sources() {
 		readings, err := c.readOne(ctx, rec, ind, rec.State.Watches[i].Through, now)
 		if err != nil {
 			problems = append(problems, err)
@@ -214,6 +237,9 @@ func (c *Controller) read(ctx context.Context, rec record, now time.Time) (out [
 }
 
 func (c *Controller) readOne(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
+	if rec.watching() {
+		return c.readPast(ctx, rec, ind, from, now)
+	}
 	compiled, err := signal.Compile(ind.Spec)
 	if err != nil {
 		return nil, err
@@ -223,10 +249,11 @@ func (c *Controller) readOne(ctx context.Context, rec record, ind Indicator, fro
 		return nil, nil
 	}
 	readings, err := c.both(ctx, rec, q)
-	if err != nil || len(readings) < 2 {
+	newest, both := earliest(readings)
+	if err != nil || !both {
 		return nil, err // one version has nothing new: it waits for the other
 	}
-	end := earliest(readings).Add(time.Millisecond) // the newest event is in
+	end := newest.Add(time.Millisecond) // the newest event is in
 	if !end.Before(q.End) {
 		return readings, nil
 	}
@@ -248,12 +275,19 @@ func (c *Controller) both(ctx context.Context, rec record, q signal.Query) ([]as
 	return out, err
 }
 
-func earliest(readings []assay.Reading) time.Time {
-	t := readings[0].EventTime
-	for _, r := range readings[1:] {
-		if r.EventTime.Before(t) {
-			t = r.EventTime
+// earliest is the newest event of the version that is further behind; false unless
+// two versions have one. A version is as far as the newest of its strata.
+func earliest(readings []assay.Reading) (t time.Time, both bool) {
+	newest := map[string]time.Time{}
+	for _, r := range readings {
+		if r.EventTime.After(newest[r.Version]) {
+			newest[r.Version] = r.EventTime
 		}
 	}
-	return t
+	for _, at := range newest {
+		if t.IsZero() || at.Before(t) {
+			t = at
+		}
+	}
+	return t, len(newest) == 2
 }

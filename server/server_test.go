@@ -169,10 +169,15 @@ var (
 		{"GET", "/v1/rollouts/" + someID, api.Readers},
 		{"POST", "/v1/rollouts/" + someID + "/promotion", commanders},
 		{"POST", "/v1/rollouts/" + someID + "/abort", commanders},
+		{"GET", "/v1/strategies", api.Readers},
+		{"GET", "/v1/strategies/shop-scale", api.Readers},
+		{"POST", "/v1/strategies/shop-scale/answers", commanders},
 		{"GET", "/v1/traffic", api.Readers},
 		{"GET", "/v1/decisions", api.Readers},
 		{"GET", "/v1/decisions/" + someID, api.Readers},
 		{"GET", "/v1/decisions/" + someID + "/record", api.Readers},
+		{"GET", "/v1/anomalies", api.Readers},
+		{"GET", "/v1/indicators/shop", api.Readers},
 		{"GET", "/v1/objectives", api.Readers},
 		{"GET", "/v1/objectives/shop", api.Readers},
 		{"GET", "/v1/attestations/" + someDigest + "/verdict", api.Readers},
@@ -191,7 +196,7 @@ var (
 func TestTheTableOfRoutesIsComplete(t *testing.T) {
 	var patterns []string
 	for _, r := range table {
-		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}").Replace(r.path)
+		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}", "indicators/shop", "indicators/{service}", "strategies/shop-scale", "strategies/{name}").Replace(r.path)
 		patterns = append(patterns, r.method+" "+path)
 	}
 	slices.Sort(patterns)

@@ -1,9 +1,12 @@
 package signal
 
 import (
+	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -65,7 +68,13 @@ func increase(points []Point, start, end int64) (grown float64, newest int64, al
 	return grown, newest, alive
 }
 
-// arm gathers what belongs to one version.
+// armKey is what readings are told apart by.
+type armKey struct{ version, stratum string }
+
+// classPrefix stands before a class in the names of an arm's parts.
+const classPrefix = "class "
+
+// arm gathers what belongs to one version, or to one of its strata.
 type arm struct {
 	counts   map[string]float64 // by part, or by le for buckets
 	newest   int64
@@ -78,7 +87,7 @@ type arm struct {
 // Count turns series into readings; sources call it after they found the data.
 // Whatever the source, an event is counted the same way.
 func Count(q Query, data Data) ([]assay.Reading, error) {
-	arms := map[string]*arm{}
+	arms := map[armKey]*arm{}
 	parts := []struct {
 		name string
 		part Part
@@ -90,12 +99,16 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 	}
 	somebodyIsGood := len(data.Good.Plus) > 0
 	var out []assay.Reading
-	for version, a := range arms {
+	for key, a := range arms {
 		if a.reported == 0 {
+			if q.Indicator.StratumLabel != "" && (a.counts["bad"] > 0 || a.counts["good"] > 0) {
+				return nil, assay.Errorf(assay.CodeInvalid, "indicator %s counts bad or good events of %s %q for which there is no total; both need the label",
+					q.Indicator.Name, q.Indicator.StratumLabel, clip(key.stratum))
+			}
 			continue
 		}
 		r := assay.Reading{
-			Service: q.Indicator.Service, Environment: q.Indicator.Environment, Indicator: q.Indicator.Name, Version: version,
+			Service: q.Indicator.Service, Environment: q.Indicator.Environment, Indicator: q.Indicator.Name, Version: key.version, Stratum: key.stratum,
 			Start: q.Start.UTC(), End: q.End.UTC(), EventTime: time.UnixMilli(a.newest).UTC(), Ingested: time.UnixMilli(a.arrived).UTC(),
 			Completeness: float64(a.reported) / float64(max(a.alive, a.reported)),
 		}
@@ -108,28 +121,34 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 		if len(q.Indicator.Buckets) > 0 {
 			err = a.histogram(&r, q.Indicator.Threshold)
 		} else {
-			err = a.ratio(&r, len(q.Indicator.Good) > 0)
+			err = errors.Join(a.ratio(&r, len(q.Indicator.Good) > 0), a.classes(&r))
 		}
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(a, b assay.Reading) int { return compare(a.Version, b.Version) })
+	slices.SortFunc(out, func(a, b assay.Reading) int {
+		return cmp.Or(compare(a.Version, b.Version), compare(a.Stratum, b.Stratum))
+	})
 	return out, nil
 }
 
-func gather(arms map[string]*arm, q Query, part string, series []Series, sign float64, base bool) {
+func gather(arms map[armKey]*arm, q Query, part string, series []Series, sign float64, base bool) {
 	start, end := q.Start.UnixMilli(), q.End.UnixMilli()
 	for _, s := range series {
 		version := s.Labels.Get(q.Indicator.VersionLabel)
 		if version == "" {
 			version = UnknownVersion
 		}
-		a := arms[version]
+		at := armKey{version: version}
+		if q.Indicator.StratumLabel != "" {
+			at.stratum = s.Labels.Get(q.Indicator.StratumLabel)
+		}
+		a := arms[at]
 		if a == nil {
 			a = &arm{counts: map[string]float64{}, seen: map[string]bool{}}
-			arms[version] = a
+			arms[at] = a
 		}
 		key := part
 		if key == "" {
@@ -138,6 +157,9 @@ func gather(arms map[string]*arm, q Query, part string, series []Series, sign fl
 		grown, newest, alive := increase(s.Points, start, end)
 		a.counts[key] += sign * grown
 		a.seen[key] = true
+		if part == "bad" && q.Indicator.ClassLabel != "" {
+			a.counts[classPrefix+s.Labels.Get(q.Indicator.ClassLabel)] += sign * grown
+		}
 		if !base {
 			continue
 		}
@@ -178,6 +200,23 @@ func (a *arm) ratio(r *assay.Reading, good bool) error {
 	if r.Total, r.Good = total, min(n, total); !good {
 		r.Good = total - r.Good
 	}
+	return nil
+}
+
+// classes fills how many bad events each class had, by name.
+func (a *arm) classes(r *assay.Reading) error {
+	for key, v := range a.counts {
+		name, is := strings.CutPrefix(key, classPrefix)
+		if !is || name == "" {
+			continue
+		}
+		n, err := whole(v, r.Indicator)
+		if err != nil {
+			return err
+		}
+		r.Classes = append(r.Classes, assay.Class{Name: name, Count: min(n, r.Total)})
+	}
+	slices.SortFunc(r.Classes, func(x, y assay.Class) int { return compare(x.Name, y.Name) })
 	return nil
 }
 

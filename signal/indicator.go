@@ -26,6 +26,8 @@ type Spec struct {
 	Buckets      string  // _bucket counters of a classic histogram, all bounds
 	Threshold    float64 // for Buckets: an event is good up to this bound; 0 counts all as good
 	VersionLabel string  // label that tells the versions apart; "version" if ""
+	StratumLabel string  // label that tells parts of the traffic apart, for example "route"; "" tells none
+	ClassLabel   string  // label of Bad that tells classes of bad events apart; "" tells none
 }
 
 // Term is one selector of counters that is added or taken away.
@@ -43,6 +45,8 @@ type Indicator struct {
 	Environment  string
 	Name         string
 	VersionLabel string
+	StratumLabel string
+	ClassLabel   string
 	Good, Bad    Counters // at most one of them is set
 	Total        Counters
 	Buckets      Counters
@@ -54,7 +58,7 @@ type Indicator struct {
 // linear can be counted exactly, sample by sample; rates and quotients cannot,
 // and are refused with CodeInvalid.
 func Compile(spec Spec) (Indicator, error) {
-	ind := Indicator{Service: spec.Service, Environment: spec.Environment, Name: spec.Name, VersionLabel: spec.VersionLabel, Threshold: spec.Threshold}
+	ind := Indicator{Service: spec.Service, Environment: spec.Environment, Name: spec.Name, VersionLabel: spec.VersionLabel, Threshold: spec.Threshold, StratumLabel: spec.StratumLabel, ClassLabel: spec.ClassLabel}
 	if ind.VersionLabel == "" {
 		ind.VersionLabel = "version"
 	}
@@ -65,6 +69,8 @@ func Compile(spec Spec) (Indicator, error) {
 	switch {
 	case histogram && (spec.Good != "" || spec.Bad != "" || spec.Total != ""):
 		return ind, specError(spec, "buckets", "stands beside good, bad or total; expected one kind")
+	case spec.ClassLabel != "" && spec.Bad == "":
+		return ind, specError(spec, "classes", "need bad: classes are of the events that it counts")
 	case histogram && !(spec.Threshold >= 0):
 		return ind, specError(spec, "threshold", "is below zero")
 	case !histogram && spec.Total == "":

@@ -36,8 +36,8 @@ func (q Query) Check() error {
 
 // Source hands out readings. signal/tsdb and signal/replay are two.
 type Source interface {
-	// Read returns one reading per version that has data for the interval,
-	// sorted by version. A version without data has no reading: whoever needs
+	// Read returns one reading per version that has data for the interval, or one
+	// per version and stratum if the indicator tells strata, sorted by both. A version without data has no reading: whoever needs
 	// one treats its absence as unknown. Readings of adjoining intervals add up
 	// to the reading of both. It reads no clock: freshness is in the readings.
 	// Errors: CodeInvalid for a query or data that cannot be counted,

@@ -60,9 +60,11 @@ func BuiltinUpcasters() Upcasters {
 		assay.FactKeyCreated, assay.FactTokenCreated, assay.FactTokenRevoked,
 		assay.FactLedgerEpoch, assay.FactLedgerHalted, assay.FactLedgerAudited, assay.FactPayloadExpired,
 		assay.FactAdmissionDenied, assay.FactAdmissionAllowed,
+		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationJudged, assay.FactMitigationTold,
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}
 	}
+	u.kinds[assay.FactRolloutStarted] = KindVersions{Kind: assay.FactRolloutStarted, Steps: []Upcast{plainCanary}}
 	u.kinds[assay.FactExceptionApproved] = KindVersions{Kind: assay.FactExceptionApproved, Steps: []Upcast{unsigned}}
 	return u
 }
@@ -70,6 +72,10 @@ func BuiltinUpcasters() Upcasters {
 // unsigned turns the approval of an exception from version 1 into 2, which may name
 // a signed statement: approvals of version 1 have none.
 func unsigned(payload json.RawMessage) (json.RawMessage, error) { return payload, nil }
+
+// plainCanary turns the start of a rollout from version 1 into 2, which may name a
+// strategy, its rules and a watch: those of version 1 were canaries without any.
+func plainCanary(payload json.RawMessage) (json.RawMessage, error) { return payload, nil }
 
 // Kinds returns the listed kinds in order.
 func (u Upcasters) Kinds() []string { return slices.Sorted(maps.Keys(u.kinds)) }

@@ -16,19 +16,20 @@ import (
 // safety downward to the line where it goes on. Evidence below 1 is no evidence,
 // and lies on the middle line.
 func evidenceChart(r api.Rollout) template.HTML {
-	if r.Decision == nil || len(r.Path) == 0 {
+	path := r.Evidence()
+	if r.Decision == nil || len(path) == 0 {
 		return ""
 	}
 	abortAt, shipAt := r.Decision.AbortAt, r.Decision.ShipAt
 	harm, safe := []pt{{0, 0}}, []pt{{0, 0}}
 	topHarm, topSafe := 0.0, 0.0
-	for _, q := range r.Path {
+	for _, q := range path {
 		x := float64(q.Canary.Total)
 		h, s := max(0, finite(q.Harm)), max(0, finite(q.Safe))
 		harm, safe = append(harm, pt{x, h}), append(safe, pt{x, -s})
 		topHarm, topSafe = max(topHarm, h), max(topSafe, s)
 	}
-	last := r.Path[len(r.Path)-1]
+	last := path[len(path)-1]
 	p := plot{
 		x:      scale{0, max(1, float64(last.Canary.Total)) * 1.04},
 		y:      scale{-max(shipAt*1.5, min(topSafe*1.12, shipAt*2.6)), max(abortAt*1.22, min(topHarm*1.12, abortAt*1.8))},
@@ -43,7 +44,7 @@ func evidenceChart(r api.Rollout) template.HTML {
 	p.across("safe", -shipAt)
 	p.text("label harm", "start", p.x.lo, abortAt, 6, -6, "stop: harm "+evalue(abortAt)+" to 1")
 	p.text("label safe", "start", p.x.lo, -shipAt, 6, 15, "go on: safety "+evalue(shipAt)+" to 1")
-	p.weights(r.Path)
+	p.weights(path)
 	end := harm[len(harm)-1]
 	p.dot("harm", end.x, end.y)
 	p.dot("safe", end.x, safe[len(safe)-1].y)
@@ -55,7 +56,7 @@ func evidenceChart(r api.Rollout) template.HTML {
 		p.yTick(-e*math.Ln10, group(fmt.Sprintf("%.0f", math.Pow(10, e))))
 	}
 	p.countTicks()
-	p.evidenceHits(r.Path)
+	p.evidenceHits(path)
 	return p.svg(fmt.Sprintf("Evidence after %d canary requests: harm %s of %s, safety %s of %s",
 		last.Canary.Total, evalue(last.Harm), evalue(abortAt), evalue(last.Safe), evalue(shipAt)))
 }

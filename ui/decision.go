@@ -65,6 +65,7 @@ type decisionDetail struct {
 	decisionRow
 	Tests      []testRow
 	Candidates []candidateRow
+	Beliefs    []beliefRow // of a mitigation
 	Outcome    *assay.ActionOutcome
 	Rollout    *api.Rollout
 	Replay     *replay
@@ -85,7 +86,7 @@ func decision(v *view) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	d := decisionDetail{decisionRow: newDecisionRow(rec), Tests: testRows(&rec.Decision), Candidates: candidateRows(&rec.Decision)}
+	d := decisionDetail{decisionRow: newDecisionRow(rec), Tests: testRows(&rec.Decision), Candidates: candidateRows(&rec.Decision), Beliefs: beliefRows(rec.Decision)}
 	if r, err := v.s.Rollout(v.ctx, rec.Rollout); err == nil {
 		d.Rollout = &r
 		if o := r.Outcome; o != nil && rec.Action != nil && o.Action.Kind == rec.Action.Action.Kind && o.Action.Weight == rec.Action.Action.Weight {
@@ -100,6 +101,9 @@ func decision(v *view) (page, error) {
 	p.add(v, "belief", "", "decision/belief", d)
 	p.add(v, "weighed", "left", "rollout/weighed", d)
 	p.add(v, "inputs", "left", "decision/inputs", d)
+	if rec.Decision.Expected != nil {
+		p.add(v, "expected", "right", "decision/expected", d)
+	}
 	p.add(v, "replay", "right", "decision/replay", d)
 	p.add(v, "guards", "right", "decision/guards", d)
 	return p, nil
@@ -127,7 +131,7 @@ func (v *view) replay(id assay.FactID) *replay {
 		out.Sentence = difference(data, again)
 	}
 	if err == nil {
-		out.Choice = actionWords(again.Record.Decision.Action)
+		out.Choice = actionWords(again.Decision.Action)
 	}
 	return out
 }

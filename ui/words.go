@@ -24,7 +24,8 @@ func (u *ui) funcs() template.FuncMap {
 		"outcome": outcomeState, "status": statusState, "effect": effectState, "requirement": requirementState,
 		"exception": exceptionState, "factlabel": factLabel, "until": until, "burn": burnState,
 		"ratio": ratio, "between": between, "times0": burnRate, "plural64": func(n uint64, one, many string) string { return plural(int(n), one, many) }, // entries fit an int
-		"badCount": func(n int) state { return state{"bad", num(n)} }, "share01": func(p int) float64 { return float64(p) / 100 },
+		"badCount": func(n int) state { return state{"bad", num(n)} }, "whole": func(v float64) string { return num(int64(math.Ceil(finite(v)))) }, "budgetShare": budgetShare, "deref": func(v *float64) float64 { return *v }, "change": changeWords, "divergence": divergenceWords,
+		"part": func(v, of float64) float64 { return part01(v, of) }, "share01": func(p int) float64 { return float64(p) / 100 },
 	}
 }
 
@@ -42,6 +43,10 @@ func statusState(s api.RolloutStatus) state {
 		return state{"active", "running"}
 	case api.RolloutAsking:
 		return state{"warn", "waits for you"}
+	case api.RolloutWatching:
+		return state{"active", "promoted, watched"}
+	case api.RolloutReverted:
+		return state{"bad", "taken back"}
 	case api.RolloutPromoted:
 		return state{"ok", "promoted"}
 	case api.RolloutAborted:

@@ -13,6 +13,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/act/sim"
+	"assay.dev/assay/anomaly"
 	"assay.dev/assay/api"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/attest/keyfile"
@@ -22,6 +23,7 @@ import (
 	"assay.dev/assay/decide"
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/ledger"
+	"assay.dev/assay/policy"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/signal/replay"
@@ -48,7 +50,7 @@ type town struct {
 	requests map[string]assay.Rate // by service/version
 	handler  http.Handler
 
-	running, aborted, asking, promoted api.Rollout
+	running, aborted, asking, promoted, watching api.Rollout
 }
 
 // Read implements signal.Source: what the world has counted so far.
@@ -124,7 +126,7 @@ func busy(t testing.TB) *town {
 			{Name: "v1", Weight: 100, Errors: 0.01, Latency: fast}, {Name: "v2", Errors: 0.04, Latency: slow},
 			{Name: "v3", Errors: 0.009, Latency: fast}, {Name: "v5", Errors: 0.01, Latency: fast},
 		}},
-		{Name: "checkout", Rate: 1500, Versions: []sim.Version{{Name: "a1", Weight: 100, Errors: 0.01, Latency: fast}, {Name: "a2", Errors: 0.004, Latency: fast}}},
+		{Name: "checkout", Rate: 1500, Versions: []sim.Version{{Name: "a1", Weight: 100, Errors: 0.01, Latency: fast}, {Name: "a2", Errors: 0.004, Latency: fast}, {Name: "a3", Errors: 0.004, Latency: fast}}},
 		{Name: "catalog", Rate: 60, Versions: []sim.Version{{Name: "c1", Weight: 100, Errors: 0.004, Latency: fast}, {Name: "c2", Errors: 0.006, Latency: fast}}},
 	}})
 	must(t, err)
@@ -138,6 +140,8 @@ func busy(t testing.TB) *town {
 	cfg := w.Config
 	cfg.Keys, cfg.Ledger = &ring{}, w.witnessed()
 	cfg.Publishes, cfg.Now, cfg.Rollouts, cfg.Enforcer, cfg.Books = true, w.world.Now, w.ctl, w, w.books
+	watched := w.watched()
+	cfg.Watched = watched
 	w.Plane = control.New(cfg)
 	w.handler = w.pages(w.Plane, w.world.Now, viewer)
 	w.verdicts()
@@ -147,7 +151,24 @@ func busy(t testing.TB) *town {
 	for w.books.Step(t.Context(), w.world.Now()) {
 		continue
 	}
+	for watched.Step(t.Context(), w.world.Now()) {
+		continue
+	}
 	return w
+}
+
+// watched watches two of the town's objectives.
+func (w *town) watched() *anomaly.Watcher {
+	w.t.Helper()
+	a := anomaly.New(anomaly.Config{
+		Source: w, Store: w.Store, Namespace: namespace, Now: w.world.Now, Log: slog.New(slog.DiscardHandler),
+		Policy: func() (*policy.Revision, error) {
+			p, err := w.Config.Policy()
+			return p.Revision, err
+		},
+	})
+	must(w.t, a.SetObjectives([]slo.Objective{w.objective("shop", "0.985"), w.objective("checkout", "0.99")}))
+	return a
 }
 
 // pastTraffic is what the objectives counted in the two hours before, one
@@ -203,23 +224,31 @@ func (w *town) pass(d time.Duration, id string) {
 
 func (w *town) start(service, control, canary string, change func(*decide.Plan)) api.Rollout {
 	w.t.Helper()
+	return w.propose(service, canary, func(p *rollout.Proposal) {
+		if change != nil {
+			change(&p.Plan)
+		}
+	})
+}
+
+func (w *town) propose(service, canary string, change func(*rollout.Proposal)) api.Rollout {
+	w.t.Helper()
 	p := decide.NewPlan()
 	p.Name, p.Service, p.Budget = service, service, 800
 	p.Alpha, p.MinDuration, p.MaxAge, p.Horizon = 0.0005, 3*time.Second, 5*time.Second, 10*time.Minute
 	p.Indicators = []decide.Indicator{
 		{Name: sim.IndicatorErrors, Weight: 1, Required: true}, {Name: sim.IndicatorLatency, Weight: 1, Required: true, Bounds: []float64{0.025, 0.1}},
 	}
-	if change != nil {
-		change(&p)
-	}
 	must(w.t, w.ctl.Acquire(w.t.Context()))
-	r, err := w.ctl.Propose(w.t.Context(), rollout.Proposal{
+	proposal := rollout.Proposal{
 		Namespace: namespace, Actor: "ada", Name: service, Plan: p, Canary: canary, Baseline: 10 * time.Second, Digest: artifact(service, canary),
 		Indicators: []rollout.Indicator{
 			{Spec: signal.Spec{Service: service, Name: sim.IndicatorErrors, Bad: "errors_total", Total: "requests_total"}},
 			{Spec: signal.Spec{Service: service, Name: sim.IndicatorLatency, Buckets: "latency_bucket", Threshold: 0.1}},
 		},
-	})
+	}
+	change(&proposal)
+	r, err := w.ctl.Propose(w.t.Context(), proposal)
 	must(w.t, err)
 	return r
 }
@@ -254,6 +283,15 @@ func (w *town) rollouts() {
 	for range 8 {
 		w.pass(250*time.Millisecond, on.ID)
 	}
+	blueGreen := w.propose("checkout", "a3", func(p *rollout.Proposal) {
+		p.Strategy, p.Watch, p.Plan.Steps = api.StrategyBlueGreen, 30*time.Second, []int{100}
+	})
+	for range 16 {
+		w.pass(250*time.Millisecond, blueGreen.ID)
+	}
+	var err error
+	w.watching, err = rollout.Get(w.t.Context(), w.Store, namespace, blueGreen.ID)
+	must(w.t, err)
 }
 
 // verdicts are one of every kind, and exceptions that wait, hold and are over.
@@ -411,7 +449,8 @@ func (w *town) addresses() map[string]string {
 	return map[string]string{
 		"overview": "/", "services": "/services", "service": "/services/shop", "rollouts": "/rollouts",
 		"rollout-running": "/rollouts/" + w.running.ID, "rollout-aborted": "/rollouts/" + w.aborted.ID,
-		"rollout-asking": "/rollouts/" + w.asking.ID, "rollout-promoted": "/rollouts/" + w.promoted.ID,
+		"rollout-watching": "/rollouts/" + w.watching.ID,
+		"rollout-asking":   "/rollouts/" + w.asking.ID, "rollout-promoted": "/rollouts/" + w.promoted.ID,
 		"decisions": "/decisions", "decision-abort": "/decisions/" + string(w.aborted.DecidedFact) + "?replay=1",
 		"gates": "/gates", "artifacts": "/artifacts", "artifact": fmt.Sprintf("/artifacts/%s", artifact("shop", "v4")),
 		"log": "/log", "fact": "/facts/" + string(w.newest(assay.FactRolloutEnded)), "exceptions": "/exceptions",

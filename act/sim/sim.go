@@ -57,6 +57,7 @@ type Service struct {
 	Within   time.Duration `json:"within,omitempty"`  // a request at most this slow is good for the latency indicator; one of the bounds, 0 counts all as good
 	Versions []Version     `json:"versions"`          // their weights add up to 100
 	Changes  []Change      `json:"changes,omitempty"` // in order of time
+	Levers   []act.LeverAt `json:"levers,omitempty"`  // that may be moved, beside the shares of versions; they move nothing else
 }
 
 // Version is how one version behaves.
@@ -90,7 +91,8 @@ type World struct {
 
 type service struct {
 	Service
-	dial enforce.Dial
+	dial  enforce.Dial
+	owner uint64 // generation that moved a lever last
 }
 
 // deed is an action that was applied, and its answer.
@@ -119,7 +121,7 @@ func New(c Config) (*World, error) {
 			return nil, assay.Errorf(assay.CodeInvalid, "service %q is there twice", s.Name)
 		}
 		live := &service{Service: s}
-		live.Versions = slices.Clone(s.Versions)
+		live.Versions, live.Levers = slices.Clone(s.Versions), slices.Clone(s.Levers)
 		for _, v := range s.Versions {
 			live.dial.Shares = append(live.dial.Shares, enforce.Share{Version: v.Name, Percent: v.Weight})
 		}
@@ -253,7 +255,8 @@ func (w *World) Class() act.Class { return act.Fenced }
 
 // Apply implements act.Actuator. Keys are remembered for as long as the World lives.
 func (w *World) Apply(ctx context.Context, a assay.Action) (act.Receipt, error) {
-	if err := act.Check(a); err != nil {
+	lever := a.Lever != "" && a.Lever != assay.LeverShare
+	if err := act.Check(a); err != nil && !lever {
 		return act.Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -268,6 +271,13 @@ func (w *World) Apply(ctx context.Context, a assay.Action) (act.Receipt, error) 
 			return act.Receipt{}, assay.Errorf(assay.CodeConflict, "key %q was used for another action", a.Key)
 		}
 		return d.receipt, nil
+	}
+	if lever {
+		r, err := w.move(a)
+		if err == nil {
+			w.done[a.Key] = deed{same, r}
+		}
+		return r, err
 	}
 	s := w.services[a.Service]
 	if s == nil {

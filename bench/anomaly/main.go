@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	run.Main("anomaly", 3, run.Part{Name: "nab", Run: nab})
+	run.Main("anomaly", 3, run.Part{Name: "nab", Run: nab}, run.Part{Name: "false", Run: falseAlarms})
 }
 
 // published are the best figures of NAB's scoreboard by a detector of the same kind:

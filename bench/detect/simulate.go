@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,11 +17,6 @@ import (
 const (
 	alpha     = 0.01   // of the delays
 	alphaDemo = 0.0005 // that the demonstration declares
-	// lookRequests are between two looks, of both versions together: about five of
-	// the canary's.
-	lookRequests = 50
-	// healthyLook is the same for the false aborts, whose runs are long.
-	healthyLook = 400
 )
 
 // exceed are the shares of requests above the five latency bounds: the old version's
@@ -64,7 +60,11 @@ type rollout struct {
 	all    bool // latency bounds too
 }
 
-// look simulates n requests and returns the combined ln E of harm.
+// boundsWeight is what five bounds together weigh beside errors in decide's plans.
+const boundsWeight = 0.12
+
+// look simulates n requests and returns how far the combined ln E of harm lies above
+// the shipped threshold for level a.
 func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 	m := binomial(r.rng, n, share)
 	var err error
@@ -73,31 +73,38 @@ func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 		return 0, err
 	}
 	harm := r.sim.errors.Harm(r.errors)
-	if !r.all {
-		return harm, nil
-	}
-	// A request above one bound is above all lower ones.
-	x, y, before := m, n-m, 1.0
-	tests := []infer.Weighted{{LogE: harm, Weight: 1}}
-	for i, q := range exceed {
-		x, y = binomial(r.rng, x, q/before), binomial(r.rng, y, q/before)
-		before = q
-		p := infer.Pair{Treated: infer.Count{Events: x, Exposure: m}, Control: infer.Count{Events: y, Exposure: n - m}}
-		if r.bounds[i], err = r.sim.latency.Update(r.bounds[i], p); err != nil {
+	if r.all {
+		// A request above one bound is above all lower ones.
+		x, y, before := m, n-m, 1.0
+		tests := []infer.Weighted{{LogE: harm, Weight: 1}}
+		for i, q := range exceed {
+			x, y = binomial(r.rng, x, q/before), binomial(r.rng, y, q/before)
+			before = q
+			p := infer.Pair{Treated: infer.Count{Events: x, Exposure: m}, Control: infer.Count{Events: y, Exposure: n - m}}
+			if r.bounds[i], err = r.sim.latency.Update(r.bounds[i], p); err != nil {
+				return 0, err
+			}
+			tests = append(tests, infer.Weighted{LogE: r.sim.latency.Harm(r.bounds[i]), Weight: boundsWeight / float64(len(exceed))})
+		}
+		if harm, err = infer.Average(tests); err != nil {
 			return 0, err
 		}
-		tests = append(tests, infer.Weighted{LogE: r.sim.latency.Harm(r.bounds[i]), Weight: 1 / float64(len(exceed))})
 	}
-	return infer.Average(tests)
+	m, n = r.errors.Treated.Exposure, r.errors.Treated.Exposure+r.errors.Control.Exposure
+	return harm - math.Log(infer.Overshoot(max(share, float64(m)/float64(n)))), nil
 }
+
+// lookEvery is how many requests lie between two looks: about one look in every
+// hundredth of the floor.
+func lookEvery(floor float64) uint64 { return max(10, uint64(floor/100/share)) }
 
 // detect returns the canary requests until harm is shown, one per run.
 func (s *simulation) detect(c change, all bool, runs int, stream uint64) ([]float64, error) {
-	limit := 100 * infer.TwoSampleFloor(c.from, c.to, share, alpha)
+	floor := infer.TwoSampleFloor(c.from, c.to, share, alpha)
 	return s.each(runs, stream, func(rng *rand.Rand) (float64, error) {
 		r := rollout{sim: s, rng: rng, all: all}
 		for {
-			e, err := r.look(lookRequests, c.from, c.to)
+			e, err := r.look(lookEvery(floor), c.from, c.to)
 			if err != nil {
 				return 0, err
 			}
@@ -105,7 +112,7 @@ func (s *simulation) detect(c change, all bool, runs int, stream uint64) ([]floa
 			if e >= -math.Log(alpha) {
 				return n, nil
 			}
-			if n > limit {
+			if n > 100*floor {
 				return 0, fmt.Errorf("%s was not seen within 100 floors: the comparison has no power", c.name)
 			}
 		}
@@ -114,14 +121,15 @@ func (s *simulation) detect(c change, all bool, runs int, stream uint64) ([]floa
 
 // falseAborts runs the healthy version to the horizon and counts the runs whose
 // greatest evidence would have aborted, for both levels and both combinations.
-func (s *simulation) falseAborts(c change, stream uint64, log io.Writer) ([]result.Row, error) {
+func (s *simulation) falseAborts(rate float64, horizon int, stream uint64, log io.Writer) ([]result.Row, error) {
 	var rows []result.Row
 	for _, all := range []bool{false, true} {
+		between := 100 + 100*b2u(all)
 		most, err := s.each(2*s.runs, stream*2+b2u(all), func(rng *rand.Rand) (float64, error) {
 			r := rollout{sim: s, rng: rng, all: all}
 			greatest := math.Inf(-1)
-			for r.errors.Treated.Exposure < uint64(c.horizon) {
-				e, err := r.look(healthyLook, c.from, c.from)
+			for r.errors.Treated.Exposure < uint64(horizon) {
+				e, err := r.look(between, rate, rate)
 				if err != nil {
 					return 0, err
 				}
@@ -133,25 +141,16 @@ func (s *simulation) falseAborts(c change, stream uint64, log io.Writer) ([]resu
 			return nil, err
 		}
 		for _, a := range []float64{alpha, alphaDemo} {
-			n := 0
-			for _, e := range most {
-				if e >= -math.Log(a) {
-					n++
-				}
+			hits := make([]float64, len(most))
+			for i, e := range most {
+				hits[i] = float64(b2u(e >= -math.Log(a)))
 			}
-			low, high := infer.ClopperPearson(uint64(n), uint64(len(most)), 0.95)
 			what := "errors alone"
 			if all {
 				what = "errors and 5 latency bounds"
 			}
-			name := fmt.Sprintf("false aborts at alpha %g %%, %g %% healthy, %s", 100*a, 100*c.from, what)
-			row := result.New(name, "%", []float64{100 * float64(n) / float64(len(most))}).Want("<=", 100*a)
-			row.Rounds = len(most)
-			if row.Ours > 0 {
-				row.Noise = 100 * (high - low) / row.Ours
-			}
-			rows = append(rows, row)
-			fmt.Fprintf(log, "%s: %d of %d within %d canary requests, 95 %% interval %.3f to %.3f %%\n", name, n, len(most), c.horizon, 100*low, 100*high)
+			name := fmt.Sprintf("false aborts at alpha %g %%, %g %% healthy, %s", 100*a, 100*rate, what)
+			rows = append(rows, rateRow(name, hits, 100*a, fmt.Sprintf(", %d canary requests", horizon), log))
 		}
 	}
 	return rows, nil
@@ -161,23 +160,27 @@ func (s *simulation) falseAborts(c change, stream uint64, log io.Writer) ([]resu
 // own stream of the seed, so the figures do not depend on how many there are.
 func (s *simulation) each(runs int, stream uint64, one func(*rand.Rand) (float64, error)) ([]float64, error) {
 	out := make([]float64, runs)
+	err := parallel(runs, func(i int) (err error) {
+		out[i], err = one(rand.New(rand.NewPCG(s.seed, stream<<32|uint64(i))))
+		return err
+	})
+	return out, err
+}
+
+// parallel does n things, spread over the processors, up to the first error of each.
+func parallel(n int, one func(i int) error) error {
 	workers := runtime.GOMAXPROCS(0)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for i := w; i < runs && errs[w] == nil; i += workers {
-				out[i], errs[w] = one(rand.New(rand.NewPCG(s.seed, stream<<32|uint64(i))))
+			for i := w; i < n && errs[w] == nil; i += workers {
+				errs[w] = one(i)
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return errors.Join(errs...)
 }
 
 // binomial jumps from event to event.

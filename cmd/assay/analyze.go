@@ -54,7 +54,9 @@ func (a *app) analyzeAnomalyCmd() *cobra.Command {
 The file has the columns timestamp and value. A score is how far the observation
 goes beyond everything before it, in one of seven views (the value, its means, its
 spread, its hour of the day, its trend), as a share of the range so far; above 0.05
-it is an alarm that says which view it was. Nothing after an observation is used.
+it is an alarm that says which view it was. A second detector forecasts each next
+observation and bets against itself: a row of errors that are large among earlier
+ones is an alarm, too. Nothing after an observation is used.
 
 Reads the file and changes nothing.
 
@@ -87,7 +89,7 @@ func (a *app) printAnomalies(r analyze.AnomalyReport) {
 			values[i] = *s.Value
 		}
 	}
-	fmt.Fprintf(a.out, "%d observations, %d without a value, %d alarms\n", len(r.Scores), r.Gaps, r.Alarms)
+	fmt.Fprintf(a.out, "%d observations, %d without a value, %d alarms, %d of the forecast\n", len(r.Scores), r.Gaps, r.Alarms, r.Surprises)
 	fmt.Fprintf(a.out, "%s\n", term.Spark(values, sparkColumns))
 	marks := make([]float64, len(r.Scores))
 	var rows [][]string
@@ -96,12 +98,19 @@ func (a *app) printAnomalies(r analyze.AnomalyReport) {
 			marks[i] = 1
 			rows = append(rows, []string{s.Time.Format(time.RFC3339), fmt.Sprintf("%.3f", *s.Score), s.Why})
 		}
+		if s.Surprise != nil && s.Surprise.Alarm {
+			marks[i] = 1
+			rows = append(rows, []string{s.Time.Format(time.RFC3339), fmt.Sprintf("%.3g", s.Surprise.Capital), string(infer.ChannelForecast) + ": " + s.Surprise.Why})
+		}
 	}
 	if len(rows) == 0 {
 		return
 	}
 	fmt.Fprintf(a.out, "%s\n", strings.NewReplacer("▁", " ", "█", "▲").Replace(term.Spark(marks, sparkColumns)))
 	a.out.Table([]string{"TIME", "SCORE", "WHY"}, rows)
+	if r.Surprises > 0 {
+		fmt.Fprintf(a.out, "false alarms of the forecast are %s: %s\n", r.Certainty, r.Basis)
+	}
 }
 
 // sparkColumns is how wide a sparkline is.

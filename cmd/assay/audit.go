@@ -86,7 +86,7 @@ func (a *app) expireOnce(ctx context.Context, in *installation, s *audits) error
 	if s.days == 0 {
 		return nil
 	}
-	n, err := artifact.Expire(ctx, artifact.ExpireConfig{Store: in.store, Outbox: in.store, Blobs: in.blobs, Days: s.days, Now: a.now()})
+	n, err := in.plane.ExpireEvidence(ctx, in.blobs, s.days)
 	s.gone.Add(float64(n))
 	if n > 0 {
 		a.log.Info("payloads expired", "class", artifact.ClassEvidence, "payloads", n)

@@ -124,8 +124,13 @@ func (a *app) writeBackup(ctx context.Context, w io.Writer, keys bool) error {
 }
 
 // streamBackup copies what changes into a folder aside, at one moment, and then
-// writes that and what never changes.
-func (a *app) streamBackup(ctx context.Context, in *installation, w io.Writer, keys bool) (err error) {
+// writes that and what never changes. Retention waits meanwhile: what it removed after
+// the database was copied would be lost in the copy, and not on record there.
+func (a *app) streamBackup(ctx context.Context, in *installation, w io.Writer, keys bool) error {
+	return in.plane.KeepPayloads(func() error { return a.copyState(ctx, in, w, keys) })
+}
+
+func (a *app) copyState(ctx context.Context, in *installation, w io.Writer, keys bool) (err error) {
 	data := a.cfg.get("dir")
 	stage, err := os.MkdirTemp(data, backupStage+"*")
 	if err != nil {

@@ -99,14 +99,15 @@ func (a *app) restore(ctx context.Context, backup, head string, same bool) (rest
 	if err := durable.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o755); err != nil {
 		return r, err
 	}
-	m, err := archive.Extract(f, dir)
+	// The mark is there before the directory has its name: a process that finds the
+	// directory signs nothing, also if this one is killed now.
+	m, err := archive.Extract(f, dir, func(folder string, m archive.Manifest) error {
+		return durable.WriteFile(filepath.Join(folder, restoredName), []byte(m.Created.String()+"\n"), 0o644)
+	})
 	if err != nil {
 		return r, err
 	}
 	r.Files = len(m.Files)
-	if err := durable.WriteFile(filepath.Join(dir, restoredName), []byte(m.Created.String()+"\n"), 0o644); err != nil {
-		return r, err
-	}
 	has, err := a.auditRestored(ctx, &r)
 	if err != nil || !r.Audit.OK {
 		return r, err

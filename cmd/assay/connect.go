@@ -29,7 +29,9 @@ type operations struct {
 	tokens
 	ledgerReads
 	rollouts
+	strategies
 	objectives
+	anomalies
 	signingKeys
 	inventories
 	inventorySearches
@@ -45,7 +47,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
+		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
 	}
 	if n == stateOptional && !a.cfg.chosen("dir") {
 		if _, err := os.Stat(a.cfg.get("dir")); errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +67,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		return nil, err
 	}
 	s := in.plane.As(caller)
-	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
 }
 
 // ask puts one question to the control plane that the configuration names, and lets

@@ -140,45 +140,6 @@ Exit codes: 0 explained · 1 error · 2 usage.`,
 	}
 }
 
-// explain prints a decision for people.
-func (a *app) explain(d assay.Decision) {
-	fmt.Fprintf(a.out, "%s\n  %s · %s against %s of %s · engine %s\n\nevidence (an e value of 20 is evidence of 20 to 1)\n",
-		a.out.Bold(d.Words), d.Time.Format(time.RFC3339Nano), d.Canary, d.Control, d.Service, d.Engine)
-	var rows [][]string
-	for _, t := range d.Tests {
-		rows = append(rows, []string{
-			t.Name, share(t.Canary), share(t.Control), fmt.Sprint(t.Canary.Total), interval(t),
-			eValue(t.HarmBefore) + " → " + eValue(t.Harm), eValue(t.SafeBefore) + " → " + eValue(t.Safe), string(t.Certainty),
-		})
-	}
-	rows = append(rows, []string{"together", "", "", "", "", eValue(d.Harm) + " of " + eValue(d.AbortAt), eValue(d.Safe) + " of " + eValue(d.ShipAt), ""})
-	a.out.Table([]string{"  TEST", "CANARY", "CONTROL", "REQUESTS", "RATIO", "HARM", "SAFETY", "BOUND"}, indent(rows))
-	fmt.Fprintln(a.out, "\nalternatives, with the bad responses expected until the next look")
-	rows = nil
-	for _, c := range d.Candidates {
-		mark := ""
-		if c.Action.Kind == d.Action.Kind {
-			mark = a.out.Paint(term.Green, "chosen")
-		}
-		rows = append(rows, []string{string(c.Action.Kind), fmt.Sprintf("%d %%", c.Action.Weight), fmt.Sprintf("%.2f", c.Errors), mark, c.Reason})
-	}
-	a.out.Table([]string{"  ACTION", "SHARE", "EXPECTED", "", "WHY"}, indent(rows))
-	if len(d.Guards) > 0 {
-		fmt.Fprintln(a.out, "\nguards")
-		for _, g := range d.Guards {
-			fmt.Fprintf(a.out, "  %s says %s to %s  %s\n", g.Guard, g.Outcome, g.Action, g.Reason)
-		}
-	}
-	fmt.Fprintln(a.out, "\ninputs")
-	for _, s := range d.Signals {
-		state := "known"
-		if !s.Known {
-			state = a.out.Paint(term.Purple, "unknown") + ": " + s.Reason
-		}
-		fmt.Fprintf(a.out, "  %s  %s, %.1f s old, %.0f %% complete\n", s.Indicator, state, s.AgeSeconds, 100*s.Completeness)
-	}
-}
-
 func indent(rows [][]string) [][]string {
 	for i := range rows {
 		rows[i][0] = "  " + rows[i][0]
@@ -186,8 +147,8 @@ func indent(rows [][]string) [][]string {
 	return rows
 }
 
-// interval is the anytime confidence interval of a test's ratio.
-func interval(t assay.TestValue) string {
+// ratioInterval is the anytime confidence interval of a test's ratio.
+func ratioInterval(t assay.TestValue) string {
 	low, high := "0", "∞"
 	if t.RatioLow > 0 {
 		low = fmt.Sprintf("%.2g", t.RatioLow)

@@ -75,8 +75,10 @@ func (a *app) printProblems(problems []policyProblem) error {
 func (a *app) policyTestCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "test [DIR]",
-		Short: "Run the Rego unit tests of a policy directory",
-		Long: `Run the Rego unit tests of a policy directory (rules named test_…).
+		Short: "Run the Rego unit tests and the scenarios of a policy directory",
+		Long: `Run the Rego unit tests (rules named test_…) and the scenarios (*.scenario.yaml) of a
+policy directory. A scenario is a test that passes when all its expectations hold; see
+assay simulate.
 
 Reads DIR (default: the configured policy directory) and changes nothing.
 
@@ -115,7 +117,7 @@ func (a *app) printTests(report policyTests) {
 		fmt.Fprintf(a.out, "%s %s:%d: %s %s\n", a.out.Paint(term.Vermilion, "✗"), r.File, line, r.Name, r.Message)
 	}
 	if len(report.Results) == 0 {
-		fmt.Fprintln(a.out, "no tests; write rules named test_… in files named *_test.rego")
+		fmt.Fprintln(a.out, "no tests; write rules named test_… in files named *_test.rego, or scenarios named *.scenario.yaml")
 		return
 	}
 	sign := a.out.Paint(term.Green, "✓")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"assay.dev/assay"
@@ -58,7 +57,7 @@ Asks --server, which changes its state and the enforcer's. Reads nothing here. W
 --watch it stays until the rollout has ended.
 
 Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage ·
-3 aborted or refused entry, with --watch.`,
+3 aborted, taken back or refused entry, with --watch.`,
 		Example: `  assay rollout start --canary v2 --digest sha256:… --backend http://127.0.0.1:8002 --watch`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,6 +73,9 @@ Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage
 			r, err := ops.StartRollout(cmd.Context(), req)
 			if err != nil {
 				return err
+			}
+			if a.format == "table" {
+				a.rolloutNotes(r)
 			}
 			if watch {
 				return a.watchRollout(cmd.Context(), ops, r.ID)
@@ -146,7 +148,7 @@ func (a *app) status(s api.RolloutStatus) string {
 	switch s {
 	case api.RolloutPromoted:
 		return a.out.Paint(term.Green, string(s))
-	case api.RolloutAborted, api.RolloutRefused, api.RolloutFailed:
+	case api.RolloutAborted, api.RolloutReverted, api.RolloutRefused, api.RolloutFailed:
 		return a.out.Paint(term.Vermilion, string(s))
 	case api.RolloutAsking:
 		return a.out.Paint(term.Purple, string(s))
@@ -194,11 +196,14 @@ func (a *app) rolloutWatchCmd() *cobra.Command {
 		Short: "Follow a rollout until it has ended",
 		Long: `Follow a rollout, the newest one if none is named, until it has ended.
 
-Asks --server; reads nothing here and changes nothing. The last line is the outcome
-and how to look further.
+On a terminal it draws the path of the evidence, up to where harm stops the rollout
+and down to where safety lets it go on; piped, it prints a line when something
+changes. The last line is the outcome and how to look further.
+
+Asks --server; reads nothing here and changes nothing.
 
 Exit codes: 0 promoted · 1 error, or it could not be carried out · 2 usage ·
-3 aborted or refused entry.`,
+3 aborted, taken back or refused entry.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.followsAServer("rollout watch"); err != nil {
@@ -248,7 +253,7 @@ const pollRollout = 500 * time.Millisecond
 // watchRollout prints what changes: a line replaced in place on a terminal, one
 // line for each change of status, share or choice when piped.
 func (a *app) watchRollout(ctx context.Context, ops rolloutReads, id string) error {
-	last := ""
+	last, drawn := "", 0
 	tick := time.NewTicker(pollRollout)
 	defer tick.Stop()
 	for {
@@ -257,20 +262,18 @@ func (a *app) watchRollout(ctx context.Context, ops rolloutReads, id string) err
 			return err
 		}
 		if r.Status.Ended() {
-			if a.out.Live() {
-				fmt.Fprint(a.out, "\r\x1b[K")
-			}
+			a.redraw(drawn, nil)
 			if err := a.print(r, func() { a.rolloutEnd(r) }); err != nil {
 				return err
 			}
 			return endCode(r.Status)
 		}
-		switch line := rolloutLine(r); {
+		switch {
 		case a.format != "table":
 		case a.out.Live():
-			fmt.Fprintf(a.out, "\r\x1b[K%s %s", a.out.Paint(term.Amber, "●"), line)
+			drawn = a.redraw(drawn, a.rolloutBlock(r))
 		case plainKey(r) != last:
-			fmt.Fprintln(a.out, line)
+			fmt.Fprintln(a.out, rolloutLine(r))
 		}
 		last = plainKey(r)
 		select {
@@ -278,79 +281,6 @@ func (a *app) watchRollout(ctx context.Context, ops rolloutReads, id string) err
 			return ctx.Err()
 		case <-tick.C:
 		}
-	}
-}
-
-// plainKey changes when a piped watch has something new to say.
-func plainKey(r api.Rollout) string {
-	kind := assay.ActionKind("")
-	if r.Decision != nil {
-		kind = r.Decision.Action.Kind
-	}
-	return fmt.Sprint(r.Status, r.Weight, kind)
-}
-
-func endCode(s api.RolloutStatus) error {
-	switch s {
-	case api.RolloutPromoted:
-		return nil
-	case api.RolloutFailed:
-		return exit(exitError)
-	}
-	return exit(exitFailed)
-}
-
-// rolloutLine is where a rollout stands, in one line.
-func rolloutLine(r api.Rollout) string {
-	line := fmt.Sprintf("%s  %s  %d %%", r.Status, r.Plan.Canary, r.Weight)
-	if r.Decision == nil {
-		return line + "  " + r.Reason
-	}
-	d := r.Decision
-	return fmt.Sprintf("%s  %d req  harm %s %s of %s  errors %s vs %s", line, r.Canary.Total,
-		sparkline(r.Path), eValue(d.Harm), eValue(d.AbortAt), share(r.Canary), share(r.Control))
-}
-
-// sparkline draws the end of the path of the evidence of harm.
-func sparkline(path []api.PathPoint) string {
-	const width = 12
-	path = path[max(0, len(path)-width):]
-	values := make([]float64, len(path))
-	for i, p := range path {
-		values[i] = p.Harm
-	}
-	return term.Spark(values, width)
-}
-
-// eValue is an e value from its logarithm.
-func eValue(ln float64) string {
-	switch e := math.Exp(ln); {
-	case ln > math.Log(1e6):
-		return fmt.Sprintf("10^%.0f", ln/math.Ln10)
-	case e >= 10:
-		return fmt.Sprintf("%.0f", e)
-	default:
-		return fmt.Sprintf("%.2g", e)
-	}
-}
-
-func share(r assay.Rate) string {
-	if r.Total == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f %%", 100*float64(r.Bad)/float64(r.Total))
-}
-
-func (a *app) rolloutEnd(r api.Rollout) {
-	mark, colour := "✗", term.Vermilion
-	if r.Status == api.RolloutPromoted {
-		mark, colour = "✓", term.Green
-	}
-	took := r.Ended.Sub(r.Created).Round(100 * time.Millisecond)
-	fmt.Fprintf(a.out, "%s %s  %s after %s: %d canary requests, %d of them bad\n  why: %s\n",
-		a.out.Paint(colour, mark), r.Status, r.Plan.Canary, took, r.Canary.Total, r.Canary.Bad, r.Reason)
-	if r.DecidedFact != "" {
-		fmt.Fprintf(a.out, "  more: assay decisions explain %s\n", r.DecidedFact)
 	}
 }
 
@@ -380,6 +310,10 @@ Exit codes: 0 explained · 1 error · 2 usage.`,
 			}
 			return a.print(r, func() {
 				fmt.Fprintf(a.out, "%s  %s %s → %s  %s  %d %%\n%s\n", r.ID, r.Service, r.Plan.Control, r.Plan.Canary, a.status(r.Status), r.Weight, r.Reason)
+				a.rolloutNotes(r)
+				if words := observedWords(r); words != "" {
+					fmt.Fprintln(a.out, words)
+				}
 				if r.Outcome != nil {
 					fmt.Fprintf(a.out, "outcome: %s: %s\n", r.Outcome.Effect, r.Outcome.Reason)
 				}

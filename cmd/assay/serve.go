@@ -83,10 +83,9 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg := newRegistry()
 	policies := &reloading{load: a.loadServedPolicy}
-	if err := policies.reload(ctx); err != nil {
+	if err := policies.reload(ctx, func(control.Policy) error { return nil }); err != nil { // doors are opened below
 		return err
 	}
 	a.policies = policies.current
@@ -96,19 +95,19 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		if err := a.addTelemetry(in, cfg, f.targets, reg); err != nil {
 			return err
 		}
-		err := a.addRollouts(in, cfg, reg)
+		if err := a.addRollouts(in, cfg, reg); err != nil {
+			return err
+		}
 		door = cfg.Enforcer
-		return err
+		a.addStrategies(in, cfg, reg)
+		return nil
 	}
 	in, err := a.open(ctx, true, reg)
 	if err != nil {
 		return err
 	}
 	defer in.close()
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return &assay.Error{Code: assay.CodeConflict, Msg: "the address " + f.listen + " is in use", Hint: "stop who uses it or choose another with --listen"}
-	}
+	ln, err := listenAt(ctx, f.listen)
 	if err != nil {
 		return err
 	}
@@ -120,7 +119,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	doors, err := a.openAdmission(ctx, in, f.admission)
+	doors, err := a.openAdmission(ctx, in, policies.now.Load().Revision, f.admission)
 	if err != nil {
 		return err
 	}
@@ -134,9 +133,25 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	defer signal.Stop(hup)
 	debug.FreeOSMemory() // opening keys and compiling policies needed much that an idle server would go on holding
 	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
-	return a.runGroup(ctx, in, ln, handler, append(append(doors, side.parts...),
-		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in.telemetry) },
-		in.telemetry.run, in.runRollouts, a.observe(in.plane, door), a.scan(in.plane), a.watchExceptions(in))...)
+	err = a.runGroup(ctx, in, ln, handler, append(append(doors, side.parts...),
+		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in) },
+		in.telemetry.run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door), a.scan(in.plane), a.watchExceptions(in))...)
+	return errors.Join(err, in.plane.Door().Flush(context.WithoutCancel(ctx))) // reviews were answered until now
+}
+
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+// listenAt opens the address that serve answers on.
+func listenAt(ctx context.Context, address string) (net.Listener, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &assay.Error{Code: assay.CodeConflict, Msg: "the address " + address + " is in use", Hint: "stop who uses it or choose another with --listen"}
+	}
+	return ln, err
 }
 
 // addTelemetry opens the series and lets samples come in.
@@ -150,7 +165,7 @@ func (a *app) addTelemetry(in *installation, cfg *control.Config, targets scrape
 	}
 	cfg.Books = in.telemetry.books
 	a.takeIn(in.telemetry, targets, reg)
-	return nil
+	return a.addAnomalies(in, cfg, reg)
 }
 
 // loadServedPolicy also refuses what only a server would stumble over.
@@ -186,16 +201,17 @@ func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h
 }
 
 // watchPolicies loads the policy again for every signal, until ctx ends.
-func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies *reloading, t *telemetry) error {
+func (a *app) watchPolicies(ctx context.Context, hup <-chan os.Signal, policies *reloading, in *installation) error {
+	warm := func(p control.Policy) error { return in.plane.WarmAdmission(ctx, p.Revision) }
 	for {
 		select {
 		case <-hup:
-			if err := policies.reload(ctx); err != nil {
+			if err := policies.reload(ctx, warm); err != nil {
 				a.log.Error("policy refused; the old one stays in force", "error", err)
 				continue
 			}
 			p, _ := policies.current() // never fails
-			if err := t.follow(p.Revision); err != nil {
+			if err := in.telemetry.follow(p.Revision); err != nil {
 				a.log.Error("the books keep the old objectives", "error", err)
 			}
 			a.log.Info("policy loaded", "uri", p.URI, "digest", p.Revision.Digest())
@@ -221,8 +237,12 @@ type reloading struct {
 	now  atomic.Pointer[control.Policy]
 }
 
-func (r *reloading) reload(ctx context.Context) error {
+// reload loads the policy and, once prepare is ready for it, puts it in force.
+func (r *reloading) reload(ctx context.Context, prepare func(control.Policy) error) error {
 	p, err := r.load(ctx)
+	if err == nil {
+		err = prepare(p)
+	}
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/admit"
 	"assay.dev/assay/internal/certs"
+	"assay.dev/assay/policy"
 	"github.com/spf13/cobra"
 )
 
@@ -70,8 +71,8 @@ func (a *app) openWebhook(ctx context.Context, f admissionFlags) (*webhook, erro
 
 // openAdmission reads the index of artifacts and returns what runs: it answers API
 // servers, keeps the index fresh and records admissions.
-func (a *app) openAdmission(ctx context.Context, in *installation, f admissionFlags) ([]func(context.Context) error, error) {
-	if err := in.plane.WarmAdmission(ctx); err != nil {
+func (a *app) openAdmission(ctx context.Context, in *installation, rev *policy.Revision, f admissionFlags) ([]func(context.Context) error, error) {
+	if err := in.plane.WarmAdmission(ctx, rev); err != nil {
 		return nil, err
 	}
 	parts := []func(context.Context) error{in.plane.FollowIndex, in.plane.Door().Run}
@@ -81,8 +82,6 @@ func (a *app) openAdmission(ctx context.Context, in *installation, f admissionFl
 	}
 	return append(parts, func(ctx context.Context) error {
 		fmt.Fprintf(a.out, "admission webhook https://%s\n", w.ln.Addr())
-		door := in.plane.Door()
-		err := admit.Serve(ctx, w.ln, admit.Handler(door), w.tls, a.log)
-		return errors.Join(err, door.Flush(context.WithoutCancel(ctx))) // with the reviews that ended last
+		return admit.Serve(ctx, w.ln, admit.Handler(in.plane.Door()), w.tls, a.log)
 	}), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -321,6 +322,14 @@ func lintSignals(rev *policy.Revision) []policyProblem {
 	problems := lintObjectives(rev.Objectives())
 	for _, e := range flat(control.CheckRollouts(rev)) {
 		problems = append(problems, problemOf("rollout", e))
+	}
+	for _, r := range rev.Rollouts() {
+		found, err := r.Lint()
+		for _, e := range flat(errors.Join(append(found, err)...)) {
+			p := problemOf("rollout", e)
+			p.Level = levelWarning // it works, and takes longer than it may
+			problems = append(problems, p)
+		}
 	}
 	return problems
 }

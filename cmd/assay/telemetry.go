@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/anomaly"
 	"assay.dev/assay/budget"
 	"assay.dev/assay/control"
 	"assay.dev/assay/internal/durable"
@@ -27,6 +28,7 @@ import (
 type series interface {
 	signal.Sink
 	signal.Source
+	signal.Gauges
 	io.Closer
 }
 
@@ -40,6 +42,8 @@ type telemetry struct {
 	intake *signal.Intake // nil if nothing comes in
 	watch  *signal.Watch
 	books  *budget.Books
+
+	anomalies *anomaly.Watcher // nil if nothing watches
 
 	scrapers  []scraper
 	listeners []func(signal.Arrival) // complete before the first sample comes
@@ -121,7 +125,10 @@ func (t *telemetry) follow(rev *policy.Revision) error {
 	if err != nil {
 		return err
 	}
-	return t.books.SetObjectives(objectives)
+	if err := t.books.SetObjectives(objectives); err != nil || t.anomalies == nil {
+		return err
+	}
+	return t.anomalies.SetObjectives(objectives)
 }
 
 // run keeps the books and fetches the targets until ctx ends.
@@ -130,6 +137,9 @@ func (t *telemetry) run(ctx context.Context) error {
 	defer parts.Wait()
 	for _, s := range t.scrapers {
 		parts.Go(func() { s.Run(ctx) })
+	}
+	if t.anomalies != nil {
+		parts.Go(func() { _ = t.anomalies.Run(ctx) }) // it ends with ctx, and never fails
 	}
 	return t.books.Run(ctx)
 }

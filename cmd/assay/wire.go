@@ -28,6 +28,7 @@ import (
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/ledger/posix"
+	"assay.dev/assay/mitigate"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/policy/dir"
 	"assay.dev/assay/policy/rego"
@@ -71,7 +72,7 @@ func (a *app) stateless() (*operations, error) {
 		VerifierID: a.cfg.get("verifier-id"),
 	})
 	s := plane.As(a.localCaller())
-	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
 		_ = errors.Join(memory.Close(), blobs.Close(), os.RemoveAll(tmp)) // temporary: nothing to lose
 	}}, nil
 }
@@ -86,8 +87,10 @@ type installation struct {
 	vkey   string
 	seq    *ledger.Sequencer // nil unless signing
 
-	telemetry *telemetry          // nil unless the command opened it
-	rollouts  *rollout.Controller // nil without an enforcer
+	telemetry  *telemetry           // nil unless the command opened it
+	door       *enforcer            // nil without one
+	strategies *mitigate.Controller // nil unless this process serves
+	rollouts   *rollout.Controller  // nil without an enforcer
 
 	signers []io.Closer                   // programs that hold keys
 	audited atomic.Pointer[ledger.Report] // by the last periodic audit
@@ -396,10 +399,23 @@ func testPolicy(ctx context.Context, path string) (rego.TestReport, error) {
 		return rego.TestReport{}, err
 	}
 	report, err := rego.Test(ctx, rev)
+	if err != nil {
+		return report, below(err, path)
+	}
 	for i := range report.Results {
 		report.Results[i].File = filepath.Join(path, report.Results[i].File)
 	}
-	return report, below(err, path)
+	for _, f := range rev.Files(policy.ClassScenario) {
+		r := rego.TestResult{Package: "scenario", File: filepath.Join(path, f.Path), Line: 1, Status: rego.TestPassed}
+		if r.Name, r.Message, err = testScenario(ctx, r.File); err != nil {
+			return report, err
+		}
+		if r.Message != "" {
+			r.Status = rego.TestFailed
+		}
+		report.Results = append(report.Results, r)
+	}
+	return report, nil
 }
 
 func formatRego(folder, path string, src []byte) ([]byte, error) {

@@ -40,19 +40,23 @@ func (p *Proxy) newDoor(t *enforce.Target, b *backend, s *series) *door {
 	return d
 }
 
-// serve forwards r and counts what came of it.
-func (d *door) serve(w http.ResponseWriter, r *http.Request, now time.Time) {
+// serve forwards r and counts what came of it. It returns the exchange, nil if the
+// request was refused.
+func (d *door) serve(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
 	x := &exchange{ResponseWriter: w, door: d, client: r.Context(), began: now}
 	if r.ContentLength > d.maxBody {
 		w.Header().Set("Connection", "close")
 		d.proxy.refuse(w, http.StatusRequestEntityTooLarge, "body_too_large", tooLargeDetail(d.maxBody))
-		return
+		return nil
 	}
 	d.series.inFlight.Add(1)
 	rc := http.NewResponseController(w)
 	_ = rc.SetWriteDeadline(now.Add(d.timeout + d.proxy.limits.WriteTime)) // an error means the client is gone
 	if r.ContentLength != 0 {
 		x.body = &clientBody{ReadCloser: r.Body, rc: rc, left: d.maxBody}
+		if m := d.target.Way.Route.Mirror; m != nil && m.Copies(r.Method) && d.target != d.target.Way.Mirrored() {
+			x.body.kept = new(keptBody)
+		}
 		_ = rc.SetReadDeadline(now.Add(d.proxy.limits.BodyTime))
 	}
 	broken := true
@@ -61,7 +65,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, now time.Time) {
 		w.Header().Set("Retry-After", "1")
 		problem(x, http.StatusServiceUnavailable, "the backend refused several connections in a row")
 		broken = false
-		return
+		return x
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), d.timeout)
 	defer cancel()
@@ -71,6 +75,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, now time.Time) {
 	}
 	d.reverse.ServeHTTP(x, out)
 	broken = false
+	return x
 }
 
 // RoundTrip implements http.RoundTripper: one attempt, noted by the circuit. The

@@ -113,6 +113,7 @@ type clientBody struct {
 	rc   *http.ResponseController
 	left int64
 	err  atomic.Pointer[error] // the first error, io.EOF included
+	kept *keptBody             // what was read, for a copy of the request; nil keeps nothing
 }
 
 // Read implements io.Reader.
@@ -124,6 +125,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		n, err = max(0, n-1), errTooLarge
 	}
+	b.kept.add(p[:n])
 	if err != nil {
 		b.err.CompareAndSwap(nil, &err)
 		if err == io.EOF { // the deadline was for the body; net/http goes on reading to notice a client that leaves

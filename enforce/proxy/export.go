@@ -214,10 +214,7 @@ func (w writer) write(p *Proxy, dropped uint64) {
 	all := p.read()
 	requests, failures := w.sum(metricRequests), w.sum(metricErrors)
 	inFlight, share, admitted := w.gauge(metricInFlight), w.gauge(metricShare), w.gauge(metricAdmitted)
-	duration := w.metric(metricDuration)
-	duration.SetUnit("s")
-	histogram := duration.SetEmptyHistogram()
-	histogram.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	histogram := w.durations(metricDuration)
 	for _, c := range all {
 		for r, n := range c.requests {
 			w.point(requests, int64(n), c).PutStr("result", resultNames[r])
@@ -238,6 +235,35 @@ func (w writer) write(p *Proxy, dropped uint64) {
 		}
 	}
 	w.point(w.sum(metricDropped), int64(dropped), counts{})
+	w.pairs(p)
+}
+
+// pairs writes what mirrored requests came to.
+func (w writer) pairs(p *Proxy) {
+	all := p.readPairs()
+	if len(all) == 0 {
+		return
+	}
+	w.point(w.sum(metricUncopied), int64(p.copies.dropped.Load()), counts{})
+	requests, worse, histogram := w.sum(metricPairs), w.sum(metricWorse), w.durations(metricPairDuration)
+	for _, c := range all {
+		for r, n := range c.requests {
+			if result(r) != resultCanceled {
+				w.point(requests, int64(n), c).PutStr("result", resultNames[r])
+			}
+		}
+		w.point(worse, int64(c.errors), c)
+		w.histogram(histogram.DataPoints().AppendEmpty(), c)
+	}
+}
+
+// durations is an empty histogram of seconds.
+func (w writer) durations(name string) pmetric.Histogram {
+	m := w.metric(name)
+	m.SetUnit("s")
+	h := m.SetEmptyHistogram()
+	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	return h
 }
 
 func (w writer) metric(name string) pmetric.Metric {

@@ -23,7 +23,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, http.StatusNotFound, "no_route", "no route takes this host and path")
 		return
 	}
-	target := way.Choose(p.keyOf(way.Route, r))
+	target := choose(way, r, p)
 	if target == nil {
 		p.refuse(w, http.StatusServiceUnavailable, "no_version", "no version of route "+way.Route.Name+" has traffic")
 		return
@@ -41,7 +41,30 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	t.doors[target.Index].serve(w, r, now)
+	x := t.doors[target.Index].serve(w, r, now)
+	if m := t.mirrors[way]; m != nil && x != nil && target != way.Mirrored() {
+		m.offer(x, r, now)
+	}
+}
+
+// choose finds the version of a request: by the route's rules, then by its shares.
+func choose(way *enforce.Way, r *http.Request, p *Proxy) *enforce.Target {
+	if len(way.Route.Matches) > 0 {
+		target := way.Matched(func(m enforce.Match) string {
+			if m.Header != "" {
+				return r.Header.Get(m.Header)
+			}
+			c, err := r.Cookie(m.Cookie)
+			if err != nil {
+				return ""
+			}
+			return c.Value
+		})
+		if target != nil {
+			return target
+		}
+	}
+	return way.Choose(p.keyOf(way.Route, r))
 }
 
 // wellFormed refuses what no backend should see. The guard has judged the framing.

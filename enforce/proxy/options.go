@@ -50,6 +50,7 @@ type Limits struct {
 	DialFailures    int           // in a row that open a backend's circuit; 5
 	CircuitTime     time.Duration // that a circuit stays open; 1 s
 	Drain           time.Duration // for requests under way when the proxy stops; 10 s
+	Copies          int           // of mirrored requests under way at one time; 64
 }
 
 func (l Limits) orDefault() Limits {
@@ -66,6 +67,7 @@ func (l Limits) orDefault() Limits {
 	l.DialFailures = cmp.Or(l.DialFailures, 5)
 	l.CircuitTime = cmp.Or(l.CircuitTime, time.Second)
 	l.Drain = cmp.Or(l.Drain, 10*time.Second)
+	l.Copies = cmp.Or(l.Copies, 64)
 	return l
 }
 

@@ -43,6 +43,7 @@ type Proxy struct {
 	doorman *enforce.Doorman
 	export  *exporter
 	buffers buffers
+	copies  *copies
 
 	table    atomic.Pointer[table] // read by every request
 	refusals refusals
@@ -55,12 +56,19 @@ type Proxy struct {
 	order    []seriesKey // of series, oldest first
 }
 
-type seriesKey struct{ route, version string }
+// seriesKey names a series: what a version was asked, or what pairs of requests and
+// their copies came to.
+type seriesKey struct {
+	route, version string
+	paired         bool
+}
 
 // table is a snapshot with the doors of its targets, by Target.Index.
 type table struct {
 	snap  *enforce.Snapshot
 	doors []*door
+	// mirrors are those of the routes that have one.
+	mirrors map[*enforce.Way]*mirror
 }
 
 // Open takes the folder of o and makes ready to enforce the state it finds there,
@@ -89,6 +97,7 @@ func Open(o Options) (*Proxy, error) {
 		doorman:  enforce.NewDoorman(o.Trust, o.AllowDryRun),
 		backends: map[string]*backend{}, series: map[seriesKey]*series{},
 	}
+	p.copies = newCopies(p.limits.Copies)
 	if o.Export.Instance == "" {
 		o.Export.Instance = freshID()
 	}
@@ -145,6 +154,7 @@ func (p *Proxy) Believe(trust attest.TrustPolicy, verify enforce.Verify) error {
 
 // Close gives the folder back and lets idle connections go. Serve must have returned.
 func (p *Proxy) Close() error {
+	p.copies.close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.backends {
@@ -159,7 +169,7 @@ func (p *Proxy) build(s enforce.State) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &table{snap: snap}
+	t := &table{snap: snap, mirrors: map[*enforce.Way]*mirror{}}
 	for _, target := range snap.Targets {
 		b := p.backends[target.Version.Backend]
 		if b == nil {
@@ -168,13 +178,23 @@ func (p *Proxy) build(s enforce.State) (*table, error) {
 			}
 			p.backends[target.Version.Backend] = b
 		}
-		t.doors = append(t.doors, p.newDoor(target, b, p.seriesOf(target)))
+		t.doors = append(t.doors, p.newDoor(target, b, p.seriesOf(target, false)))
+	}
+	for _, w := range snap.Ways() {
+		if w.Mirrored() == nil {
+			continue
+		}
+		m := &mirror{rule: *w.Route.Mirror, door: t.doors[w.Mirrored().Index], pair: map[string]*series{}}
+		for _, target := range w.Targets {
+			m.pair[target.Version.Name] = p.seriesOf(target, true)
+		}
+		t.mirrors[w] = m
 	}
 	return t, nil
 }
 
-func (p *Proxy) seriesOf(t *enforce.Target) *series {
-	k := seriesKey{t.Way.Route.Name, t.Version.Name}
+func (p *Proxy) seriesOf(t *enforce.Target, paired bool) *series {
+	k := seriesKey{t.Way.Route.Name, t.Version.Name, paired}
 	if s, ok := p.series[k]; ok {
 		return s
 	}
@@ -237,12 +257,17 @@ func (p *Proxy) forget(t *table) {
 	live := map[seriesKey]bool{}
 	for _, d := range t.doors {
 		used[d.backend] = true
-		live[seriesKey{d.series.route, d.series.version}] = true
+		live[seriesKey{d.series.route, d.series.version, false}] = true
 	}
 	for address, b := range p.backends {
 		if !used[b] {
 			delete(p.backends, address)
 			b.transport.CloseIdleConnections() // requests under way keep theirs
+		}
+	}
+	for _, m := range t.mirrors {
+		for version, s := range m.pair {
+			live[seriesKey{s.route, version, true}] = true
 		}
 	}
 	kept := p.order[:0:0]
@@ -261,7 +286,9 @@ func (p *Proxy) read() []counts {
 	p.mu.Lock()
 	list := make([]*series, 0, len(p.order))
 	for _, k := range p.order {
-		list = append(list, p.series[k])
+		if !k.paired {
+			list = append(list, p.series[k])
+		}
 	}
 	t := p.table.Load()
 	p.mu.Unlock()
@@ -276,6 +303,18 @@ func (p *Proxy) read() []counts {
 			}
 		}
 		out = append(out, c)
+	}
+	return out
+}
+
+// readPairs returns what pairs of requests and copies came to, by version.
+func (p *Proxy) readPairs() (out []counts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range p.order {
+		if k.paired {
+			out = append(out, p.series[k].read())
+		}
 	}
 	return out
 }

@@ -16,6 +16,11 @@ const (
 	metricAdmitted = "assay_enforce_version_admitted"
 	metricRefused  = "assay_enforce_refused_total"
 	metricDropped  = "assay_enforce_export_dropped_total"
+
+	metricPairs        = "assay_enforce_mirror_requests_total"
+	metricWorse        = "assay_enforce_mirror_worse_total"
+	metricPairDuration = "assay_enforce_mirror_duration_seconds"
+	metricUncopied     = "assay_enforce_mirror_dropped_total"
 )
 
 var help = map[string]string{
@@ -27,6 +32,11 @@ var help = map[string]string{
 	metricAdmitted: "1 if the version may be entered now, 0 if it is refused.",
 	metricRefused:  "Requests that reached no version, by reason.",
 	metricDropped:  "Batches of metrics that were given up.",
+
+	metricPairs:        "Requests of mirrored pairs, by the version that answered and the result; each pair counts once for either version.",
+	metricWorse:        "Pairs in which this version answered worse than the other: it failed, or refused what the other did not.",
+	metricPairDuration: "Time to the head of the response, of the requests of mirrored pairs.",
+	metricUncopied:     "Requests that were not copied for want of room, or because their body is too large.",
 }
 
 // page writes the Prometheus text format, version 0.0.4. Label values are names
@@ -57,7 +67,7 @@ func (p *Proxy) text() []byte {
 	}
 	out.family(metricDuration, "histogram")
 	for _, c := range all {
-		out.histogram(c)
+		out.histogram(metricDuration, c)
 	}
 	out.family(metricInFlight, "gauge")
 	for _, c := range all {
@@ -77,10 +87,37 @@ func (p *Proxy) text() []byte {
 	}
 	out.family(metricDropped, "counter")
 	fmt.Fprintf(&out, "%s %d\n", metricDropped, p.export.status().Dropped)
+	out.pairs(p)
 	return out.Bytes()
 }
 
-func (p *page) histogram(c counts) {
+// pairs writes what mirrored requests came to.
+func (p *page) pairs(of *Proxy) {
+	p.family(metricUncopied, "counter")
+	fmt.Fprintf(p, "%s %d\n", metricUncopied, of.copies.dropped.Load())
+	all := of.readPairs()
+	if len(all) == 0 {
+		return
+	}
+	p.family(metricPairs, "counter")
+	for _, c := range all {
+		for r, n := range c.requests {
+			if result(r) != resultCanceled {
+				p.sample(metricPairs, c.labels()+`,result="`+resultNames[r]+`"`, strconv.FormatUint(n, 10))
+			}
+		}
+	}
+	p.family(metricWorse, "counter")
+	for _, c := range all {
+		p.sample(metricWorse, c.labels(), strconv.FormatUint(c.errors, 10))
+	}
+	p.family(metricPairDuration, "histogram")
+	for _, c := range all {
+		p.histogram(metricPairDuration, c)
+	}
+}
+
+func (p *page) histogram(name string, c counts) {
 	var sum uint64
 	for i, n := range c.latency {
 		sum += n
@@ -88,10 +125,10 @@ func (p *page) histogram(c counts) {
 		if i < len(latencyBounds) {
 			le = decimalOf(latencyBounds[i].Seconds())
 		}
-		p.sample(metricDuration+"_bucket", c.labels()+`,le="`+le+`"`, strconv.FormatUint(sum, 10))
+		p.sample(name+"_bucket", c.labels()+`,le="`+le+`"`, strconv.FormatUint(sum, 10))
 	}
-	p.sample(metricDuration+"_sum", c.labels(), decimalOf(c.sum.Seconds()))
-	p.sample(metricDuration+"_count", c.labels(), strconv.FormatUint(sum, 10))
+	p.sample(name+"_sum", c.labels(), decimalOf(c.sum.Seconds()))
+	p.sample(name+"_count", c.labels(), strconv.FormatUint(sum, 10))
 }
 
 func (c counts) labels() string {

@@ -122,7 +122,9 @@ func (w *Writer) Close() error {
 
 // Extract reads an archive into dir, which must not exist or be empty, in a folder
 // that exists. It appears there complete, verified and durable, or not at all.
-func Extract(r io.Reader, dir string) (Manifest, error) {
+// prepare, which may be nil, is called when all was verified, with the folder that is
+// about to become dir: what it leaves there, durably, is there from the first moment on.
+func Extract(r io.Reader, dir string, prepare func(folder string, m Manifest) error) (Manifest, error) {
 	if names, err := os.ReadDir(dir); err == nil && len(names) > 0 {
 		return Manifest{}, &assay.Error{Code: assay.CodeConflict, File: dir, Msg: "is not empty; nothing was restored", Hint: "choose a directory that does not exist"}
 	}
@@ -132,6 +134,9 @@ func Extract(r io.Reader, dir string) (Manifest, error) {
 		return Manifest{}, err
 	}
 	m, err := extractAside(r, aside)
+	if err == nil && prepare != nil {
+		err = prepare(aside, m)
+	}
 	if err == nil {
 		err = os.Remove(dir)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {

@@ -39,7 +39,7 @@ var sample = map[string]string{"a": "first", "sub/deep/b": strings.Repeat("secon
 func TestArchiveGivesBackWhatWasPutIn(t *testing.T) {
 	raw := made(t, sample, "a", "sub/deep/b", "sub/empty")
 	dir := filepath.Join(t.TempDir(), "new")
-	m, err := archive.Extract(bytes.NewReader(raw), dir)
+	m, err := archive.Extract(bytes.NewReader(raw), dir, nil)
 	if err != nil || len(m.Files) != 3 || !m.Created.Equal(created) || m.About["assay"] != "test" {
 		t.Fatalf("manifest %+v, %v", m, err)
 	}
@@ -48,7 +48,7 @@ func TestArchiveGivesBackWhatWasPutIn(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	if _, err := archive.Extract(bytes.NewReader(raw), dir); assay.CodeOf(err) != assay.CodeConflict {
+	if _, err := archive.Extract(bytes.NewReader(raw), dir, nil); assay.CodeOf(err) != assay.CodeConflict {
 		t.Errorf("over a directory that is not empty: %v", err)
 	}
 }
@@ -60,7 +60,7 @@ func TestEveryFlippedByteAndEveryCutIsRefusedAndLeavesNothing(t *testing.T) {
 	dir := filepath.Join(parent, "target")
 	refused := func(what string, raw []byte) {
 		t.Helper()
-		_, err := archive.Extract(bytes.NewReader(raw), dir)
+		_, err := archive.Extract(bytes.NewReader(raw), dir, nil)
 		if err == nil {
 			t.Fatalf("%s: accepted", what)
 		}
@@ -92,7 +92,7 @@ func TestArchiveWithNamesThatLeadOutsideIsRefused(t *testing.T) {
 	}
 	raw := made(t, map[string]string{"aa/x": "1"}, "aa/x")
 	outside := bytes.ReplaceAll(raw, []byte("aa/x"), []byte("../x"))
-	if _, err := archive.Extract(bytes.NewReader(outside), filepath.Join(t.TempDir(), "d")); err == nil {
+	if _, err := archive.Extract(bytes.NewReader(outside), filepath.Join(t.TempDir(), "d"), nil); err == nil {
 		t.Error("a name that leads outside was extracted")
 	}
 }
@@ -102,7 +102,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add([]byte("no tar"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if _, err := archive.Verify(bytes.NewReader(raw)); err != nil {
-			if _, err := archive.Extract(bytes.NewReader(raw), filepath.Join(t.TempDir(), "d")); err == nil {
+			if _, err := archive.Extract(bytes.NewReader(raw), filepath.Join(t.TempDir(), "d"), nil); err == nil {
 				t.Error("extracted what does not verify")
 			}
 		}

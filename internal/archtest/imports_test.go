@@ -26,6 +26,7 @@ var ranks = map[string]int{
 	"exception": 4,
 	"advisory":  4,
 	"budget":    4,
+	"anomaly":   4,
 	"attest":    5,
 	"ledger":    6,
 	"registry":  6,

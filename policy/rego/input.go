@@ -24,7 +24,25 @@ func inputValue(in policy.Input) ast.Value {
 	g.add("mode", ast.StringTerm(string(in.Gate.Mode)))
 	o.add("gate", g.term())
 	o.add("evidence", list(in.Evidence, evidence))
+	if in.Action != nil {
+		o.add("action", action(*in.Action))
+	}
 	return o.term().Value
+}
+
+func action(a policy.InputAction) *ast.Term {
+	f := make(fields, 0, 10)
+	f.add("plan", ast.StringTerm(a.Plan))
+	f.add("kind", ast.StringTerm(string(a.Kind)))
+	f.add("service", ast.StringTerm(a.Service))
+	f.text("version", a.Version)
+	f.add("from", number(a.From))
+	f.add("weight", number(a.Weight))
+	f.text("lever", string(a.Lever))
+	f.text("scope", a.Scope)
+	f.add("now", ast.FloatNumberTerm(a.Now))
+	f.add("want", ast.FloatNumberTerm(a.Want))
+	return f.term()
 }
 
 // fields collects the members of one object.

@@ -279,6 +279,7 @@ func TestInputValueEqualsTheJSONForm(t *testing.T) {
 	in.Evidence[0].Requirements = []string{"tests"}
 	in.Evidence[0].Tool.Version = "1.2"
 	in.Evidence = append(in.Evidence, policy.InputEvidence{Tests: &assay.TestCounts{Passed: 1, Flaky: 2}, Components: []assay.Component{{Name: "c"}}})
+	in.Action = &policy.InputAction{Plan: "eu", Kind: assay.ActionAdjust, Service: "shop", Version: "v2", From: 10, Weight: 25, Lever: assay.LeverRegion, Scope: "eu", Now: 60.5, Want: 10}
 	for _, in := range []policy.Input{in, {}} {
 		if in.Evidence == nil {
 			in.Evidence = []policy.InputEvidence{}

@@ -1,0 +1,288 @@
+package anomaly
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/policy"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/slo"
+	"assay.dev/assay/store"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// MaxObjectives is how many objectives one Watcher watches.
+	MaxObjectives = 100
+	// Settle is how long after its end a minute is read: what comes later is not seen.
+	Settle = 30 * time.Second
+	// past is how far back a watcher without a notebook begins.
+	past = 15 * 24 * time.Hour
+	// lateAfter is the age of a minute from which on it is learnt from, and no alarm.
+	lateAfter = time.Hour
+	// keepEvery is after how many minutes the notebook is kept though nothing was found.
+	keepEvery = 60
+	// stepMinutes are how many minutes of a service one step takes.
+	stepMinutes = 240
+	// tick is how often a Watcher looks whether a minute has settled.
+	tick = 5 * time.Second
+	// pace is the least time between two steps while there is past to read.
+	pace = 250 * time.Millisecond
+)
+
+// Config is what a Watcher is made of.
+type Config struct {
+	Source signal.Source
+	Store  store.Store
+	// Namespace is whose series are read, and who may see what is found.
+	Namespace string
+	// Policy is the revision in force: its calendars say what is planned, and by which
+	// clocks a service's people live.
+	Policy func() (*policy.Revision, error)
+	// Changing says which change of a service is under way, "" for none. May be nil.
+	Changing   func(ctx context.Context, service string) (string, error)
+	Now        func() time.Time
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+}
+
+// Watcher watches one namespace's objectives and gates. Safe for concurrent use.
+type Watcher struct {
+	cfg     Config
+	metrics metrics
+
+	stepping sync.Mutex // held by Step
+
+	mu       sync.Mutex // guards what follows
+	services []*service
+	gates    *gates
+}
+
+// New returns a Watcher of nothing but gates.
+func New(cfg Config) *Watcher {
+	return &Watcher{cfg: cfg, metrics: newMetrics(cfg.Registerer), gates: newGates()}
+}
+
+// Namespace is whose objectives are watched.
+func (w *Watcher) Namespace() string { return w.cfg.Namespace }
+
+// SetObjectives replaces the objectives. A service whose objectives count what they
+// counted goes on as it was; another begins from its page of the notebook, if that fits.
+// An objective that cannot be counted is not watched. CodeTooLarge for more than
+// MaxObjectives, and nothing has changed.
+func (w *Watcher) SetObjectives(list []slo.Objective) error {
+	if len(list) > MaxObjectives {
+		return assay.Errorf(assay.CodeTooLarge, "%d objectives; at most %d are watched", len(list), MaxObjectives)
+	}
+	rev, err := w.cfg.Policy()
+	if err != nil {
+		return err
+	}
+	of := map[string][]*subject{}
+	var names []string
+	for _, o := range list {
+		u, err := newSubject(o, rev.Zone(w.cfg.Namespace, o.Service))
+		if err != nil {
+			continue // slo lint and the objective's own page say so
+		}
+		if of[o.Service] == nil {
+			names = append(names, o.Service)
+		}
+		of[o.Service] = append(of[o.Service], u)
+	}
+	w.stepping.Lock()
+	defer w.stepping.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.services
+	w.services = nil
+	for _, name := range names {
+		s := newService(name, rev.Zone(w.cfg.Namespace, name), of[name])
+		if i := slices.IndexFunc(was, func(old *service) bool { return old.same(s) }); i >= 0 {
+			s = was[i]
+		}
+		w.services = append(w.services, s)
+	}
+	return nil
+}
+
+// same reports whether both watch the same.
+func (s *service) same(o *service) bool {
+	return s.name == o.name && s.zone.String() == o.zone.String() &&
+		slices.EqualFunc(s.subjects, o.subjects, func(a, b *subject) bool { return a.fingerprint() == b.fingerprint() })
+}
+
+// fingerprint tells apart what subjects count.
+func (u *subject) fingerprint() string {
+	parts := []string{u.id}
+	for _, q := range []*slo.Query{u.objective.Indicator.Good, u.objective.Indicator.Bad, &u.objective.Indicator.Total} {
+		text := ""
+		if q != nil {
+			text = q.Text
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "\n")
+}
+
+// Run watches until ctx ends, and returns nil.
+func (w *Watcher) Run(ctx context.Context) error {
+	for {
+		wait := tick
+		if w.Step(ctx, w.cfg.Now()) {
+			wait = pace
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// Step takes the minutes that have settled, at most a few hours of each service, and
+// reports whether there are more.
+func (w *Watcher) Step(ctx context.Context, now time.Time) (more bool) {
+	w.stepping.Lock()
+	defer w.stepping.Unlock()
+	rev, err := w.cfg.Policy()
+	if err != nil {
+		w.cfg.Log.Error("anomalies are not watched: there is no policy", "error", err)
+		return false
+	}
+	w.mu.Lock()
+	services := slices.Clone(w.services)
+	w.mu.Unlock()
+	for _, s := range services {
+		behind, err := w.serve(ctx, s, rev, now)
+		w.mu.Lock()
+		s.failed = err
+		w.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			w.cfg.Log.Warn("a service is not watched", "service", s.name, "error", err)
+		}
+		more = more || behind && err == nil
+	}
+	behind, err := w.watchGates(ctx, now)
+	if err != nil && ctx.Err() == nil {
+		w.cfg.Log.Warn("gates are not watched", "error", err)
+	}
+	return (more || behind) && ctx.Err() == nil
+}
+
+// serve takes a service's minutes that have settled.
+func (w *Watcher) serve(ctx context.Context, s *service, rev *policy.Revision, now time.Time) (behind bool, err error) {
+	planned := rev.Planned(w.cfg.Namespace, s.name)
+	last := now.Add(-Settle).Unix() / 60 // the first minute that has not settled
+	if s.fresh {
+		if err := w.open(ctx, s); err != nil {
+			return false, err
+		}
+	}
+	if first := now.Add(-past).Unix() / 60; s.next < first {
+		s.next = first
+	}
+	var found []Found
+	renew := map[*subject]bool{}
+	for n := 0; s.next < last && n < stepMinutes; {
+		if err := w.minute(ctx, s, planned, last, &found, renew); err != nil {
+			s.pending = append(s.pending, timely(found, now)...)
+			return false, err
+		}
+		n++
+	}
+	for u := range renew {
+		w.forecast(s, u, planned)
+	}
+	s.pending = append(s.pending, timely(found, now)...)
+	if len(s.pending) > 0 || s.next-s.saved >= keepEvery {
+		if err := w.keep(ctx, s, planned); err != nil {
+			return false, err
+		}
+	}
+	return s.next < last, nil
+}
+
+// timely are the alarms that are not about minutes long past: those were learnt from.
+func timely(found []Found, now time.Time) []Found {
+	return slices.DeleteFunc(found, func(f Found) bool { return now.Sub(f.Time) > lateAfter })
+}
+
+// minute takes the next minute, or the whole next hour if nothing was ever counted and
+// nothing is in it.
+func (w *Watcher) minute(ctx context.Context, s *service, planned []policy.Planned, last int64, found *[]Found, renew map[*subject]bool) error {
+	if s.next+60 <= last && s.unseen() {
+		empty, err := w.empty(ctx, s)
+		if err != nil {
+			return err
+		}
+		if empty {
+			s.next += 60
+			return nil
+		}
+	}
+	at := time.Unix(s.next*60, 0).UTC()
+	list := make([]measure, len(s.subjects))
+	for i, u := range s.subjects {
+		readings, err := w.read(ctx, u, at, at.Add(time.Minute))
+		if err != nil && assay.CodeOf(err) != assay.CodeInvalid {
+			return err
+		}
+		list[i] = merge(readings, err)
+	}
+	aside := slices.ContainsFunc(planned, func(p policy.Planned) bool { return p.Kind == policy.CalendarMaintenance && p.Covers(at) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	news, ended := s.observe(at, list, aside)
+	*found = append(*found, news...)
+	for _, u := range ended {
+		renew[u] = true
+	}
+	s.next++
+	return nil
+}
+
+// unseen reports whether nothing of a service was ever counted.
+func (s *service) unseen() bool {
+	return !slices.ContainsFunc(s.subjects, func(u *subject) bool { return u.s.Known > 0 })
+}
+
+func (w *Watcher) empty(ctx context.Context, s *service) (bool, error) {
+	at := time.Unix(s.next*60, 0).UTC()
+	for _, u := range s.subjects {
+		readings, err := w.read(ctx, u, at, at.Add(time.Hour))
+		if err != nil && assay.CodeOf(err) != assay.CodeInvalid {
+			return false, err
+		}
+		if len(readings) > 0 || err != nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (w *Watcher) read(ctx context.Context, u *subject, from, to time.Time) ([]assay.Reading, error) {
+	return w.cfg.Source.Read(ctx, signal.Query{Namespace: w.cfg.Namespace, Indicator: u.indicator, Start: from, End: to})
+}
+
+// forecast makes a load's forecast anew, if it is time to.
+func (w *Watcher) forecast(s *service, u *subject, planned []policy.Planned) {
+	w.mu.Lock()
+	due, y, first, state := u.load.due(), u.load.input(planned), u.load.s.First, u.load.s
+	w.mu.Unlock()
+	if !due {
+		return
+	}
+	f := forecast(y, first, s.zone, state, planned)
+	w.mu.Lock()
+	u.load.made = f
+	w.mu.Unlock()
+	w.metrics.forecast(f)
+}

@@ -1,0 +1,338 @@
+package anomaly_test
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/anomaly"
+	"assay.dev/assay/slo"
+)
+
+const learnt = 600 // minutes after which a world here is known
+
+func TestWhatNeverWasIsOneFactWithItsChannelInWords(t *testing.T) {
+	w := newWorld(t, "")
+	w.usual(learnt + 60)
+	for n := learnt; n < learnt+20; n++ {
+		w.set(n, minuteOf{total: 620, bad: 200})
+	}
+	a := w.watcher()
+	w.until(a, learnt+15)
+	got := w.since(learnt)
+	if len(got) == 0 {
+		t.Fatal("a third of the requests fails and nothing is found")
+	}
+	f := got[0]
+	if f.Service != "checkout" || f.Objective != "checkout/0" || f.Indicator != "bad share" || !f.Time.Equal(begin.Add(learnt*time.Minute)) {
+		t.Errorf("found %+v", f)
+	}
+	if !strings.Contains(f.Words, "bad share: ") || !strings.Contains(f.Words, "above anything") || f.Suppressed != "" || f.Certainty != string(assay.Calibrated) {
+		t.Errorf("found %+v", f)
+	}
+	if f.Value == nil || f.Expected == nil || f.High == nil || *f.Value < *f.High {
+		t.Errorf("value, forecast and band: %+v", f)
+	}
+	for _, g := range got[1:] {
+		if g.Indicator == f.Indicator && g.Time.Sub(f.Time) < 10*time.Minute {
+			t.Errorf("the same indicator again after %s: %s", g.Time.Sub(f.Time), g.Words)
+		}
+	}
+}
+
+func TestNothingIsFoundInServicesThatAreAsEver(t *testing.T) {
+	for name, minute := range map[string]func(int) (minuteOf, bool){
+		"constant":   func(int) (minuteOf, bool) { return minuteOf{total: 100}, true },
+		"no traffic": func(int) (minuteOf, bool) { return minuteOf{}, true },
+		"two points": func(n int) (minuteOf, bool) { return minuteOf{total: uint64(n)}, n < 2 },
+		"all bad":    func(int) (minuteOf, bool) { return minuteOf{total: 50, bad: 50}, true },
+		"gaps":       func(n int) (minuteOf, bool) { return minuteOf{total: 100}, n%30 < 10 },
+		"no data":    func(int) (minuteOf, bool) { return minuteOf{}, false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			for n := range learnt {
+				if m, ok := minute(n); ok {
+					w.set(n, m)
+				}
+			}
+			w.until(w.watcher(), learnt)
+			// Gaps of twenty minutes are news until one has been seen after an hour of data.
+			for _, f := range w.found() {
+				if name != "gaps" || f.Channel != anomaly.ChannelSilence {
+					t.Errorf("%s: %s", f.Time, f.Words)
+				}
+			}
+		})
+	}
+}
+
+func TestTelemetryThatStopsOrChangesItsMeaningIsFoundOnce(t *testing.T) {
+	unreadable := assay.Errorf(assay.CodeInvalid, "indicator checkout grew by 0.5, which is no number of events")
+	for name, c := range map[string]struct {
+		change  func(w *world, n int)
+		channel string
+		says    string
+	}{
+		"a metric that disappeared": {func(w *world, n int) {
+			delete(w.minutes, begin.Unix()/60+int64(n))
+		}, "silence", "no data for 5 minutes"},
+		"a counter that counts in parts": {func(w *world, n int) {
+			if w.broken == nil {
+				w.broken, w.brokenAt = unreadable, begin.Add(time.Duration(n)*time.Minute)
+			}
+		}, "meaning", "can no longer be counted: indicator checkout grew by 0.5"},
+		"versions that have no name any more": {func(w *world, n int) {
+			m := w.minutes[begin.Unix()/60+int64(n)]
+			m.version = "unknown"
+			w.set(n, m)
+		}, "meaning", "no series names its version"},
+		"half of the series": {func(w *world, n int) {
+			m := w.minutes[begin.Unix()/60+int64(n)]
+			m.complete = 0.3
+			w.set(n, m)
+		}, "completeness", "only 30 % of the series report"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.usual(learnt + 60)
+			for n := learnt; n < learnt+60; n++ {
+				c.change(w, n)
+			}
+			w.until(w.watcher(), learnt+60)
+			var got []anomaly.Found
+			for _, f := range w.since(learnt) {
+				if f.Indicator == "telemetry" {
+					got = append(got, f)
+				}
+			}
+			if len(got) != 1 || string(got[0].Channel) != c.channel || !strings.Contains(got[0].Words, c.says) {
+				t.Errorf("found %+v", got)
+			}
+		})
+	}
+}
+
+func TestAKnownChangeSuppressesAndIsNeverSilent(t *testing.T) {
+	for name, c := range map[string]struct {
+		calendar, changing, says string
+	}{
+		"a rollout":     {"", "rollout 17 of checkout is under way", "rollout 17"},
+		"a maintenance": {"  events: [{name: database, kind: maintenance, start: 2026-10-12T09:50:00Z, end: 2026-10-12T11:00:00Z, services: [checkout]}]\n", "", "maintenance database of calendar shop until 2026-10-12T11:00:00Z"},
+		"an event":      {"  events: [{name: sale, kind: event, start: 2026-10-12T09:50:00Z, end: 2026-10-12T11:00:00Z, factor: 3}]\n", "", "event sale"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.calendar)
+			w.usual(learnt + 30)
+			w.set(learnt+5, minuteOf{total: 5000})
+			a := w.watcher()
+			w.until(a, learnt)
+			w.changing = c.changing
+			w.until(a, learnt+30)
+			got := w.since(learnt)
+			if len(got) == 0 {
+				t.Fatal("nothing is recorded")
+			}
+			for _, f := range got {
+				if !strings.Contains(f.Suppressed, c.says) {
+					t.Errorf("%s: suppressed %q, want %q in it", f.Words, f.Suppressed, c.says)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingIsLearntFromAMaintenance(t *testing.T) {
+	w := newWorld(t, "  events: [{name: database, kind: maintenance, start: 2026-10-12T10:00:00Z, end: 2026-10-12T10:30:00Z}]\n")
+	w.usual(learnt + 90)
+	for n := learnt; n < learnt+20; n++ {
+		w.set(n, minuteOf{total: 5000, bad: 5000})
+	}
+	w.set(learnt+60, minuteOf{total: 3000, bad: 20}) // above the usual, below the maintenance
+	w.until(w.watcher(), learnt+70)
+	for _, f := range w.since(learnt + 60) {
+		if f.Indicator == "requests" && f.Suppressed == "" {
+			return
+		}
+	}
+	t.Error("what is far from usual is not found, for it was so in a maintenance")
+}
+
+func TestWhatIsFoundDoesNotDependOnWhatFollows(t *testing.T) {
+	find := func(minutes int) []anomaly.Found {
+		w := newWorld(t, "")
+		r := rand.New(rand.NewPCG(3, 4))
+		for n := range minutes {
+			m := minuteOf{total: uint64(600 + r.IntN(40)), bad: uint64(r.IntN(5))}
+			if r.IntN(150) == 0 {
+				m.total *= uint64(2 + r.IntN(4))
+			}
+			w.set(n, m)
+		}
+		w.until(w.watcher(), 700)
+		return w.found()
+	}
+	if whole, part := find(1400), find(700); len(part) == 0 || !reflect.DeepEqual(whole, part) {
+		t.Errorf("with what follows %d alarms, without %d", len(whole), len(part))
+	}
+}
+
+func TestARestartGoesOnAndFindsNothingTwice(t *testing.T) {
+	build := func() *world {
+		w := newWorld(t, "")
+		w.usual(learnt + 200)
+		w.set(learnt+5, minuteOf{total: 2500, bad: 5})
+		w.set(learnt+100, minuteOf{total: 9000, bad: 5})
+		return w
+	}
+	whole := build()
+	whole.until(whole.watcher(), learnt+150)
+	parts := build()
+	for n := 50; n <= learnt+150; n += 50 {
+		parts.until(parts.watcher(), n) // a new one each time, as after a restart
+	}
+	a, b := whole.found(), parts.found()
+	if len(a) < 2 || !reflect.DeepEqual(a, b) {
+		t.Errorf("without a restart:\n%+v\nwith restarts:\n%+v", a, b)
+	}
+}
+
+func TestALostNotebookIsLearntAnewFromTheSeries(t *testing.T) {
+	w := newWorld(t, "")
+	w.usual(learnt + 60)
+	w.until(w.watcher(), learnt)
+	old := w.store
+	w.store = newWorld(t, "").store // all that was kept is gone
+	_ = old
+	w.set(learnt+30, minuteOf{total: 9000, bad: 5})
+	w.until(w.watcher(), learnt+40)
+	if got := w.since(learnt); len(got) == 0 || got[0].Indicator != "requests" {
+		t.Errorf("found %+v", got)
+	}
+}
+
+func TestAlarmsThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
+	w := newWorld(t, "")
+	w.usual(learnt + 60)
+	w.set(learnt+5, minuteOf{total: 9000, bad: 5})
+	a := w.watcher()
+	w.until(a, learnt)
+	ended := w.store
+	w.store = newWorld(t, "").store
+	_ = ended.Close()
+	// The watcher still writes to the closed store: nothing is acknowledged.
+	w.until(a, learnt+20)
+	if _, err := a.Service("checkout"); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := a.Service("checkout"); s.Trouble == "" {
+		t.Error("a store that does not take facts is no trouble")
+	}
+}
+
+func TestFailuresOfGatesAreWatched(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.watcher()
+	r := rand.New(rand.NewPCG(5, 6))
+	for n := range 100 {
+		for range 25 + r.IntN(5) {
+			outcome := assay.OutcomePass
+			if r.IntN(10) == 0 || n >= 90 {
+				outcome = assay.OutcomeAbsent // at the end all evidence is missing
+			}
+			w.verdict(outcome)
+		}
+		w.until(a, 10*(n+1))
+	}
+	w.until(a, 1020)
+	for _, f := range w.since(890) {
+		if f.Indicator == "gate failures" && f.Service == "" && strings.Contains(f.Words, "above anything") {
+			return
+		}
+	}
+	t.Errorf("found %+v", w.found())
+}
+
+func TestTooManyObjectivesAreRefusedAndNothingChanges(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.watcher()
+	if err := a.SetObjectives(make([]slo.Objective, anomaly.MaxObjectives+1)); assay.CodeOf(err) != assay.CodeTooLarge {
+		t.Errorf("%v", err)
+	}
+	if _, err := a.Service("checkout"); err != nil {
+		t.Errorf("the service is gone: %v", err)
+	}
+	if _, err := a.Service("mail"); assay.CodeOf(err) != assay.CodeNotFound {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLoadIsForecastByTheClocksOfItsPeopleAcrossDaylightSaving(t *testing.T) {
+	w := newWorld(t, "  zone: Europe/Berlin\n  events: [{name: sale, kind: event, start: 2026-10-27T13:00:00Z, end: 2026-10-27T14:00:00Z, factor: 2}]\n")
+	berlin := w.rev.Zone("default", "checkout")
+	const days = 15 // the clocks go back on the 25th, the 14th day
+	r := rand.New(rand.NewPCG(7, 8))
+	for n := range days*24*60 + 13*60 {
+		w.set(n, minuteOf{total: uint64(daily(begin.Add(time.Duration(n)*time.Minute).In(berlin)) + 20*r.Float64())})
+	}
+	a := w.watcher()
+	w.now = begin.Add((days*24*60 + 13*60) * time.Minute) // 13:00 UTC: all of it is the past
+	for a.Step(t.Context(), w.now) {
+	}
+	s, err := a.Service("checkout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := s.Objectives[0].Load
+	if !load.Trusted || load.Skill <= 0 || len(load.Steps) != 24 || s.Zone != "Europe/Berlin" {
+		t.Fatalf("the forecast is %+v", load)
+	}
+	for _, step := range load.Steps {
+		want := daily(step.Time.In(berlin)) + 10
+		if !step.Time.Before(time.Date(2026, 10, 27, 13, 0, 0, 0, time.UTC)) && step.Time.Before(time.Date(2026, 10, 27, 14, 0, 0, 0, time.UTC)) {
+			want *= 2
+		}
+		if step.Mean < 0.93*want || step.Mean > 1.07*want || step.Low > step.Mean || step.High < step.Mean {
+			t.Errorf("%s: %.0f (%.0f to %.0f), want about %.0f", step.Time, step.Mean, step.Low, step.High, want)
+		}
+	}
+	if got := w.found(); len(got) > 0 {
+		t.Errorf("found in the past, or in the change of clocks: %+v", got[0])
+	}
+}
+
+func TestAForecastOfTooLittleSaysThatItIsReactive(t *testing.T) {
+	w := newWorld(t, "")
+	w.usual(20)
+	a := w.watcher()
+	w.until(a, 20)
+	s, err := a.Service("checkout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if load := s.Objectives[0].Load; load.Trusted || !strings.HasPrefix(load.Reason, "reactive: ") {
+		t.Errorf("%+v", load)
+	}
+}
+
+func FuzzDecodeFound(f *testing.F) {
+	f.Add([]byte(`{"indicator":"requests","channel":"value","time":"2026-10-12T00:00:00Z","words":"w"}`))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		found, err := anomaly.DecodeFound(data)
+		if err != nil {
+			if assay.CodeOf(err) != assay.CodeInvalid {
+				t.Fatal(err)
+			}
+			return
+		}
+		if _, err := json.Marshal(found); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

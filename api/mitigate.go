@@ -1,0 +1,70 @@
+package api
+
+import (
+	"time"
+
+	"assay.dev/assay"
+)
+
+// StrategyStatus is what is known of one declared strategy.
+type StrategyStatus struct {
+	Name       string    `json:"name"`
+	Service    string    `json:"service"`
+	Law        string    `json:"law"`
+	Level      string    `json:"level"`           // declared
+	Effective  string    `json:"effective"`       // what of it holds now
+	Lowered    string    `json:"lowered"`         // why it is lower than declared, "" if it is not
+	Precedence int       `json:"precedence"`      // the higher goes first
+	Rules      bool      `json:"rules,omitempty"` // deterministic: no model
+	Revision   string    `json:"revision"`        // of the policy it is from
+	Paused     string    `json:"paused,omitempty"`
+	Decided    time.Time `json:"decided,omitzero"`
+
+	Decision *assay.Decision `json:"decision,omitempty"` // the newest
+	Bands    []StrategyBand  `json:"bands"`
+	Model    *StrategyModel  `json:"model,omitempty"`
+	Question *assay.Action   `json:"question,omitempty"` // that waits for a person
+	Asked    time.Time       `json:"asked,omitzero"`
+	Pending  *assay.Action   `json:"pending,omitempty"` // that was decided and is not read back yet
+	Fact     assay.FactID    `json:"fact,omitempty"`    // of the newest recorded decision
+
+	// Outcome is what the newest judged action did; Helped of Attempts is how many of all
+	// that could be judged did what they should, and still did at the end of the window.
+	Outcome  *assay.ActionOutcome `json:"outcome,omitempty"`
+	Helped   int                  `json:"helped,omitempty"`
+	Attempts int                  `json:"attempts,omitempty"`
+}
+
+// StrategyBand is one lever: where it stands, where the law wants it, and between
+// which bounds a recommendation changes nothing.
+type StrategyBand struct {
+	Target  string  `json:"target"`
+	Now     float64 `json:"now"`
+	Want    float64 `json:"want"`
+	Low     float64 `json:"low"`
+	High    float64 `json:"high"`
+	Held    string  `json:"held,omitempty"`
+	Toggles int     `json:"toggles"` // changes of direction in the last hour
+}
+
+// StrategyModel is the health of the forecast that a strategy may act on.
+type StrategyModel struct {
+	At      time.Time `json:"at"`
+	Skill   float64   `json:"skill"`    // above 0 it is better than repeating the last season
+	Cover   float64   `json:"cover_90"` // share of the past that 90 % intervals held
+	Trusted bool      `json:"trusted"`
+	Why     string    `json:"why,omitempty"` // it is not
+	Upper   []float64 `json:"upper,omitempty"`
+	Mean    []float64 `json:"mean,omitempty"`
+	Step    float64   `json:"step_seconds"`
+}
+
+// StrategyAnswer is what a person tells a strategy.
+type StrategyAnswer struct {
+	// Told is approve or refuse (the question that waits), pause or resume, allow (more
+	// spend until the day ends) or clear (call a source harmless for a day).
+	Told   string  `json:"told"`
+	Reason string  `json:"reason"`           // why, one line
+	Amount float64 `json:"amount,omitempty"` // to allow, in the strategy's currency
+	Source string  `json:"source,omitempty"` // to clear
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+
+	"assay.dev/assay/bench/result"
+)
+
+// page is docs/scoreboard.md.
+func (r report) page(rows []result.Row) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Scoreboard: which controller decides a rollout best
+
+This page is written by `+"`make bench-decisions`"+` from its own output; do not edit it.
+Seed %d; the same seed gives the same figures. Measured on a machine of the class %s/%s with %d processors, which changes nothing but how long it takes.
+
+Our controller, ports of three others, and an oracle that knows the fault decide the same simulated rollouts; what is measured are false aborts, missed regressions, requests that failed and would not have on the old version, the time until the decision, and an expected loss that adds them up.
+A cell is one setting of traffic, the old version's error rate, how many times more often the new version fails, how far failures come in bursts (variance to mean, phi) and the new version's first share of traffic; its loss is %g %% of the loss of bad releases and %g %% of that of healthy ones, in percent of the error budget.
+A cell has enough traffic when the canary requests expected in our plan's horizon of one hour are at least twice both floors: below the first no test finds the regression at a false-abort rate of %g %%, below the second none clears a healthy release of failing %d times as often; without it, a controller that goes on is guessing, and ours holds and says how many requests it still needs.
+%s
+
+## Measures
+
+%s
+`, r.seed, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), 100*badShare, 100*(1-badShare), 100*alpha, margin, r.whereWorse(), measures(rows))
+	r.rules(&b)
+	r.summary(&b)
+	r.falseAborts(&b)
+	r.losses(&b)
+	r.happened(&b)
+	r.sceneTables(&b)
+	r.outageTable(&b)
+	r.etaTable(&b)
+	operationTable(&b, r.operations, r.sizes.seeds)
+	return b.String()
+}
+
+// whereWorse is the page's fourth sentence.
+func (r report) whereWorse() string {
+	claim, part, rest, within := r.compare(claimed, anybody), r.compare(half, anybody), r.compare(thin, anybody), r.compare(inside, anybody)
+	return fmt.Sprintf("Where we are worse: of %d cells with enough traffic and a regression of at least the plan's margin (%d times), ours has the lowest loss in %d, the same as the best peer within chance (%g standard errors) in %d, and a higher one in %d; of the %d that can find the regression but not clear a healthy release, where ours makes good releases wait, it is higher in %d; with traffic for neither in %d of %d; of the %d cells whose regression lies inside the margin, which our plan accepts on purpose, in %d; and on a healthy release our false-abort rate is low but not zero, where a fixed threshold far from the service's rate never aborts.",
+		claim.cells, margin, claim.lower, chance, claim.equal, claim.higher, part.cells, part.higher, rest.higher, rest.cells, within.cells, within.higher)
+}
+
+func measures(rows []result.Row) string {
+	var b strings.Builder
+	head(&b, "measure", "value", "unit", "target", "holds", "rollouts or cells")
+	for _, row := range rows {
+		holds := "yes"
+		switch {
+		case row.Target == "none":
+			holds = "–"
+		case !row.Holds:
+			holds = "**no**"
+		}
+		value := figure(row.Ours)
+		if row.Peer != nil {
+			value += fmt.Sprintf(" (%s: %s)", *row.PeerName, figure(*row.Peer))
+		}
+		line(&b, row.Name, value, row.Unit, strings.NewReplacer("<=", "≤", ">=", "≥").Replace(row.Target), holds, fmt.Sprint(row.Rounds))
+	}
+	return b.String()
+}
+
+func head(b *strings.Builder, names ...string) {
+	line(b, names...)
+	line(b, strings.Split(strings.Repeat("--- ", len(names)-1)+"---", " ")...)
+}
+
+func line(b *strings.Builder, fields ...string) {
+	b.WriteString("| " + strings.Join(fields, " | ") + " |\n")
+}
+
+// figure writes a number with the digits that say something.
+func figure(v float64) string {
+	switch a := math.Abs(v); {
+	case math.IsNaN(v):
+		return "–"
+	case a == 0:
+		return "0"
+	case a >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case a >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case a >= 1:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.2g", v)
+}
+
+func (r report) rules(b *strings.Builder) {
+	b.WriteString("\n## Who decides\n\n")
+	head(b, "controller", "configuration")
+	for _, c := range r.contenders {
+		line(b, c.Name, c.Rule)
+	}
+	fmt.Fprintf(b, `
+The ports copy decision rules, not products: Argo Rollouts' analysis counters, Flagger's scheduler, Kayenta's NetflixACAJudge (its published test values are reproduced to the last digit). Each stands once as documented and once tuned by somebody who knows the service's true error rate, which we are not told.
+
+Declared costs, in percent of the error budget of 30 days, whose objective allows twice the old version's error rate: a false abort %g, a person asked at the end %g, an hour that a healthy version waits %g; a bad version that was promoted stays for %g hours; every failed request counts as what it is. Rollouts are followed for %s.
+`, costFalseAbort, costAsk, costHour, missHours, "three hours")
+}
+
+func (r report) names() []string {
+	var out []string
+	for _, c := range r.contenders {
+		out = append(out, c.Name)
+	}
+	return out
+}
+
+func (r report) summary(b *strings.Builder) {
+	b.WriteString("\n## In one table\n\nOver the cells with enough traffic and a regression of at least the margin, each cell weighing the same; ± is the standard error.\n\n")
+	head(b, "controller", "regret to the oracle, % of budget", "false aborts, %", "missed, %", "held, %", "harmed requests per bad rollout", "seconds to abort", "seconds to promote a healthy one")
+	for k, c := range r.contenders {
+		mean, se := r.regret(k)
+		var miss, held, harmed, seconds moments
+		for _, g := range r.grid {
+			if !claimed(g.cell) {
+				continue
+			}
+			y := g.tallies[k]
+			miss.add(float64(y.promoted) / float64(y.runs))
+			held.add(float64(y.held) / float64(y.runs))
+			harmed.add(y.harmed.mean())
+			if y.seconds.n > 0 {
+				seconds.add(y.seconds.mean())
+			}
+		}
+		var false_, promote moments
+		for _, h := range r.healthy {
+			false_.add(float64(h.tallies[k].aborted) / float64(h.tallies[k].runs))
+			if h.tallies[k].seconds.n > 0 {
+				promote.add(h.tallies[k].seconds.mean())
+			}
+		}
+		line(b, c.Name, figure(mean)+" ± "+figure(se), figure(100*false_.mean()), figure(100*miss.mean()), figure(100*held.mean()), figure(harmed.mean()), figure(seconds.mean()), figure(promote.mean()))
+	}
+}
+
+func setting(c cell) []string {
+	return []string{figure(c.Phi), fmt.Sprintf("%g %%", 100*c.Weight), fmt.Sprintf("%g %%", 100*c.Base), figure(c.Traffic)}
+}
+
+var settings = []string{"phi", "weight", "errors", "requests/s"}
+
+func (r report) falseAborts(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## False aborts\n\nPercent of %d healthy rollouts per cell.\n\n", r.sizes.healthy)
+	head(b, append(settings, r.names()...)...)
+	for _, h := range r.healthy {
+		row := setting(h.cell)
+		for _, y := range h.tallies {
+			row = append(row, figure(100*float64(y.aborted)/float64(y.runs)))
+		}
+		line(b, row...)
+	}
+}
+
+func (r report) losses(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## Expected loss\n\nIn percent of the error budget, from %d bad and %d healthy rollouts per cell and controller; bold is the lowest below the oracle's column, ± the standard error of ours.\n\n", r.sizes.bad, r.sizes.healthy)
+	head(b, append(append(settings, "times worse", "floor to find it", "floor to clear", "expected", "enough"), r.names()...)...)
+	for _, g := range r.grid {
+		h := r.twin(g.cell)
+		row := append(setting(g.cell), figure(g.Ratio), figure(g.floor()), figure(g.clearing()), figure(g.expected()), yes(g.enough()))
+		least := math.Inf(1)
+		for k := range len(g.tallies) - 1 {
+			l, _ := expectedLoss(g.tallies[k], h.tallies[k])
+			least = min(least, l)
+		}
+		for k := range g.tallies {
+			l, se := expectedLoss(g.tallies[k], h.tallies[k])
+			text := figure(l)
+			if l == least && k < len(g.tallies)-1 {
+				text = "**" + text + "**"
+			}
+			if k == 0 {
+				text += " ± " + figure(se)
+			}
+			row = append(row, text)
+		}
+		line(b, row...)
+	}
+}
+
+func yes(v bool) string {
+	if v {
+		return "yes"
+	}
+	return "no"
+}
+
+// happened tells one contender's bad rollouts of a cell: missed, held, seconds, harmed.
+func happened(y tally) string {
+	share := func(n int) string { return figure(100 * float64(n) / float64(y.runs)) }
+	return fmt.Sprintf("%s / %s / %s / %s", share(y.promoted), share(y.held), figure(y.seconds.mean()), figure(y.harmed.mean()))
+}
+
+func (r report) happened(b *strings.Builder) {
+	b.WriteString("\n## What became of bad releases\n\nPer cell: missed, % / held, % / mean seconds until the abort / mean harmed requests.\n\n")
+	head(b, append(append(settings, "times worse", "enough"), r.names()...)...)
+	for _, g := range r.grid {
+		row := append(setting(g.cell), figure(g.Ratio), yes(g.enough()))
+		for _, y := range g.tallies {
+			row = append(row, happened(y))
+		}
+		line(b, row...)
+	}
+}
+
+func (r report) sceneTables(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## Off the grid\n\n200 requests a second in the mean, 1 %% errors, 10 %% weight, %d rollouts each. Shared incidents: both versions fail ten times as often for 5 minutes in every half hour. Late fault: the change shows after 20 minutes, and everybody bakes for 30. Day and night: traffic between a tenth and all of it, error rate up to twice at night. NASA and WorldCup98: recorded intensities from a random moment on, scaled.\n", r.sizes.extra)
+	if !r.traces {
+		b.WriteString("\nThe recorded intensities were not there when this page was written.\n")
+	}
+	b.WriteString("\nHealthy releases: false aborts, % / held, % / mean seconds until the promotion.\n\n")
+	head(b, append([]string{"scene", "phi"}, r.names()...)...)
+	for _, c := range r.scenes {
+		if c.Ratio == 1 {
+			row := []string{string(c.Scene), figure(c.Phi)}
+			for _, y := range c.tallies {
+				row = append(row, fmt.Sprintf("%s / %s / %s", figure(100*float64(y.aborted)/float64(y.runs)), figure(100*float64(y.held)/float64(y.runs)), figure(y.seconds.mean())))
+			}
+			line(b, row...)
+		}
+	}
+	b.WriteString("\nReleases that fail three times as often: missed, % / held, % / mean seconds until the abort / mean harmed requests.\n\n")
+	head(b, append([]string{"scene", "phi"}, r.names()...)...)
+	for _, c := range r.scenes {
+		if c.Ratio > 1 {
+			row := []string{string(c.Scene), figure(c.Phi)}
+			for _, y := range c.tallies {
+				row = append(row, happened(y))
+			}
+			line(b, row...)
+		}
+	}
+}
+
+func (r report) outageTable(b *strings.Builder) {
+	b.WriteString("\n## Telemetry is out for ten minutes\n\nFrom half a minute into the rollout on, at 10 requests a second, 1 % errors, half of the releases twice as bad. What was decided without seeing anything:\n\n")
+	head(b, "controller", "rollouts", "aborts", "promotions")
+	for k, o := range r.outage {
+		line(b, r.contenders[k].Name, fmt.Sprint(o.runs), fmt.Sprint(o.aborted), fmt.Sprint(o.promoted))
+	}
+	b.WriteString("\nThe oracle needs no telemetry and has ended before.\n")
+}
+
+func (r report) etaTable(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## How many more requests\n\nHealthy releases whose traffic is too thin for an hour, %d per row, asked after 15 minutes how many canary requests the decision will have taken, and followed until it came.\n\n", r.sizes.eta)
+	head(b, append(settings, "answered", "announced, median", "needed, median", "needed, 10 % and 90 %", "in the 80 % interval, %")...)
+	for _, e := range r.eta {
+		covered := figure(100 * e.coverage())
+		line(b, append(setting(e.cell), fmt.Sprintf("%d of %d", e.runs, e.runs+e.never),
+			figure(result.Median(e.predicted)), figure(result.Median(e.needed)),
+			figure(e.quantile(0.1))+" – "+figure(e.quantile(0.9)), covered)...)
+	}
+}

@@ -1,0 +1,23 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"assay.dev/assay/api"
+)
+
+// Anomalies lists the newest alarms, newest first: of a service, or of all with "".
+func (c *Client) Anomalies(ctx context.Context, service string, limit int) (list []api.Anomaly, err error) {
+	q := url.Values{"service": {service}, "limit": {strconv.Itoa(limit)}}
+	err = c.call(ctx, http.MethodGet, "/v1/anomalies?"+q.Encode(), nil, &list)
+	return list, err
+}
+
+// Indicators returns what is measured of a service, with bands and forecasts.
+func (c *Client) Indicators(ctx context.Context, service string) (w api.Indicators, err error) {
+	err = c.call(ctx, http.MethodGet, "/v1/indicators/"+url.PathEscape(service), nil, &w)
+	return w, err
+}

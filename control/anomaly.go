@@ -1,0 +1,43 @@
+package control
+
+import (
+	"context"
+
+	"assay.dev/assay"
+	"assay.dev/assay/anomaly"
+	"assay.dev/assay/api"
+)
+
+// Watched knows what is measured of services, for one namespace.
+type Watched interface {
+	Namespace() string
+	Service(name string) (anomaly.Indicators, error)
+}
+
+// Anomalies lists the newest alarms, newest first: of a service, or of all with "".
+// A limit of 0 is 100; at most api.MaxAnomalies.
+func (s *Session) Anomalies(ctx context.Context, service string, limit int) ([]api.Anomaly, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	list, err := anomaly.List(ctx, s.p.cfg.Store, s.caller.Namespace, service, min(limit, api.MaxAnomalies))
+	if err != nil {
+		return nil, err
+	}
+	return append([]api.Anomaly{}, list...), nil
+}
+
+// Indicators returns what is measured of a service, with the bands it is expected in
+// and the forecast of its load; CodeNotFound if it is not watched.
+func (s *Session) Indicators(_ context.Context, service string) (api.Indicators, error) {
+	if err := s.read(); err != nil {
+		return api.Indicators{}, err
+	}
+	w := s.p.cfg.Watched
+	if w == nil || w.Namespace() != s.caller.Namespace {
+		e := assay.Errorf(assay.CodeNotFound, "service %q is not watched for namespace %q", service, s.caller.Namespace)
+		e.Hint = "assay serve watches, for the namespace that it was started with"
+		return api.Indicators{}, e
+	}
+	return w.Service(service)
+}

@@ -1,0 +1,121 @@
+package control
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/mitigate"
+	"assay.dev/assay/policy"
+	"assay.dev/assay/rollout"
+	"assay.dev/assay/store"
+)
+
+// Strategies lists the declared strategies of the caller's namespace by name, each as
+// it stands; one that nobody has looked at yet has no decision.
+func (s *Session) Strategies(ctx context.Context) ([]api.StrategyStatus, error) {
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	pol, err := s.p.cfg.Policy()
+	if err != nil {
+		return nil, err
+	}
+	known, err := mitigate.List(ctx, s.p.cfg.Store, s.caller.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.StrategyStatus{}
+	for _, r := range pol.Revision.Strategies() {
+		if r.Metadata.Namespace != s.caller.Namespace {
+			continue
+		}
+		one := api.StrategyStatus{
+			Name: r.Metadata.Name, Service: r.Spec.Service, Law: r.Spec.Law(), Level: string(r.Spec.Level), Effective: string(policy.LevelObserve),
+			Lowered: "nothing runs it yet", Precedence: r.Spec.Precedence, Rules: r.Spec.Deterministic, Revision: string(pol.Revision.Digest()), Bands: []api.StrategyBand{},
+		}
+		if i := slices.IndexFunc(known, func(k api.StrategyStatus) bool { return k.Name == one.Name }); i >= 0 {
+			one = known[i]
+		}
+		out = append(out, one)
+	}
+	slices.SortFunc(out, func(a, b api.StrategyStatus) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Strategy returns one declared strategy as it stands.
+func (s *Session) Strategy(ctx context.Context, name string) (api.StrategyStatus, error) {
+	list, err := s.Strategies(ctx)
+	if err != nil {
+		return api.StrategyStatus{}, err
+	}
+	i := slices.IndexFunc(list, func(x api.StrategyStatus) bool { return x.Name == name })
+	if i < 0 {
+		return api.StrategyStatus{}, &assay.Error{Code: assay.CodeNotFound, Msg: "there is no strategy " + quoted(name), Hint: "list them with: assay strategy list"}
+	}
+	return list[i], nil
+}
+
+func quoted(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "…"
+	}
+	return "\"" + s + "\""
+}
+
+// TellStrategy records what a person says to a strategy: an answer, a pause, more
+// spend, a source that is harmless.
+func (s *Session) TellStrategy(ctx context.Context, name string, a api.StrategyAnswer) (api.StrategyStatus, error) {
+	if err := s.require(api.RoleOperator, api.RoleApprover); err != nil {
+		return api.StrategyStatus{}, err
+	}
+	if s.p.cfg.Strategies == nil {
+		return api.StrategyStatus{}, &assay.Error{Code: assay.CodeConflict, Msg: "nothing here runs strategies", Hint: "start a control plane, assay serve, and name it with --server"}
+	}
+	if err := checkText("reason", a.Reason); err != nil {
+		return api.StrategyStatus{}, err
+	}
+	if a.Source != "" {
+		if err := checkText("source", a.Source); err != nil {
+			return api.StrategyStatus{}, err
+		}
+	}
+	return s.p.cfg.Strategies.Tell(ctx, s.caller.Namespace, name, s.caller.Name, a)
+}
+
+// Rolled is what rollback strategies need of rollouts: what changed, and to abort it.
+type Rolled struct {
+	Store    store.Store
+	Rollouts *rollout.Controller
+}
+
+// Changes implements mitigate.Rollouts.
+func (r Rolled) Changes(ctx context.Context, namespace, service string) (out []mitigate.Change, err error) {
+	list, err := rollout.List(ctx, r.Store, namespace, 20)
+	for _, o := range list {
+		if o.Service != service || o.Began.IsZero() || o.Weight == 0 {
+			continue
+		}
+		out = append(out, mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended()})
+	}
+	return out, err
+}
+
+// Abort implements mitigate.Rollouts.
+func (r Rolled) Abort(ctx context.Context, namespace, service, version, reason string) error {
+	list, err := rollout.List(ctx, r.Store, namespace, 20)
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		if o.Service == service && o.Plan.Canary == version && !o.Status.Ended() {
+			_, err := r.Rollouts.Command(ctx, namespace, o.ID, "assay-mitigate", rollout.CommandAbort, reason)
+			return err
+		}
+	}
+	return &assay.Error{Code: assay.CodeConflict, Msg: "no rollout of version " + quoted(version) + " is under way", Hint: "start one of the old version"}
+}
+
+var _ mitigate.Rollouts = Rolled{}

@@ -1,0 +1,209 @@
+package decide
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/infer"
+)
+
+// ModelRules is the version that stands for no model: thresholds, and what was at the
+// same time a season ago.
+const ModelRules = "rules"
+
+// ModelChange says that another version of a model decides from now on. Whoever keeps a
+// Care records it as a fact.
+type ModelChange struct {
+	Time   time.Time `json:"time"`
+	From   string    `json:"from"`
+	To     string    `json:"to"`
+	Reason string    `json:"reason"` // one sentence with the numbers
+	// Recent is how many steps back the model's errors have been what they are now: what a
+	// new version is to be fitted on. 0 if nothing is to be fitted.
+	Recent int `json:"recent,omitempty"`
+}
+
+// CareConfig says how a model is cared for. DefaultCare has the defaults.
+type CareConfig struct {
+	Day      int     `json:"day"`       // steps over which its skill is judged
+	Warm     int     `json:"warm"`      // steps that say what its errors normally are
+	Alpha    float64 `json:"alpha"`     // probability of ever promoting a version that is no better
+	Block    int     `json:"block"`     // steps that are compared as one, because errors of neighbours go together
+	MinCover float64 `json:"min_cover"` // of 80 % intervals
+	MaxCover float64 `json:"max_cover"`
+}
+
+// DefaultCare is for steps of five minutes.
+func DefaultCare() CareConfig {
+	return CareConfig{Day: 288, Warm: 100, Alpha: 0.01, Block: 12, MinCover: 0.65, MaxCover: 0.92}
+}
+
+// Came is one step of the world next to what was forecast of it, by each without having
+// seen it.
+type Came struct {
+	Value  float64 `json:"value"`
+	Active float64 `json:"active"` // forecast by the version that decides
+	PIT    float64 `json:"pit"`    // probability that it gave to less than Value
+	Rules  float64 `json:"rules"`  // what repeating the last season says
+	// Shadow is the forecast of the version that waits to be promoted; not a number if
+	// there is none.
+	Shadow float64 `json:"-"`
+}
+
+// Care watches one model: whether it still describes what comes, and whether a newer
+// version would do better. It is a value; Begin it with NewCare.
+type Care struct {
+	Active string        `json:"active"`
+	Shadow string        `json:"shadow,omitempty"` // the version that runs beside it
+	Past   []ModelChange `json:"past,omitempty"`   // newest last, at most maxChanges
+
+	Steps  int               `json:"steps"` // since Active was chosen
+	Mean   float64           `json:"mean"`  // of its first errors
+	Spread float64           `json:"spread"`
+	Rise   infer.PageHinkley `json:"rise"`
+	Recent infer.ADWIN       `json:"recent"`
+	PITs   []float64         `json:"pits,omitempty"`
+	Errors [2]float64        `json:"errors"` // of the model and of the rules, faded over a day
+	// Wealth is ln of what bets on the shadow have come to, one for each stake; Block is
+	// the comparison under way.
+	Wealth [len(stakes)]float64 `json:"wealth"`
+	Block  [2]float64           `json:"block"`
+	InRow  int                  `json:"in_row"`
+}
+
+// stakes of the bets on a shadow: shares of the wealth.
+var stakes = [3]float64{0.1, 0.25, 0.5}
+
+const (
+	maxChanges    = 100
+	maxPITs       = 200
+	miscalibrated = 1e-4 // p-value of equal bins below which coverage is believed to be off
+)
+
+// NewCare begins with a version, or with ModelRules.
+func NewCare(version string) Care { return Care{Active: version}.fresh(version) }
+
+// fresh forgets what was measured of another version.
+func (c Care) fresh(version string) Care {
+	return Care{Active: version, Past: c.Past, Rise: infer.DefaultPageHinkley()}
+}
+
+// Propose lets a version run beside the one that decides. What was bet on another is void.
+func (c Care) Propose(version string) Care {
+	c.Shadow, c.Wealth, c.Block, c.InRow = version, [len(stakes)]float64{}, [2]float64{}, 0
+	return c
+}
+
+// Rollback makes an earlier version, or the rules, decide again: a person said so.
+func (c Care) Rollback(version, who string, now time.Time) Care {
+	return c.change(ModelChange{Time: now.UTC(), To: version, Reason: who + " rolled it back"})
+}
+
+func (c Care) change(m ModelChange) Care {
+	m.From = c.Active
+	c.Past = append(slices.Clone(c.Past), m)
+	c.Past = c.Past[max(0, len(c.Past)-maxChanges):]
+	return c.fresh(m.To)
+}
+
+// Step takes one more step of the world in. It returns a change if the version that
+// decides is another from now on:
+//
+//   - to the rules, as soon as the model's errors have risen for good (Page-Hinkley), its
+//     80 % intervals do not hold about 80 %, or it was no better than repeating the last
+//     season for a day;
+//   - to the shadow, when bets that it errs less than who decides have multiplied a stake
+//     by 1/Alpha: by Ville's inequality that happens to a version that is no better with a
+//     probability of at most Alpha, however often it is looked at.
+//
+// A step that is not a number is passed over.
+func (c Care) Step(cfg CareConfig, s Came, now time.Time) (Care, *ModelChange) {
+	if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
+		return c, nil
+	}
+	active := s.Active
+	if c.Active == ModelRules {
+		active = s.Rules
+	}
+	if why, recent := c.watch(cfg, s); why != "" {
+		c = c.change(ModelChange{Time: now.UTC(), To: ModelRules, Reason: why, Recent: recent})
+		return c, &c.Past[len(c.Past)-1]
+	}
+	if c.Shadow == "" || math.IsNaN(s.Shadow) || math.IsNaN(active) {
+		return c, nil
+	}
+	if c.bet(cfg, math.Abs(s.Value-active), math.Abs(s.Value-s.Shadow)) {
+		c = c.change(ModelChange{Time: now.UTC(), To: c.Shadow,
+			Reason: fmt.Sprintf("version %s errs less than %s on what neither had seen: evidence of %.0f to 1", c.Shadow, c.Active, 1/cfg.Alpha)})
+		return c, &c.Past[len(c.Past)-1]
+	}
+	return c, nil
+}
+
+// watch says why the model may no longer decide, and how much of the past is like now.
+func (c *Care) watch(cfg CareConfig, s Came) (why string, recent int) {
+	if c.Active == ModelRules || math.IsNaN(s.Active) {
+		return "", 0
+	}
+	c.Steps++
+	err := math.Abs(s.Value - s.Active)
+	fade := math.Exp2(-2 / float64(cfg.Day))
+	c.Errors = [2]float64{c.Errors[0]*fade + err, c.Errors[1]*fade + math.Abs(s.Value-s.Rules)}
+	c.PITs = append(slices.Clone(c.PITs[max(0, len(c.PITs)-maxPITs+1):]), min(max(s.PIT, 0), 1))
+	if c.Steps <= cfg.Warm {
+		d := err - c.Mean
+		c.Mean += d / float64(c.Steps)
+		c.Spread += d * (err - c.Mean)
+		return "", 0
+	}
+	spread := math.Sqrt(c.Spread/float64(cfg.Warm-1)) + 1e-12*(1+c.Mean)
+	z := min(max((err-c.Mean)/spread, -10), 10) // one wild error is no drift
+	risen := false
+	c.Rise, risen = c.Rise.Add(z)
+	c.Recent, _ = c.Recent.Add(z)
+	n, level := c.Recent.Window()
+	if risen {
+		return fmt.Sprintf("its errors have risen: %.2g standard deviations above what they were, over the last %.0f steps", level, n), int(n)
+	}
+	if skill := 1 - c.Errors[0]/(c.Errors[1]+1e-300); c.Steps >= cfg.Day && skill < 0 {
+		return fmt.Sprintf("it was worse than repeating the last season for a day: skill %.2f", skill), int(n)
+	}
+	if len(c.PITs) < maxPITs {
+		return "", 0
+	}
+	cal, _ := infer.Calibrate(c.PITs) // the values were clamped
+	if (cal.Cover80 < cfg.MinCover || cal.Cover80 > cfg.MaxCover) && cal.ChiP < miscalibrated {
+		return fmt.Sprintf("its 80 %% intervals held %.0f %% of the last %d steps", 100*cal.Cover80, cal.N), int(n)
+	}
+	return "", 0
+}
+
+// bet stakes on the shadow's next block and reports whether the evidence suffices.
+func (c *Care) bet(cfg CareConfig, active, shadow float64) bool {
+	c.Block[0], c.Block[1], c.InRow = c.Block[0]+active, c.Block[1]+shadow, c.InRow+1
+	if c.InRow < cfg.Block {
+		return false
+	}
+	d := 0.0
+	if all := c.Block[0] + c.Block[1]; all > 0 {
+		d = (c.Block[0] - c.Block[1]) / all
+	}
+	c.Block, c.InRow = [2]float64{}, 0
+	wealth := 0.0
+	for i, stake := range stakes {
+		c.Wealth[i] += math.Log1p(stake * d)
+		wealth += math.Exp(min(c.Wealth[i], 100)) / float64(len(stakes))
+	}
+	return wealth >= 1/cfg.Alpha
+}
+
+// Check refuses a configuration that nothing can be cared for with; CodeInvalid.
+func (c CareConfig) Check() error {
+	if c.Day < 1 || c.Warm < 10 || c.Block < 1 || !(c.Alpha > 0 && c.Alpha < 1) || !(c.MinCover >= 0 && c.MinCover < c.MaxCover && c.MaxCover <= 1) {
+		return assay.Errorf(assay.CodeInvalid, "%+v does not say how to care for a model", c)
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package decide
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/infer"
+)
+
+// digest is SHA-256 over what a decision was made of: plan, state, readings, guard
+// verdicts and instant in order, numbers as eight bytes and texts with their length
+// before them. It is made at every decision, which JSON of all of it would make three
+// times as expensive.
+func digest(p Plan, s State, readings []assay.Reading, guards []assay.GuardVerdict, now time.Time) assay.Digest {
+	w := &words{sum: sha256.New()}
+	w.plan(p)
+	w.state(s)
+	w.number(uint64(len(readings)))
+	for _, r := range readings {
+		w.reading(r)
+	}
+	w.number(uint64(len(guards)))
+	for _, g := range guards {
+		w.text(g.Guard)
+		w.text(string(g.Action))
+		w.text(string(g.Outcome))
+		w.text(g.Reason)
+	}
+	w.time(now)
+	w.flush()
+	var sum [sha256.Size]byte
+	w.sum.Sum(sum[:0])
+	return assay.DigestOf(sum)
+}
+
+// words hashes the canonical bytes, a buffer at a time.
+type words struct {
+	sum  hash.Hash
+	used int
+	buf  [2048]byte
+}
+
+func (w *words) flush() {
+	w.sum.Write(w.buf[:w.used]) // a hash never fails
+	w.used = 0
+}
+
+func (w *words) number(v uint64) {
+	if w.used > len(w.buf)-8 {
+		w.flush()
+	}
+	binary.BigEndian.PutUint64(w.buf[w.used:], v)
+	w.used += 8
+}
+
+func (w *words) float(v float64)  { w.number(math.Float64bits(v)) }
+func (w *words) time(t time.Time) { w.number(uint64(t.UnixNano())) }
+
+func (w *words) text(s string) {
+	w.number(uint64(len(s)))
+	for len(s) > 0 {
+		if w.used == len(w.buf) {
+			w.flush()
+		}
+		n := copy(w.buf[w.used:], s)
+		w.used += n
+		s = s[n:]
+	}
+}
+
+func (w *words) floats(v []float64) {
+	w.number(uint64(len(v)))
+	for _, x := range v {
+		w.float(x)
+	}
+}
+
+func (w *words) texts(v []string) {
+	w.number(uint64(len(v)))
+	for _, x := range v {
+		w.text(x)
+	}
+}
+
+func (w *words) flag(v bool) {
+	if v {
+		w.number(1)
+		return
+	}
+	w.number(0)
+}
+
+// plan writes every field: a test changes each of them and looks at the digest.
+func (w *words) plan(p Plan) {
+	w.texts([]string{p.Name, p.Service, p.Environment, p.Canary, p.Control, string(p.OnHorizon), string(p.Certainty)})
+	w.floats([]float64{p.Alpha, p.Beta, p.Margin, p.Accept, p.MinCompleteness, p.Budget, p.HarmBudget})
+	w.number(uint64(len(p.Steps)))
+	for _, s := range p.Steps {
+		w.number(uint64(s))
+	}
+	w.number(p.MinRequests)
+	for _, d := range []time.Duration{p.MinDuration, p.MaxAge, p.Horizon, p.Look} {
+		w.number(uint64(d))
+	}
+	w.flag(p.Fixed != nil)
+	if f := p.Fixed; f != nil {
+		w.number(f.Requests)
+		w.number(uint64(f.Looks))
+		w.text(string(f.Spending))
+	}
+	w.number(uint64(len(p.Indicators)))
+	for _, i := range p.Indicators {
+		w.indicator(i)
+	}
+}
+
+func (w *words) indicator(i Indicator) {
+	w.text(i.Name)
+	w.text(string(i.Kind))
+	w.floats([]float64{i.Weight, i.Tolerable, i.Dispersion, i.Max})
+	w.floats(i.Bounds)
+	w.texts(i.Classes)
+	w.flag(i.Required)
+	w.flag(i.Clusters)
+	w.flag(i.Calibration != nil)
+	if c := i.Calibration; c != nil {
+		w.number(uint64(c.Slots))
+		w.number(uint64(c.Arms))
+		w.floats([]float64{c.Dispersion, c.Upper, c.Learned, c.Low, c.High})
+		for _, n := range []uint64{c.Runs, c.Before, c.Aborts, c.Seed} {
+			w.number(n)
+		}
+	}
+}
+
+func (w *words) count(c infer.Count) {
+	w.number(c.Events)
+	w.number(c.Exposure)
+}
+
+func (w *words) state(s State) {
+	w.text(string(s.Phase))
+	w.number(uint64(s.Step))
+	w.time(s.Began)
+	w.time(s.StepBegan)
+	w.number(uint64(len(s.Watches)))
+	for _, o := range s.Watches {
+		w.time(o.Through)
+		w.time(o.EventTime)
+		w.float(o.Completeness)
+		w.number(o.StepRequests)
+		w.number(o.StepControl)
+		w.floats(o.Carry[:])
+		w.number(uint64(o.Looks))
+		w.number(uint64(len(o.Tests)))
+		for _, t := range o.Tests {
+			w.evidence(t)
+		}
+		w.number(uint64(len(o.Bursts)))
+		for _, b := range o.Bursts {
+			w.bursts(b)
+		}
+		w.number(uint64(len(o.Strata)))
+		for _, z := range o.Strata {
+			w.text(z.Name)
+			w.number(z.Canary)
+			w.number(z.Control)
+		}
+	}
+}
+
+func (w *words) evidence(s infer.State) {
+	w.number(s.Pairs)
+	w.count(s.Treated)
+	w.count(s.Control)
+	w.floats(s.LogNorm)
+	w.count(s.Open.Treated)
+	w.count(s.Open.Control)
+	w.floats(s.Closed)
+	w.number(uint64(len(s.Starts)))
+	for _, at := range s.Starts {
+		w.number(at.Events)
+		w.floats(at.LogNorm)
+		w.float(at.Weight)
+	}
+}
+
+func (w *words) bursts(b Bursts) {
+	w.count(b.Slot)
+	w.time(b.Began)
+	for _, a := range b.Learned.Scales {
+		w.number(a.Terms)
+		w.floats([]float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
+		w.number(uint64(a.Held))
+		for _, slot := range slices.Concat(a.Last, []infer.Slot{a.Block}) {
+			w.number(uint64(len(slot)))
+			for _, c := range slot {
+				w.count(c)
+			}
+		}
+	}
+}
+
+func (w *words) reading(r assay.Reading) {
+	for _, s := range []string{r.Service, r.Environment, r.Indicator, r.Version, r.Stratum} {
+		w.text(s)
+	}
+	for _, n := range []uint64{r.Good, r.Total, r.Clusters, r.BadClusters, r.Count} {
+		w.number(n)
+	}
+	w.float(r.Sum)
+	w.number(uint64(len(r.Buckets)))
+	for _, b := range r.Buckets {
+		w.float(b.LE)
+		w.number(b.Count)
+	}
+	w.number(uint64(len(r.Classes)))
+	for _, c := range r.Classes {
+		w.text(c.Name)
+		w.number(c.Count)
+	}
+	for _, t := range []time.Time{r.Start, r.End, r.EventTime, r.Ingested} {
+		w.time(t)
+	}
+	w.float(r.Completeness)
+}

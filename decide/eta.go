@@ -1,0 +1,62 @@
+package decide
+
+import (
+	"math"
+
+	"assay.dev/assay/infer"
+)
+
+// arrival is when safety will be shown, in canary requests from now: the median and
+// the interval that holds it with a probability of 80 %. A median of −1 is never.
+type arrival struct {
+	median, low, high float64
+}
+
+// later is the arrival of two that must both come: that of the slower one.
+func (a arrival) later(b arrival) arrival {
+	switch {
+	case a.median < 0:
+		return a
+	case b.median < 0 || b.median > a.median:
+		return b
+	}
+	return a
+}
+
+const (
+	// etaPrior is how many events' worth of "the new version is like the old one" is
+	// added to what was seen: few events say little about what is to come.
+	etaPrior = 10
+	// etaWalk and etaRate are squared coefficients of variation, found by bench/detect:
+	// of the walk of the evidence per nat that is missing, and of its drift per event.
+	etaWalk = 1.4
+	etaRate = 2.5
+	// z80 is the normal quantile that leaves a tenth on either side.
+	z80 = 1.2816
+)
+
+// arrival predicts when the test shows safety. The evidence is a walk whose drift is
+// that of the rates seen so far, drawn towards equality; its first passage is taken
+// to be lognormal; phi is the dispersion of the counts. Calibrated: bench/detect prints how often the interval holds.
+func (t test) arrival(s infer.State, at, phi float64) arrival {
+	missing := at - t.safe(s)
+	if missing <= 0 {
+		return arrival{}
+	}
+	mean := t.comparison.MeanUntilSafe(s, at, etaPrior)
+	if t.ceiling != nil {
+		// Either half suffices; each is given the threshold plus ln 2.
+		mean = t.comparison.MeanUntilSafe(s, at+math.Ln2, etaPrior)
+		if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && s.Treated.Exposure > 0 && (mean < 0 || n < mean) {
+			mean = n
+		}
+	}
+	if mean < 0 {
+		return arrival{median: -1}
+	}
+	missing = max(missing, 0.01)
+	spread := math.Log1p(etaWalk/missing + etaRate/(float64(s.Treated.Events)/phi+etaPrior))
+	median := mean / math.Exp(spread/8)
+	width := math.Exp(z80 * math.Sqrt(spread))
+	return arrival{median: median, low: median / width, high: median * width}
+}

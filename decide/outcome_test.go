@@ -1,0 +1,63 @@
+package decide_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/infer"
+)
+
+func TestTheOutcomeOfARolloutIsHeldAgainstTheOtherArm(t *testing.T) {
+	abort, finish := assay.Action{Kind: assay.ActionAbort}, assay.Action{Kind: assay.ActionFinish}
+	for name, tc := range map[string]struct {
+		care   decide.Aftercare
+		action assay.Action
+		want   assay.Effect
+	}{
+		"an abort that stopped the harm":       {decide.Aftercare{Canary: assay.Rate{Bad: 100, Total: 1000}, After: assay.Rate{Bad: 10, Total: 1000}}, abort, assay.EffectHelped},
+		"an abort that made it worse":          {decide.Aftercare{Canary: assay.Rate{Bad: 10, Total: 1000}, After: assay.Rate{Bad: 100, Total: 1000}}, abort, assay.EffectHarmed},
+		"an abort after few requests":          {decide.Aftercare{Canary: assay.Rate{Bad: 2, Total: 10}, After: assay.Rate{Bad: 0, Total: 10}}, abort, assay.EffectInconclusive},
+		"bad responses that come together":     {decide.Aftercare{Canary: assay.Rate{Bad: 100, Total: 1000}, After: assay.Rate{Bad: 10, Total: 1000}, Dispersion: 50}, abort, assay.EffectInconclusive},
+		"nobody came":                          {decide.Aftercare{Canary: assay.Rate{Bad: 2, Total: 10}}, abort, assay.EffectInconclusive},
+		"a version that never had traffic":     {decide.Aftercare{After: assay.Rate{Bad: 2, Total: 10}}, abort, assay.EffectInconclusive},
+		"a finish that kept what was promised": {decide.Aftercare{Control: assay.Rate{Bad: 100, Total: 10000}, After: assay.Rate{Bad: 100, Total: 10000}, Margin: 2}, finish, assay.EffectNone},
+		"a finish that broke it":               {decide.Aftercare{Control: assay.Rate{Bad: 100, Total: 10000}, After: assay.Rate{Bad: 500, Total: 10000}, Margin: 2}, finish, assay.EffectHarmed},
+		"a finish that mended it":              {decide.Aftercare{Control: assay.Rate{Bad: 500, Total: 10000}, After: assay.Rate{Bad: 100, Total: 10000}, Margin: 2}, finish, assay.EffectHelped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := tc.care.Judge(tc.action, start)
+			if out.Effect != tc.want || out.Reason == "" || !out.Time.Equal(start) {
+				t.Errorf("%s: %s, want %s", out.Effect, out.Reason, tc.want)
+			}
+			if out.Change != nil && !(out.Interval[0] <= *out.Change && *out.Change <= out.Interval[1]) {
+				t.Errorf("%v is not between %v", *out.Change, out.Interval)
+			}
+		})
+	}
+}
+
+func TestAnotherChangeInTheWindowConfoundsTheOutcome(t *testing.T) {
+	seen := infer.Attribution{Effect: assay.EffectHelped, Before: 20, After: 2, Would: 10, Change: -8, Low: -9, High: -7, P: 0.01, PHarm: 1, Placebos: 99, Similar: 40}
+	out := decide.Aftermath(replicas(8), decide.Overload, "errors", seen, "deployment v7", start)
+	if out.Effect != assay.EffectConfounded || !strings.HasPrefix(out.Reason, "deployment v7 fell into the window") {
+		t.Errorf("%s: %s", out.Effect, out.Reason)
+	}
+	out = decide.Aftermath(replicas(8), decide.Overload, "errors", seen, "", start)
+	want := "errors was 20 before and 2 after, and would have been 10: 8 less, 95 % between -9 and -7 (p 0.01 for better, 1 for worse, among 99 untreated windows, 40 of them after a similar excursion)"
+	if out.Effect != assay.EffectHelped || out.Reason != want || *out.Change != -8 || out.Hypothesis != "overload" {
+		t.Errorf("%s: %s", out.Effect, out.Reason)
+	}
+	if got := decide.Gone(seen); got != 0.8 {
+		t.Errorf("%v of what was bad is gone, want 0.8", got)
+	}
+	if got := decide.Gone(infer.Attribution{Would: 0, Change: -3}); got != 0 {
+		t.Errorf("%v of nothing is gone", got)
+	}
+	out = decide.Aftermath(replicas(8), decide.Overload, "errors", infer.Attribution{Effect: assay.EffectInconclusive, Why: "too little untreated past to compare with", Low: math.Inf(-1)}, "", start)
+	if out.Change != nil || !strings.Contains(out.Reason, "too little untreated past") {
+		t.Errorf("%s", out.Reason)
+	}
+}

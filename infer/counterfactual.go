@@ -1,0 +1,414 @@
+package infer
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"assay.dev/assay"
+)
+
+// Aftermath is one indicator around one action, in equal steps of time. Lower is better;
+// negate a series of which more is better. A step that is not a number is missing.
+type Aftermath struct {
+	Series []float64 `json:"series"`
+	// Controls are the same steps of scopes that the action did not touch: other regions
+	// or services under the same load. Without them the series is held against its own past.
+	Controls [][]float64 `json:"controls,omitempty"`
+	At       int         `json:"at"`     // first step after the action
+	Dead     int         `json:"dead"`   // steps from At on that cannot show it yet
+	Window   int         `json:"window"` // steps after those that are judged
+	// Hold is how many of the window's last steps must still show it.
+	Hold   int `json:"hold"`
+	Season int `json:"season,omitempty"` // length of a season in steps; 0 is none
+	// Treated are earlier steps at which something was done too: windows that touch
+	// them are no placebos.
+	Treated []int `json:"treated,omitempty"`
+	// Material is the smallest change that matters, in the series' unit.
+	Material float64 `json:"material"`
+}
+
+// Attribution is what an action did to an indicator, held against what would have been.
+// The error bound is calibrated: over series with an autocorrelation of up to 0.9, whose
+// actions were triggered by an extreme and did nothing, 5 % at most were called an effect.
+type Attribution struct {
+	Effect assay.Effect `json:"effect"`
+	Why    string       `json:"why,omitempty"` // it is inconclusive or did not hold
+	Before float64      `json:"before"`        // mean of the window before the action
+	After  float64      `json:"after"`         // mean of the judged window
+	Would  float64      `json:"would"`         // what it would have been
+	// Change is After less Would; Low and High hold it with a probability of 95 %.
+	Change float64 `json:"change"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+	// P is the share of untreated windows with at least such a change for the better,
+	// PHarm for the worse: over all of them, or over those alone that began with a similar
+	// excursion, whichever is larger. Similar is how many those are.
+	P        float64 `json:"p"`
+	PHarm    float64 `json:"p_harm"`
+	Placebos int     `json:"placebos"`
+	Similar  int     `json:"similar"`
+	// Unseen means that the series was never as extreme before. Then nothing is known of
+	// how it goes back by itself, and Would is that it had stayed: a fault that happened to
+	// end within the window would be called a help.
+	Unseen bool `json:"unseen,omitempty"`
+}
+
+// Bounds of an Aftermath, and the level of its two tests.
+const (
+	MaxControls  = 100
+	minPlacebos  = 39 // fewer cannot show anything at 2.5 %
+	minSimilar   = 39
+	maxPlacebos  = 4_000
+	attributable = 0.025 // of an effect for the better, and of one for the worse
+)
+
+// Attribute judges an action. What would have been is predicted from the window before it
+// and from its last steps, by the regression that the untreated windows of the series'
+// own past follow: a series that is extreme goes back by itself, and by how much is
+// measured instead of assumed. With controls, all of this is done to the difference
+// between the series and their mean: difference in differences. The change is then ranked
+// among the same windows at untreated times (placebos). Errors: CodeInvalid for a window
+// outside the series, CodeTooLarge above the bounds.
+func Attribute(a Aftermath) (Attribution, error) {
+	if err := a.check(); err != nil {
+		return Attribution{}, err
+	}
+	y := a.contrast()
+	own, ok := a.window(a.Series, a.At)
+	target, ok2 := a.window(y, a.At)
+	out := Attribution{Effect: assay.EffectInconclusive, P: 1, PHarm: 1}
+	if !ok || !ok2 {
+		out.Why = "too little of the window around the action was measured"
+		return out, nil
+	}
+	out.Before, out.After = own.before, own.after
+	placebos := a.placebos(y)
+	out.Placebos = len(placebos)
+	if len(placebos) < minPlacebos {
+		out.Why = "too little untreated past to compare with"
+		return out, nil
+	}
+	fit, ok := regress(placebos)
+	if ratio := a.unseen(placebos, target); ratio > 0 {
+		out.Unseen = true
+		fit, ok = stays(placebos, ratio)
+	}
+	if !ok {
+		out.Why = "the past does not vary enough to say what would have been"
+		return out, nil
+	}
+	out.judge(a, fit, placebos, target)
+	return out, nil
+}
+
+func (a Aftermath) check() error {
+	n := len(a.Series)
+	if n > MaxSteps || len(a.Controls) > MaxControls {
+		return assay.Errorf(assay.CodeTooLarge, "%d steps and %d controls, at most %d and %d are judged", n, len(a.Controls), MaxSteps, MaxControls)
+	}
+	if a.Window < 1 || a.Dead < 0 || a.Hold < 0 || a.Hold > a.Window || a.Season < 0 || a.At < 1 || a.At > n || a.Dead > n || a.Window > n || a.At+a.Dead+a.Window > n {
+		return assay.Errorf(assay.CodeInvalid, "a window of %d steps, %d after step %d, does not lie in a series of %d", a.Window, a.Dead, a.At, n)
+	}
+	if !(a.Material >= 0 && a.Material < 1e300) {
+		return assay.Errorf(assay.CodeInvalid, "the smallest change that matters is %v, want at least 0", a.Material)
+	}
+	for i, c := range a.Controls {
+		if len(c) != n {
+			return assay.Errorf(assay.CodeInvalid, "control %d has %d steps, the series %d", i, len(c), n)
+		}
+	}
+	for _, v := range a.Series {
+		if math.IsInf(v, 0) || math.Abs(v) > 1e150 {
+			return assay.Errorf(assay.CodeInvalid, "the series holds %v", v)
+		}
+	}
+	return nil
+}
+
+// contrast is the series less the mean of the controls, less the median of each place of
+// a season before the action.
+func (a Aftermath) contrast() []float64 {
+	y := slices.Clone(a.Series)
+	for i := range y {
+		sum, n := 0.0, 0.0
+		for _, c := range a.Controls {
+			if v := c[i]; !math.IsNaN(v) && math.Abs(v) <= 1e150 {
+				sum, n = sum+v, n+1
+			}
+		}
+		switch {
+		case n > 0:
+			y[i] -= sum / n
+		case len(a.Controls) > 0:
+			y[i] = math.NaN()
+		}
+	}
+	if a.Season < 2 || a.At < 3*a.Season {
+		return y
+	}
+	for place := range a.Season {
+		var past []float64
+		for i := place; i < a.At; i += a.Season {
+			if !math.IsNaN(y[i]) {
+				past = append(past, y[i])
+			}
+		}
+		if len(past) == 0 {
+			continue
+		}
+		slices.Sort(past)
+		middle := past[len(past)/2]
+		for i := place; i < len(y); i += a.Season {
+			y[i] -= middle
+		}
+	}
+	return y
+}
+
+// around is one window: the mean before it, of the last steps before it, after it, and of
+// its end.
+type around struct{ before, last, after, end float64 }
+
+// window is the series around an action at a step; false if less than half was measured.
+func (a Aftermath) window(y []float64, at int) (w around, ok bool) {
+	var oks [4]bool
+	w.before, oks[0] = mean(y[max(0, at-a.Window):at])
+	w.last, oks[1] = mean(y[max(0, at-a.recent()):at])
+	from := at + a.Dead
+	w.after, oks[2] = mean(y[from : from+a.Window])
+	w.end, oks[3] = mean(y[from+a.Window-max(a.Hold, 1) : from+a.Window])
+	return w, oks[0] && oks[1] && oks[2] && (oks[3] || a.Hold == 0)
+}
+
+// recent is how many steps before the action say how extreme the trigger was.
+func (a Aftermath) recent() int { return max(1, a.Window/8) }
+
+func mean(y []float64) (float64, bool) {
+	sum, n := 0.0, 0
+	for _, v := range y {
+		if !math.IsNaN(v) {
+			sum, n = sum+v, n+1
+		}
+	}
+	return sum / float64(max(n, 1)), n > 0 && 2*n >= len(y)
+}
+
+// placebos are the windows that end before the action and touch nothing that was treated.
+func (a Aftermath) placebos(y []float64) (out []around) {
+	span := a.Window + a.Dead
+	first, last := a.Window, a.At-span
+	stride := max(1, a.Window/4, (last-first)/maxPlacebos)
+	for at := last; at >= first; at -= stride {
+		if slices.ContainsFunc(a.Treated, func(t int) bool { return t > at-a.Window && t < at+span || t <= at && at-t < 2*span }) {
+			continue
+		}
+		if w, ok := a.window(y, at); ok {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// fitted is the regression of what comes after on what was before, with the studentised
+// residuals of the windows it was made of.
+type fitted struct {
+	beta      [3]float64
+	inverse   [3][3]float64
+	spread    float64
+	residuals []float64
+}
+
+func (w around) row() [3]float64 { return [3]float64{1, w.before, w.last} }
+
+func regress(windows []around) (f fitted, ok bool) {
+	var xx [3][3]float64
+	var xy [3]float64
+	scale := 0.0
+	for _, w := range windows {
+		x := w.row()
+		for i := range x {
+			for j := range x {
+				xx[i][j] += x[i] * x[j]
+			}
+			xy[i] += x[i] * w.after
+		}
+		scale += w.before*w.before + w.last*w.last
+	}
+	// Where the two means before are the same, a ridge keeps them apart.
+	for i := 1; i < 3; i++ {
+		xx[i][i] += ridge * (scale + tiny)
+	}
+	if f.inverse, ok = invert(xx); !ok {
+		return f, false
+	}
+	for i := range f.beta {
+		for j := range xy {
+			f.beta[i] += f.inverse[i][j] * xy[j]
+		}
+	}
+	sum := 0.0
+	for _, w := range windows {
+		e := w.after - f.predict(w)
+		sum += e * e
+	}
+	f.spread = math.Sqrt(sum / float64(len(windows)-3))
+	if !(f.spread > 0) || math.IsInf(f.spread, 0) {
+		return f, false
+	}
+	for _, w := range windows {
+		f.residuals = append(f.residuals, (w.after-f.predict(w))/(f.spread*math.Sqrt(max(1-f.leverage(w), 0.05))))
+	}
+	return f, true
+}
+
+// unseen is by how much the target began further from the middle than any placebo, as a
+// ratio of levels and at least 1; 0 if one began about as far.
+func (a Aftermath) unseen(placebos []around, target around) float64 {
+	lasts := make([]float64, len(placebos))
+	for i, w := range placebos {
+		lasts[i] = w.last
+	}
+	slices.Sort(lasts)
+	middle := lasts[len(lasts)/2]
+	reach := max(middle-lasts[0], lasts[len(lasts)-1]-middle)
+	switch {
+	case math.Abs(target.last-middle) <= 1.5*reach:
+		return 0
+	case len(a.Controls) == 0 && middle > 0:
+		return max(1, target.last/middle) // noise grows with the level at most in proportion
+	}
+	return 1
+}
+
+// stays is the prediction that a series stays where its last steps were, with the changes
+// of the untreated windows as its errors, made larger by a ratio.
+func stays(windows []around, ratio float64) (f fitted, ok bool) {
+	f.beta[2] = 1
+	sum := 0.0
+	for _, w := range windows {
+		sum += (w.after - w.last) * (w.after - w.last)
+	}
+	f.spread = math.Sqrt(sum / float64(len(windows)))
+	if !(f.spread > 0) || math.IsInf(f.spread, 0) {
+		return f, false
+	}
+	for _, w := range windows {
+		f.residuals = append(f.residuals, (w.after-w.last)/f.spread)
+	}
+	f.spread *= ratio
+	return f, true
+}
+
+func (f fitted) predict(w around) (out float64) {
+	for i, x := range w.row() {
+		out += f.beta[i] * x
+	}
+	return out
+}
+
+func (f fitted) leverage(w around) (out float64) {
+	x := w.row()
+	for i := range x {
+		for j := range x {
+			out += x[i] * f.inverse[i][j] * x[j]
+		}
+	}
+	return out
+}
+
+// invert is the inverse of a symmetric positive matrix by elimination.
+func invert(m [3][3]float64) (out [3][3]float64, ok bool) {
+	for i := range out {
+		out[i][i] = 1
+	}
+	for i := range m {
+		p := i
+		for r := i + 1; r < 3; r++ {
+			if math.Abs(m[r][i]) > math.Abs(m[p][i]) {
+				p = r
+			}
+		}
+		m[i], m[p], out[i], out[p] = m[p], m[i], out[p], out[i]
+		d := m[i][i]
+		if !(math.Abs(d) > 0) || math.IsInf(d, 0) {
+			return out, false
+		}
+		for j := range m {
+			m[i][j], out[i][j] = m[i][j]/d, out[i][j]/d
+		}
+		for r := range m {
+			if r == i {
+				continue
+			}
+			for k, by := 0, m[r][i]; k < 3; k++ {
+				m[r][k], out[r][k] = m[r][k]-by*m[i][k], out[r][k]-by*out[i][k]
+			}
+		}
+	}
+	return out, true
+}
+
+// judge ranks the change among the placebos and finds the verdict.
+func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around) {
+	unit := f.spread * math.Sqrt(1+f.leverage(target))
+	out.Change = target.after - f.predict(target)
+	out.Would = out.After - out.Change
+	t := out.Change / unit
+	similar := alike(placebos, f.residuals, target)
+	out.Similar = len(similar)
+	out.P, out.PHarm = rank(f.residuals, t)
+	if len(similar) >= minSimilar {
+		p, harm := rank(similar, t)
+		out.P, out.PHarm = max(out.P, p), max(out.PHarm, harm)
+	}
+	sorted := slices.Sorted(slices.Values(f.residuals))
+	out.Low = out.Change - unit*quantile(sorted, 1-attributable)
+	out.High = out.Change - unit*quantile(sorted, attributable)
+	held := target.end - f.predict(target)
+	switch {
+	case out.P <= attributable && out.Change <= -a.Material && (a.Hold == 0 || held <= out.Change/2):
+		out.Effect = assay.EffectHelped
+	case out.P <= attributable && out.Change <= -a.Material:
+		out.Effect, out.Why = assay.EffectNone, "it was better at first and did not stay so"
+	case out.PHarm <= attributable && out.Change >= a.Material:
+		out.Effect = assay.EffectHarmed
+	case a.Material > 0 && out.Low > -a.Material && out.High < a.Material:
+		out.Effect = assay.EffectNone
+	default:
+		out.Why = "untreated windows change as much"
+	}
+}
+
+// alike are the residuals of the windows that began as extreme as the target, in the same
+// direction: at least half as far from the median.
+func alike(placebos []around, residuals []float64, target around) (out []float64) {
+	lasts := make([]float64, len(placebos))
+	for i, w := range placebos {
+		lasts[i] = w.last
+	}
+	slices.Sort(lasts)
+	middle := lasts[len(lasts)/2]
+	half := (target.last - middle) / 2
+	for i, w := range placebos {
+		if d := w.last - middle; cmp.Compare(d, 0) == cmp.Compare(half, 0) && math.Abs(d) >= math.Abs(half) {
+			out = append(out, residuals[i])
+		}
+	}
+	return out
+}
+
+// rank is the share of residuals at most, and at least, t, the target counted with them.
+func rank(residuals []float64, t float64) (lower, upper float64) {
+	below, above := 1.0, 1.0
+	for _, r := range residuals {
+		if r <= t {
+			below++
+		}
+		if r >= t {
+			above++
+		}
+	}
+	n := float64(len(residuals)) + 1
+	return below / n, above / n
+}

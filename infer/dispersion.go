@@ -1,0 +1,216 @@
+package infer
+
+import (
+	"math"
+
+	"assay.dev/assay"
+)
+
+// Slot is what the arms counted in one stretch of time, side by side: the replicas
+// of one version, or that version as a whole. All of them served the same version,
+// so what they differ by is chance.
+type Slot []Count
+
+// MaxArms bounds the arms of one Slot.
+const MaxArms = 1024
+
+// dispersionScales are how many lengths of time are looked at, each four times the
+// one before: a burst that outlasts one slot is seen in the longer ones.
+const dispersionScales = 3
+
+// Dispersion learns how much more the counts of one version vary than independent
+// events would: their variance-to-mean ratio, 1 if events are independent. It is a
+// value; the zero Dispersion has seen nothing.
+//
+// With two arms or more, arms are compared within each slot, so whatever hits all of
+// them together (an incident, the time of day) is no dispersion. With one arm, three
+// slots in a row are compared by their second difference, which a trend leaves at 0.
+type Dispersion struct {
+	Scales [dispersionScales]Scale `json:"scales"`
+}
+
+// Scale is the evidence at one length of time: sums over terms of squares (Num) that
+// have Dispersion times Den as their expectation.
+type Scale struct {
+	Terms  uint64  `json:"terms,omitempty"`
+	Num    float64 `json:"num,omitempty"`
+	Den    float64 `json:"den,omitempty"`
+	Num2   float64 `json:"num2,omitempty"`
+	NumDen float64 `json:"num_den,omitempty"`
+	Den2   float64 `json:"den2,omitempty"`
+	Last   []Slot  `json:"last,omitempty"`  // one arm: the two slots before, which the next is compared with
+	Block  Slot    `json:"block,omitempty"` // slots that add up to one of the next scale
+	Held   int     `json:"held,omitempty"`  // how many are in Block
+}
+
+// Observe adds one slot and returns the result; d is not changed. Slots come in the
+// order of time. Errors: CodeInvalid if an arm has more events than exposure,
+// CodeTooLarge above MaxArms or ExposureLimit.
+func (d Dispersion) Observe(s Slot) (Dispersion, error) {
+	if len(s) > MaxArms {
+		return d, assay.Errorf(assay.CodeTooLarge, "a slot has %d arms, at most %d are compared", len(s), MaxArms)
+	}
+	for _, c := range s {
+		if c.Events > c.Exposure {
+			return d, assay.Errorf(assay.CodeInvalid, "an arm has %d events in an exposure of %d", c.Events, c.Exposure)
+		}
+		if c.Exposure > ExposureLimit {
+			return d, assay.Errorf(assay.CodeTooLarge, "an arm has an exposure above %d", uint64(ExposureLimit))
+		}
+	}
+	return d.observe(s, 0), nil
+}
+
+func (d Dispersion) observe(s Slot, scale int) Dispersion {
+	if scale == dispersionScales {
+		return d
+	}
+	at := &d.Scales[scale]
+	at.add(s)
+	if len(at.Block) != len(s) {
+		at.Block, at.Held = nil, 0 // the arms changed: what was begun is given up
+	}
+	sum := make(Slot, len(s))
+	copy(sum, at.Block)
+	for i, c := range s {
+		sum[i].Events += c.Events
+		sum[i].Exposure += c.Exposure
+	}
+	at.Block = sum
+	if at.Held++; at.Held < 4 {
+		return d
+	}
+	at.Block, at.Held = nil, 0
+	return d.observe(sum, scale+1)
+}
+
+// add makes a term of the slot, or of it and the two before it.
+func (a *Scale) add(s Slot) {
+	if len(s) >= 2 {
+		a.Last = nil
+		a.across(s)
+		return
+	}
+	if len(s) == 0 || s[0].Exposure == 0 {
+		a.Last = nil // a hole: what is on its two sides is not compared
+		return
+	}
+	if len(a.Last) < 2 {
+		a.Last = append(append([]Slot(nil), a.Last...), s)
+		return
+	}
+	a.along(a.Last[0][0], a.Last[1][0], s[0])
+	a.Last = []Slot{a.Last[1], s}
+}
+
+// across compares arms side by side: given their sum, each has its share.
+func (a *Scale) across(s Slot) {
+	var events, exposure float64
+	for _, c := range s {
+		events += float64(c.Events)
+		exposure += float64(c.Exposure)
+	}
+	if events == 0 || events == exposure {
+		return
+	}
+	num, den := 0.0, 0.0
+	for _, c := range s {
+		w := float64(c.Exposure) / exposure
+		diff := float64(c.Events) - events*w
+		num += diff * diff
+		den += w * (1 - w)
+	}
+	a.term(num, den*events*(1-events/exposure), 1)
+}
+
+// along compares three slots of one arm by the second difference of their rates.
+func (a *Scale) along(x, y, z Count) {
+	events := float64(x.Events + y.Events + z.Events)
+	p := events / float64(x.Exposure+y.Exposure+z.Exposure)
+	if p == 0 || p == 1 {
+		return
+	}
+	diff := x.Rate() - 2*y.Rate() + z.Rate()
+	spread := 1/float64(x.Exposure) + 4/float64(y.Exposure) + 1/float64(z.Exposure)
+	// Weighted by the events: in expectation num is den times the dispersion. With n
+	// events in all, their own mean takes 1/n of the spread away.
+	a.term(diff*diff/spread/p*events/3, (1-p)*max(events-1, 0)/3, overlap)
+}
+
+// overlap is by how much terms that share slots widen the variance of their sum: second
+// differences have correlations of −2/3 and 1/6 with the next two, and their squares
+// the squares of these, 1 + 2·(4/9 + 1/36).
+const overlap = 1 + 2*(4./9+1./36)
+
+// term adds a term; variance is by how much it widens that of the sum.
+func (a *Scale) term(num, den, variance float64) {
+	if den <= 0 {
+		return
+	}
+	a.Terms++
+	a.Num += num
+	a.Den += den
+	a.Num2 += variance * num * num
+	a.NumDen += variance * num * den
+	a.Den2 += variance * den * den
+}
+
+// estimate is the ratio of the sums and its standard error.
+func (a Scale) estimate() (phi, se float64) {
+	if a.Den == 0 {
+		return 1, math.Inf(1)
+	}
+	phi = a.Num / a.Den
+	empirical := math.Sqrt(max(0, a.Num2-2*phi*a.NumDen+phi*phi*a.Den2)) / a.Den
+	// Squares of few terms hide their own spread: at least that of independent events.
+	poisson := math.Sqrt(2*a.Den2) / a.Den
+	return phi, max(empirical, poisson)
+}
+
+// minTerms is how many terms an estimate needs before it is believed.
+const minTerms = 8
+
+// Measured is what was learned: the greatest variance-to-mean ratio over all lengths
+// of time, and its upper bound at one-sided 95 %. Without enough slots it is 1 and
+// +Inf.
+func (d Dispersion) Measured() (phi, upper float64) {
+	phi, upper = 1, math.Inf(1)
+	for _, a := range d.Scales {
+		if a.Terms < minTerms {
+			continue
+		}
+		p, se := a.estimate()
+		if up := p + 1.645*se; math.IsInf(upper, 1) || up > upper {
+			upper = max(up, 1)
+		}
+		phi = max(phi, p)
+	}
+	return phi, upper
+}
+
+// Factor is what evidence is divided by. Where the counts are consistent with
+// independent events (2.33 standard errors, one-sided 1 %) it is 1, so that these pay
+// nothing. Otherwise it is the upper bound, and up to a quarter more: sums of bursts
+// have a heavier tail than the variance says. Calibrated, not a theorem.
+func (d Dispersion) Factor() float64 {
+	out := 1.0
+	for _, a := range d.Scales {
+		if a.Terms < minTerms {
+			continue
+		}
+		p, se := a.estimate()
+		if p-1 > 2.33*se {
+			out = max(out, p+1.645*se)
+		}
+	}
+	return Burst(out)
+}
+
+// Burst is the factor for a dispersion that is known: a quarter more the further it
+// is from 1, for the tail of bursts.
+func Burst(dispersion float64) float64 {
+	if dispersion <= 1 {
+		return 1
+	}
+	return dispersion + 0.25*(dispersion-1)
+}

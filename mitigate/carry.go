@@ -1,0 +1,300 @@
+package mitigate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+)
+
+// actor is who facts name for what strategies do by themselves.
+const actor = "assay-mitigate"
+
+// worldTime bounds one question to the world.
+const worldTime = 10 * time.Second
+
+// inputs reads what the strategy looks at. What cannot be read is left out: it is
+// unknown then, and the decision says so.
+func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
+	now, s := c.cfg.Now().UTC(), rec.Strategy
+	in := Inputs{Burn: -1, Learned: rec.Learned, Extra: rec.extra(now), Cleared: rec.cleared(now)}
+	for _, sig := range s.Spec.Signals {
+		q := signal.GaugeQuery{Namespace: s.Namespace, Expr: sig.Query, By: sig.By, Time: now, MaxAge: s.Spec.MaxAge.Value()}
+		list, err := c.cfg.Gauges.Gauge(ctx, q)
+		if err != nil {
+			c.cfg.Log.Warn("a signal cannot be read", "strategy", s.Name, "signal", sig.Name, "error", err)
+		}
+		for _, g := range list {
+			if math.IsNaN(g.Value) || math.IsInf(g.Value, 0) {
+				g.Value, g.Completeness = 0, 0 // a record has no room for what is no number; it is unknown
+			}
+			in.Values = append(in.Values, Value{Name: sig.Name, Scope: g.Scope, Value: g.Value, Time: g.Time.UTC(), Completeness: g.Completeness})
+		}
+	}
+	movable := c.settings(ctx, rec, &in)
+	if c.cfg.Burn != nil && s.Spec.Objective != "" {
+		if b, ok := c.cfg.Burn(ctx, s.Namespace, s.Spec.Objective); ok {
+			in.Burn = b
+		}
+	}
+	if c.cfg.Rollouts != nil && s.Spec.Rollback != nil {
+		if changes, err := c.cfg.Rollouts.Changes(ctx, s.Namespace, s.Spec.Service); err == nil {
+			in.Changes = changes
+		}
+	}
+	c.foresee(ctx, rec, now)
+	if rec.Forecast != nil {
+		in.Forecasts = []Forecast{*rec.Forecast}
+	}
+	in.History = c.history(ctx, rec, movable)
+	return in
+}
+
+// settings reads where levers stand, from the door and from declared queries, and
+// reports whether a door moves them.
+func (c *Controller) settings(ctx context.Context, rec *record, in *Inputs) (movable bool) {
+	ctx, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
+	s := rec.Strategy
+	if c.cfg.Actuator != nil && s.Spec.Rollback != nil {
+		if seen, err := c.cfg.Actuator.Observe(ctx, s.Spec.Service); err == nil {
+			for _, v := range slices.Sorted(maps.Keys(seen.Shares)) {
+				in.Settings = append(in.Settings, Setting{Lever: assay.LeverShare, Scope: v, Now: float64(seen.Shares[v])})
+			}
+		}
+		movable = c.cfg.Rollouts != nil
+	}
+	if door, ok := c.cfg.Actuator.(act.Levers); ok && s.Spec.Rollback == nil {
+		if list, err := door.Levers(ctx, s.Spec.Service); err == nil {
+			for _, l := range list {
+				in.Settings = append(in.Settings, Setting{Lever: l.Lever, Scope: l.Scope, Now: l.Value})
+			}
+			movable = len(list) > 0 && c.cfg.Actuator.Class() != act.AtMostOnce
+		}
+	}
+	for _, l := range s.Spec.Levers {
+		list, err := c.cfg.Gauges.Gauge(ctx, signal.GaugeQuery{Namespace: s.Namespace, Expr: l.Query, By: l.By, Time: c.cfg.Now(), MaxAge: s.Spec.MaxAge.Value()})
+		if err != nil {
+			continue
+		}
+		for _, g := range list {
+			known := slices.ContainsFunc(in.Settings, func(x Setting) bool { return x.Lever == l.Lever && x.Scope == g.Scope })
+			if !known && g.Value >= 0 && !math.IsInf(g.Value, 0) {
+				in.Settings = append(in.Settings, Setting{Lever: l.Lever, Scope: g.Scope, Now: g.Value})
+				movable = false
+			}
+		}
+	}
+	return movable
+}
+
+// foresee makes the forecast anew when it is old.
+func (c *Controller) foresee(ctx context.Context, rec *record, now time.Time) {
+	s := rec.Strategy
+	if s.Spec.Scale == nil || s.Spec.Scale.Forecast == nil {
+		rec.Forecast = nil
+		return
+	}
+	if rec.Forecast != nil && now.Sub(rec.Forecast.At) < Refresh(s) {
+		return
+	}
+	f := s.Spec.Scale.Forecast
+	end := now.Truncate(f.Step.Value())
+	query := ""
+	for _, sig := range s.Spec.Signals {
+		if sig.Name == "load" {
+			query = sig.Query
+		}
+	}
+	past, err := c.cfg.Gauges.Past(ctx, s.Namespace, query, end.Add(-f.Past.Value()), end, f.Step.Value())
+	if err == nil {
+		for len(past) > 0 && math.IsNaN(past[0]) { // it began later
+			past = past[1:]
+		}
+		var fc Forecast
+		if fc, err = Foresee(s, past, end); err == nil {
+			rec.Forecast = &fc
+			return
+		}
+	}
+	c.cfg.Log.Warn("the load cannot be forecast", "strategy", s.Name, "error", err)
+}
+
+// keep stores the evaluation; with a fact if it says something new, and with its
+// action pending if it has one.
+func (c *Controller) keep(ctx context.Context, rec *record, r Record) error {
+	d, now := r.Decision(), r.Now
+	sig := signatureOf(d)
+	changes := d.Action.Kind.Changes()
+	if !changes && sig == rec.Signature && now.Sub(rec.Recorded) < c.cfg.Heartbeat {
+		return c.write(ctx, rec.put)
+	}
+	weighed, err := r.Mitigation.Encode()
+	if err != nil {
+		return err
+	}
+	whole, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	// The records are durable before the fact that names them.
+	blob, err := c.cfg.Blobs.Put(ctx, bytes.NewReader(weighed), decide.MaxRecordBytes)
+	if err != nil {
+		return err
+	}
+	law, err := c.cfg.Blobs.Put(ctx, bytes.NewReader(whole), decide.MaxRecordBytes)
+	if err != nil {
+		return err
+	}
+	keep := assay.RetainOperational
+	if changes {
+		keep = assay.RetainAudit
+	}
+	return c.write(ctx, func(tx store.Tx) error {
+		id, err := rec.fact(tx, assay.FactMitigationDecided, keep, actor, now, []assay.FactID{rec.Fact},
+			DecidedPayload{Strategy: rec.Name, Revision: rec.Revision, Record: blob, Law: law, Decision: d})
+		if err != nil {
+			return err
+		}
+		rec.Fact, rec.Signature, rec.Recorded = id, sig, now
+		if changes {
+			rec.Actions++
+			a := d.Action
+			a.Key, a.Fence = fmt.Sprintf("mitigation/%s/%s/%d", rec.Namespace, rec.Name, rec.Actions), uint64(c.held().Generation)
+			rec.Pending = &pending{Action: a, Cause: id, Decided: now, Words: d.Words}
+		}
+		return rec.put(tx)
+	})
+}
+
+// signatureOf is equal for decisions of which one fact is enough.
+func signatureOf(d assay.Decision) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", d.Action.Kind, d.Action.Target())
+	if d.Proposed != nil {
+		fmt.Fprintf(&b, " ?%s %v", d.Proposed.Target(), d.Proposed.Want)
+	}
+	for _, k := range d.Candidates {
+		fmt.Fprintf(&b, " %s/%s=%t", k.Action.Kind, k.Action.Target(), k.Eligible)
+	}
+	for _, g := range d.Guards {
+		fmt.Fprintf(&b, " %s/%s=%s", g.Guard, g.Target, g.Outcome)
+	}
+	for _, s := range d.Signals {
+		fmt.Fprintf(&b, " %s=%t", s.Indicator, s.Known)
+	}
+	return b.String()
+}
+
+// apply takes the pending action to the world and writes down what came of it. An
+// action that has grown old is dropped: nobody would decide it now.
+func (c *Controller) apply(ctx context.Context, rec *record) error {
+	p := *rec.Pending
+	stale := c.cfg.Now().Sub(p.Decided) > max(rec.Strategy.Spec.MaxAge.Value(), time.Minute)
+	if why := c.cfg.Halted(); why != "" || stale {
+		if why == "" {
+			why = "it was decided too long ago"
+		}
+		return c.refused(ctx, rec, p, assay.CodeConflict, why)
+	}
+	ctx, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
+	receipt, err := c.deliver(ctx, rec, p)
+	switch code := assay.CodeOf(err); {
+	case err == nil:
+		c.acted.WithLabelValues(string(p.Action.Kind), "ok").Inc()
+		return c.applied(ctx, rec, p, receipt)
+	case code == assay.CodeDenied || code == assay.CodeConflict || code == assay.CodeNotFound || code == assay.CodeInvalid:
+		c.acted.WithLabelValues(string(p.Action.Kind), "refused").Inc()
+		return c.refused(ctx, rec, p, code, err.Error())
+	default: // it may have happened or not: the same key is tried again
+		c.acted.WithLabelValues(string(p.Action.Kind), "unavailable").Inc()
+		return err
+	}
+}
+
+// deliver hands an action to whoever moves its lever. Shares of traffic belong to the
+// rollout that is under way: two owners of one dial would undo each other.
+func (c *Controller) deliver(ctx context.Context, rec *record, p pending) (act.Receipt, error) {
+	if p.Action.Lever == assay.LeverShare {
+		if c.cfg.Rollouts == nil {
+			return act.Receipt{}, assay.Errorf(assay.CodeNotFound, "nothing here carries rollouts out")
+		}
+		err := c.cfg.Rollouts.Abort(ctx, rec.Namespace, p.Action.Service, p.Action.Version, p.Words)
+		return act.Receipt{Key: p.Action.Key, Time: c.cfg.Now().UTC(), Changed: true, Detail: "the rollout was told to abort"}, err
+	}
+	if c.cfg.Actuator == nil {
+		return act.Receipt{}, assay.Errorf(assay.CodeNotFound, "no door of this installation moves %s", p.Action.Target())
+	}
+	return c.cfg.Actuator.Apply(ctx, p.Action)
+}
+
+func (c *Controller) applied(ctx context.Context, rec *record, p pending, receipt act.Receipt) error {
+	now := c.cfg.Now().UTC()
+	rec.State, rec.Pending = rec.State.Applied(p.Action, now), nil
+	rec.await(p, now)
+	rec.Approvals = slices.DeleteFunc(rec.Approvals, func(a decide.Approval) bool { return a.Action.Target() == p.Action.Target() })
+	return c.write(ctx, func(tx store.Tx) error {
+		_, err := rec.fact(tx, assay.FactMitigationActed, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},
+			ActedPayload{Strategy: rec.Name, Action: p.Action, Receipt: receipt})
+		if err != nil {
+			return err
+		}
+		return rec.put(tx)
+	})
+}
+
+func (c *Controller) refused(ctx context.Context, rec *record, p pending, code assay.Code, why string) error {
+	now := c.cfg.Now().UTC()
+	rec.Pending = nil
+	return c.write(ctx, func(tx store.Tx) error {
+		_, err := rec.fact(tx, assay.FactMitigationRefused, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},
+			RefusedPayload{Strategy: rec.Name, Action: p.Action, Code: code, Detail: why})
+		if err != nil {
+			return err
+		}
+		return rec.put(tx)
+	})
+}
+
+// write runs fn in one transaction that fails unless the lease is held.
+func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) error {
+	l := c.held()
+	if l.Name == "" {
+		return &assay.Error{Code: assay.CodeUnavailable, Msg: "strategies are not run by this process now", Hint: "try again in a moment"}
+	}
+	err := c.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		if err := store.HoldsLease(tx, l, c.cfg.Now()); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	if err == nil {
+		c.cfg.Recorded()
+	}
+	return err
+}
+
+// fact appends a fact of the strategy.
+func (r *record) fact(tx store.Tx, kind string, keep assay.Retention, who string, now time.Time, causes []assay.FactID, payload any) (assay.FactID, error) {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return "", assay.Errorf(assay.CodeInternal, "fact %s of strategy %s cannot be written: %w", kind, r.Name, err)
+	}
+	causes = slices.DeleteFunc(slices.Clone(causes), func(id assay.FactID) bool { return id == "" })
+	return tx.Append(assay.Fact{
+		Kind: kind, Version: 1, Time: now.UTC(), Namespace: r.Namespace, Service: r.Strategy.Spec.Service, Environment: r.Strategy.Spec.Environment,
+		Actor: who, Causes: causes, Retention: keep, Payload: data,
+	})
+}

@@ -1,0 +1,98 @@
+package mitigate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/policy"
+)
+
+// contain cuts off what attacks and lets it in again quickly. A source is cut off after
+// its score has been above the bound for a while and its traces are kept: evidence
+// first, because a source that is gone leaves none. It is let in again when a person
+// calls it harmless, at once, or when its score has been low for a while. Each return
+// that was followed by another attack doubles that while. More sources, or more of all
+// requests, than declared are not cut off without a person.
+func (v *view) contain(l *policy.ContainLaw) (f finding) {
+	f.indicator = "anomaly"
+	cut, share := 0, 0.0
+	for _, s := range v.in.Settings {
+		if s.Lever == assay.LeverQuarantine && s.Now > 0 {
+			cut++
+			x, _ := v.get("share", s.Scope)
+			share += x
+		}
+	}
+	known := 0
+	for _, s := range v.in.Settings {
+		if s.Lever != assay.LeverQuarantine {
+			continue
+		}
+		score, ok := v.get("anomaly", s.Scope)
+		if ok {
+			known++
+		}
+		cleared := slices.Contains(v.in.Cleared, s.Scope)
+		switch {
+		case s.Now > 0:
+			v.release(&f, l, s, score, ok, cleared)
+		case ok && !cleared:
+			v.quarantine(&f, l, s, score, cut, share)
+		}
+	}
+	if known == 0 {
+		f.thin = orElse(v.why["anomaly"], "anomaly has no data")
+	}
+	return f
+}
+
+func (v *view) quarantine(f *finding, l *policy.ContainLaw, s Setting, score float64, cut int, already float64) {
+	above := v.held("above/"+s.Scope, score > l.Above)
+	if score <= l.Above {
+		return
+	}
+	f.trouble = true
+	share, okShare := v.get("share", s.Scope)
+	f.burn = max(f.burn, burnOf(min(share, 0.2)))
+	words := fmt.Sprintf("source %s scores %.2f, the bound is %.2f, for %s", s.Scope, score, l.Above, above.Round(time.Second))
+	f.clues = append(f.clues, decide.Clue{Name: "source/" + s.Scope, Source: "anomaly", Words: words, LogLR: map[decide.Hypothesis]float64{decide.Attack: 4, decide.NoFault: -3}})
+	if kept, _ := v.get("evidence", s.Scope); kept < 1 {
+		f.held = append(f.held, fmt.Sprintf("%s: its traces are not kept yet", s.Scope))
+		return
+	}
+	if above < l.For.Value() {
+		f.held = append(f.held, fmt.Sprintf("%s: its score must stand for %s", s.Scope, l.For))
+		return
+	}
+	if cut >= l.MaxSources || !okShare || already+share > l.MaxShare {
+		// The blast radius is declared: above it the option is there, and a person decides.
+		share = max(share, 1)
+		words += fmt.Sprintf("; %d sources with %.1f %% of the requests are cut off already, more needs a person", cut, 100*already)
+	}
+	f.options = append(f.options, decide.Option{
+		Action: v.action(assay.ActionAdjust, assay.LeverQuarantine, s.Scope, 0, 1), Words: "cut off: " + words, Reversible: true, Blast: min(share, 1),
+		Gone: map[decide.Hypothesis]decide.Size{decide.Attack: {Mean: 0.9, SD: 0.1}, decide.NoisyTenant: {Mean: 0.6, SD: 0.3}},
+		Rule: &decide.Rule{Rank: 1, Fires: share < 1, Words: words},
+	})
+}
+
+func (v *view) release(f *finding, l *policy.ContainLaw, s Setting, score float64, known, cleared bool) {
+	low := v.held("below/"+s.Scope, known && score < l.Below)
+	again := v.next.Dampers[assay.Action{Lever: assay.LeverQuarantine, Scope: s.Scope}.Target()].turns(v.now, toggleWindow)
+	wait := l.Clear.Value() << min(max(again-1, 0)/2, 6)
+	words := fmt.Sprintf("let in again: source %s has scored below %.2f for %s", s.Scope, l.Below, low.Round(time.Second))
+	switch {
+	case cleared:
+		words = fmt.Sprintf("let in again: a person calls source %s harmless", s.Scope)
+	case low < wait:
+		f.held = append(f.held, fmt.Sprintf("%s stays cut off until its score has been below %.2f for %s", s.Scope, l.Below, wait))
+		return
+	}
+	f.options = append(f.options, decide.Option{
+		Action: v.action(assay.ActionRestore, assay.LeverQuarantine, s.Scope, 1, 0), Words: words, Reversible: true,
+		Rule: &decide.Rule{Rank: 0, Fires: true, Words: words},
+	})
+}

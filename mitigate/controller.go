@@ -1,0 +1,277 @@
+package mitigate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Defaults of Config.
+const (
+	DefaultTick      = 10 * time.Second
+	DefaultHeartbeat = 5 * time.Minute
+	DefaultProve     = time.Hour
+	leaseTime        = 30 * time.Second
+	leaseName        = "mitigation"
+	coalesce         = time.Second // between two looks because of data
+)
+
+// Rollouts is what a rollback needs of whoever carries rollouts out.
+type Rollouts interface {
+	// Changes are the newest changes of a service's version.
+	Changes(ctx context.Context, namespace, service string) ([]Change, error)
+	// Abort takes all traffic from a version; CodeConflict if nothing of it is under way.
+	Abort(ctx context.Context, namespace, service, version, reason string) error
+}
+
+// Config is what a Controller is made of. Every field is needed unless it says otherwise.
+type Config struct {
+	Store    store.Store
+	Blobs    store.Blobs
+	Gauges   signal.Gauges
+	Actuator act.Actuator // nil: nothing is moved here
+	Rollouts Rollouts     // nil if nobody carries rollouts out
+	// Strategies are those of the policy in force, and its revision.
+	Strategies func() ([]Strategy, assay.Digest, error)
+	// Burn is the share of an objective's whole budget that is spent in a minute now; false
+	// if nobody knows. May be nil.
+	Burn func(ctx context.Context, namespace, objective string) (float64, bool)
+	// Halted says why nothing may be done now, "" if it may. It must answer without the
+	// store. May be nil.
+	Halted func() string
+	// Guard is what policies say to the actions of a strategy, nil if none judges them; may
+	// be nil itself.
+	Guard      func(ctx context.Context, namespace, environment, plan string) decide.Guard
+	Recorded   func() // called after facts were committed; may be nil
+	Now        func() time.Time
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+	Holder     string                // names this process in the lease
+
+	Tick      time.Duration // DefaultTick if 0
+	Heartbeat time.Duration // between facts of unchanged decisions; DefaultHeartbeat if 0
+	// Prove is how long a strategy must have decided on known inputs before its level may
+	// be act; DefaultProve if 0, and none below 0.
+	Prove time.Duration
+}
+
+// Controller runs the declared strategies. Its methods are safe for concurrent use; at
+// most one Run is under way.
+type Controller struct {
+	cfg     Config
+	decided *prometheus.CounterVec
+	acted   *prometheus.CounterVec
+
+	mu    sync.Mutex
+	lease store.Lease // zero while Run does not hold it
+	wake  chan struct{}
+}
+
+// New returns a controller that does nothing until Run or Step is called.
+func New(cfg Config) *Controller {
+	if cfg.Tick == 0 {
+		cfg.Tick = DefaultTick
+	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = DefaultHeartbeat
+	}
+	if cfg.Prove == 0 {
+		cfg.Prove = DefaultProve
+	}
+	if cfg.Halted == nil {
+		cfg.Halted = func() string { return "" }
+	}
+	if cfg.Recorded == nil {
+		cfg.Recorded = func() {}
+	}
+	c := &Controller{cfg: cfg, wake: make(chan struct{}, 1)}
+	c.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "assay_mitigate_decisions_total", Help: "Decisions of strategies, by the action chosen; error if there was none.",
+	}, []string{"action"})
+	c.acted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "assay_mitigate_actions_total", Help: "Attempts of strategies to act, by action and result.",
+	}, []string{"action", "result"})
+	// What can happen is counted from 0 on: a rate of a series that begins with 1 misses it.
+	for _, kind := range []assay.ActionKind{assay.ActionHold, assay.ActionAsk, assay.ActionPage, assay.ActionAdjust, assay.ActionRestore, assay.ActionStop} {
+		c.decided.WithLabelValues(string(kind))
+		for _, result := range []string{"ok", "refused", "unavailable"} {
+			if kind.Changes() {
+				c.acted.WithLabelValues(string(kind), result)
+			}
+		}
+	}
+	c.decided.WithLabelValues("error")
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(c.decided, c.acted)
+	}
+	return c
+}
+
+// Arrived says that data came: strategies look again. It never blocks.
+func (c *Controller) Arrived(signal.Arrival) { c.nudge() }
+
+func (c *Controller) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// Acquire takes the lease under which actions are fenced. Run does it; a caller of Step
+// without Run does it once.
+func (c *Controller) Acquire(ctx context.Context) error {
+	l, err := store.AcquireLease(ctx, c.cfg.Store, leaseName, c.cfg.Holder, leaseTime, c.cfg.Now())
+	if err == nil {
+		c.setLease(l)
+	}
+	return err
+}
+
+func (c *Controller) setLease(l store.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lease = l
+}
+
+func (c *Controller) held() store.Lease {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lease
+}
+
+// Run runs the strategies until ctx ends or somebody else has the lease; the error
+// says so.
+func (c *Controller) Run(ctx context.Context) error {
+	if err := c.Acquire(ctx); err != nil {
+		return err
+	}
+	defer c.setLease(store.Lease{})
+	tick, renewed := time.NewTicker(c.cfg.Tick), c.cfg.Now()
+	defer tick.Stop()
+	for {
+		if c.cfg.Now().Sub(renewed) >= leaseTime/3 {
+			l, err := store.RenewLease(ctx, c.cfg.Store, c.held(), leaseTime, c.cfg.Now())
+			switch {
+			case err == nil:
+				c.setLease(l)
+				renewed = c.cfg.Now()
+			case assay.CodeOf(err) == assay.CodeConflict:
+				return err
+			default: // the store cannot be written: nothing is done meanwhile, see write
+				c.cfg.Log.Error("the lease on strategies cannot be renewed", "error", err)
+			}
+		}
+		if err := c.Step(ctx); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("strategies wait", "error", err)
+		}
+		pause := time.NewTimer(coalesce)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		case <-pause.C:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// Step looks once at every declared strategy. One that fails does not keep the others
+// from being looked at.
+func (c *Controller) Step(ctx context.Context) error {
+	list, revision, err := c.cfg.Strategies()
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, s := range list {
+		if err := c.one(ctx, s, revision); err != nil {
+			c.decided.WithLabelValues("error").Inc()
+			problems = append(problems, assay.Errorf(assay.CodeOf(err), "strategy %s: %w", s.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// one carries out what is pending, looks, decides, and does what was decided.
+func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest) error {
+	rec, err := load(ctx, c.cfg.Store, s.Namespace, s.Name)
+	if err != nil {
+		return err
+	}
+	if law := s.Spec.Law(); rec.Law != law { // another law: what was remembered is of something else
+		rec = record{Namespace: s.Namespace, Name: s.Name, Law: law, version: rec.version}
+	}
+	rec.Strategy, rec.Revision = s, revision
+	if rec.Pending != nil {
+		if err := c.apply(ctx, &rec); err != nil || rec.Pending != nil {
+			return err
+		}
+	}
+	in := c.inputs(ctx, &rec)
+	if err := c.judge(ctx, &rec, in); err != nil {
+		return err
+	}
+	var judged decide.Guard
+	if c.cfg.Guard != nil {
+		judged = c.cfg.Guard(ctx, s.Namespace, "", s.Name)
+	}
+	r, err := Decide(s, rec.State, in, judged, c.cfg.Now())
+	if err != nil {
+		return err
+	}
+	d := r.Decision()
+	c.decided.WithLabelValues(string(d.Action.Kind)).Inc()
+	rec.fold(r, in)
+	if err := c.keep(ctx, &rec, r); err != nil {
+		return err
+	}
+	if rec.Pending != nil {
+		return c.apply(ctx, &rec)
+	}
+	return nil
+}
+
+// history is what the guardrails look back at.
+func (c *Controller) history(ctx context.Context, rec *record, movable bool) decide.History {
+	h := decide.History{Approvals: rec.Approvals}
+	if why := c.cfg.Halted(); why != "" {
+		h.Halts = append(h.Halts, decide.Halt{Scope: "global", Reason: why})
+	}
+	if rec.Paused != "" {
+		h.Halts = append(h.Halts, decide.Halt{Scope: "service", Name: rec.Strategy.Spec.Service, Reason: rec.Paused})
+	}
+	if others, err := list(ctx, c.cfg.Store, rec.Namespace); err == nil {
+		for _, o := range others {
+			if o.Name != rec.Name && o.Strategy.Spec.Service == rec.Strategy.Spec.Service {
+				h.Moves = append(h.Moves, o.moves()...)
+			}
+		}
+	}
+	now := c.cfg.Now()
+	proved := c.cfg.Prove < 0 || !rec.Known.IsZero() && now.Sub(rec.Known) >= c.cfg.Prove
+	words := "its inputs are not known now"
+	if !rec.Known.IsZero() {
+		words = "its inputs have been known for " + now.Sub(rec.Known).Round(time.Second).String()
+	}
+	h.Prerequisites = append(h.Prerequisites,
+		decide.Prerequisite{Name: "inputs known for " + c.cfg.Prove.String(), Met: proved, Words: words},
+		decide.Prerequisite{Name: "a door that moves it", Met: movable, Words: "no door of this installation moves this lever"})
+	if helped, attempts := rec.Learned.Success(rec.Strategy.Spec.Service); attempts >= 5 && 2*helped < attempts {
+		h.Prerequisites = append(h.Prerequisites, decide.Prerequisite{Name: "its actions help", Words: "fewer than half of them did"})
+	}
+	return h
+}

@@ -1,0 +1,384 @@
+package mitigate_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	"assay.dev/assay/act/sim"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/mitigate"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/store"
+	"assay.dev/assay/store/files"
+	"assay.dev/assay/store/mem"
+)
+
+// board is a stage on which a controller runs: numbers are what it is told.
+type board struct {
+	t       *testing.T
+	s       mitigate.Strategy
+	store   *mem.Store
+	blobs   store.Blobs
+	world   *sim.World
+	ctl     *mitigate.Controller
+	now     time.Time
+	values  map[string]float64 // by query
+	age     time.Duration
+	halted  string
+	changes []mitigate.Change
+	aborted []string
+	door    act.Actuator
+}
+
+func (b *board) Gauge(_ context.Context, q signal.GaugeQuery) ([]signal.Gauge, error) {
+	if v, ok := b.values[q.Expr]; ok {
+		return []signal.Gauge{{Value: v, Time: q.Time.Add(-b.age), Completeness: 1}}, nil
+	}
+	return nil, nil
+}
+
+func (b *board) Past(_ context.Context, _, _ string, start, end time.Time, step time.Duration) ([]float64, error) {
+	out := make([]float64, end.Sub(start)/step)
+	for i := range out {
+		out[i] = math.NaN()
+	}
+	return out, nil
+}
+
+func (b *board) Changes(context.Context, string, string) ([]mitigate.Change, error) {
+	return b.changes, nil
+}
+
+func (b *board) Abort(_ context.Context, _, _, version, reason string) error {
+	b.aborted = append(b.aborted, version)
+	b.changes = nil
+	return nil
+}
+
+func newBoard(t *testing.T, example string, levers ...act.LeverAt) *board {
+	t.Helper()
+	r := exampleStrategy(t, example)
+	blobs, err := files.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &board{t: t, s: r, blobs: blobs, now: noon, values: map[string]float64{}}
+	b.store = mem.New(mem.Config{Now: func() time.Time { return b.now }})
+	world, err := sim.New(sim.Config{Seed: 1, Start: noon, Services: []sim.Service{{
+		Name: r.Spec.Service, Rate: 1, Versions: []sim.Version{{Name: "v1", Weight: 90, Latency: sim.Latency{Median: time.Millisecond}}, {Name: "v2", Weight: 10, Latency: sim.Latency{Median: time.Millisecond}}}, Levers: levers,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.world, b.door = world, world
+	b.restart()
+	return b
+}
+
+func exampleStrategy(t *testing.T, name string) mitigate.Strategy {
+	t.Helper()
+	s := example(t, name).s
+	s.Namespace = "default"
+	return s
+}
+
+func (b *board) restart() {
+	b.t.Helper()
+	b.ctl = mitigate.New(mitigate.Config{
+		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b,
+		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
+		Halted:     func() string { return b.halted }, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
+	})
+	if err := b.ctl.Acquire(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *board) set(signal string, v float64) {
+	for _, s := range b.s.Spec.Signals {
+		if s.Name == signal {
+			b.values[s.Query] = v
+		}
+	}
+}
+
+func (b *board) step(d time.Duration) api.StrategyStatus {
+	b.t.Helper()
+	b.now = b.now.Add(d)
+	if err := b.ctl.Acquire(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.ctl.Step(b.t.Context()); err != nil && assay.CodeOf(err) != assay.CodeUnavailable {
+		b.t.Fatal(err)
+	}
+	s, err := mitigate.Get(b.t.Context(), b.store, b.s.Namespace, b.s.Name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+func (b *board) at(l assay.Lever) float64 {
+	b.t.Helper()
+	list, err := b.world.Levers(b.t.Context(), b.s.Spec.Service)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, x := range list {
+		if x.Lever == l {
+			return x.Value
+		}
+	}
+	return math.NaN()
+}
+
+func (b *board) facts(kinds ...string) (out []assay.Fact) {
+	b.t.Helper()
+	err := b.store.View(b.t.Context(), func(r store.Reader) error {
+		rows, err := r.Facts(store.Query{Namespace: b.s.Namespace, Kinds: kinds, Limit: store.MaxLimit})
+		for _, row := range rows {
+			out = append(out, row.Fact)
+		}
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out
+}
+
+var replicas = act.LeverAt{Lever: assay.LeverReplicas, Value: 5}
+
+func TestAStrategyMovesItsLeverAndWritesEverythingDown(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.set("load", 1000)
+	b.step(time.Second)
+	for range 5 {
+		b.step(20 * time.Second)
+	}
+	if got := b.at(assay.LeverReplicas); got < 25 {
+		t.Fatalf("1000 requests/s at 40 each are served by %v replicas", got)
+	}
+	acted := b.facts(assay.FactMitigationActed)
+	decided := b.facts(assay.FactMitigationDecided)
+	if len(acted) == 0 || len(decided) == 0 {
+		t.Fatalf("%d decisions and %d actions are recorded", len(decided), len(acted))
+	}
+	for _, f := range decided {
+		var p mitigate.DecidedPayload
+		if err := json.Unmarshal(f.Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		for _, blob := range []assay.Digest{p.Record, p.Law} {
+			r, err := b.blobs.Open(t.Context(), blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if blob == p.Law {
+				if _, same, err := mitigate.Replay(data); err != nil || !same {
+					t.Errorf("the law replays: %t, %v", same, err)
+				}
+			} else if again, err := decide.Replay(data); err != nil || !again.Identical {
+				t.Errorf("the choice replays: %t, %v", again.Identical, err)
+			}
+		}
+	}
+}
+
+func TestUnchangedDecisionsCoalesce(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.set("load", 150)
+	for range 60 {
+		b.step(10 * time.Second)
+	}
+	if n := len(b.facts(assay.FactMitigationDecided)); n > 4 {
+		t.Errorf("%d facts for sixty decisions that say the same in ten minutes", n)
+	}
+}
+
+func TestAStrategyThatAsksDoesNothingUntilAPersonSaysYes(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.s.Spec.Level = "approve"
+	b.set("load", 1000)
+	s := b.step(10 * time.Second)
+	if s.Question == nil || b.at(assay.LeverReplicas) != 5 {
+		t.Fatalf("it asks %v with %v replicas: %s", s.Question, b.at(assay.LeverReplicas), s.Decision.Words)
+	}
+	if _, err := b.ctl.Tell(t.Context(), b.s.Namespace, b.s.Name, "grace", api.StrategyAnswer{Told: "approve", Reason: "the sale has begun"}); err != nil {
+		t.Fatal(err)
+	}
+	want := s.Question.Want
+	b.step(10 * time.Second)
+	if got := b.at(assay.LeverReplicas); got != want {
+		t.Errorf("%v was allowed, and there are %v", want, got)
+	}
+	told := b.facts(assay.FactMitigationTold)
+	if len(told) != 1 || told[0].Actor != "grace" {
+		t.Errorf("what grace said is recorded %d times", len(told))
+	}
+}
+
+func TestAPausedStrategyAndAPulledKillSwitchDoNothing(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.set("load", 150)
+	b.step(10 * time.Second)
+	if _, err := b.ctl.Tell(t.Context(), b.s.Namespace, b.s.Name, "grace", api.StrategyAnswer{Told: "pause", Reason: "maintenance"}); err != nil {
+		t.Fatal(err)
+	}
+	b.set("load", 2000)
+	if s := b.step(10 * time.Second); b.at(assay.LeverReplicas) != 5 || !strings.Contains(s.Paused, "maintenance") {
+		t.Errorf("paused (%s), and there are %v", s.Paused, b.at(assay.LeverReplicas))
+	}
+	if _, err := b.ctl.Tell(t.Context(), b.s.Namespace, b.s.Name, "grace", api.StrategyAnswer{Told: "resume", Reason: "done"}); err != nil {
+		t.Fatal(err)
+	}
+	b.halted = "somebody pulled it"
+	b.step(10 * time.Second)
+	if b.at(assay.LeverReplicas) != 5 {
+		t.Error("it acts with the kill switch pulled")
+	}
+	b.halted = ""
+	b.step(10 * time.Second)
+	if b.at(assay.LeverReplicas) == 5 {
+		t.Error("it does nothing although all is lifted")
+	}
+}
+
+func TestStaleTelemetryStopsAStrategy(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.set("load", 2000)
+	b.age = time.Minute
+	if s := b.step(10 * time.Second); b.at(assay.LeverReplicas) != 5 || s.Decision.Action.Kind.Changes() {
+		t.Errorf("it acts on what is a minute old: %s", s.Decision.Words)
+	}
+}
+
+// lost takes an action and loses the answer.
+type lost struct {
+	*sim.World
+	lose bool
+}
+
+func (l *lost) Apply(ctx context.Context, a assay.Action) (act.Receipt, error) {
+	r, err := l.World.Apply(ctx, a)
+	if err == nil && l.lose {
+		l.lose = false
+		return act.Receipt{}, assay.Errorf(assay.CodeUnavailable, "the answer was lost")
+	}
+	return r, err
+}
+
+func TestAnActionWhoseAnswerIsLostIsDoneOnce(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	l := &lost{World: b.world, lose: true}
+	b.door = l
+	b.restart()
+	b.set("load", 300)
+	b.step(10 * time.Second)
+	first := b.at(assay.LeverReplicas)
+	if n := len(b.facts(assay.FactMitigationActed)); n != 0 || first == 5 {
+		t.Fatalf("%d actions are recorded, %v replicas", n, first)
+	}
+	b.restart() // another process finds it pending
+	b.step(time.Second)
+	if n := len(b.facts(assay.FactMitigationActed)); n != 1 || b.at(assay.LeverReplicas) != first {
+		t.Errorf("%d actions are recorded, %v replicas of %v", n, b.at(assay.LeverReplicas), first)
+	}
+}
+
+func TestARollbackAbortsTheRolloutThatIsUnderWay(t *testing.T) {
+	b := newBoard(t, "rollback")
+	b.changes = []mitigate.Change{{Time: noon, Version: "v2", Old: "v1", Open: true}}
+	b.byVersion(map[string][2]float64{"v1": {80, 9000}, "v2": {60, 1000}})
+	b.step(time.Minute)
+	if len(b.aborted) != 1 || b.aborted[0] != "v2" {
+		t.Errorf("aborted %v", b.aborted)
+	}
+}
+
+// byVersion lets the signals bad and total speak of versions.
+func (b *board) byVersion(v map[string][2]float64) {
+	b.ctl = mitigate.New(mitigate.Config{
+		Store: b.store, Blobs: b.blobs, Gauges: versions{b, v}, Actuator: b.door, Rollouts: b,
+		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
+		Now:        func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
+	})
+}
+
+type versions struct {
+	*board
+	of map[string][2]float64
+}
+
+func (v versions) Gauge(_ context.Context, q signal.GaugeQuery) (out []signal.Gauge, err error) {
+	i := 0
+	if q.Expr == v.s.Spec.Signals[1].Query {
+		i = 1
+	}
+	for _, name := range []string{"v1", "v2"} {
+		out = append(out, signal.Gauge{Scope: name, Value: v.of[name][i], Time: q.Time, Completeness: 1})
+	}
+	return out, nil
+}
+
+func TestWithoutADoorNothingIsDoneAndThatIsSaid(t *testing.T) {
+	b := newBoard(t, "scale") // the world has no lever of the service
+	b.set("load", 2000)
+	s := b.step(10 * time.Second)
+	if s.Decision.Action.Kind.Changes() {
+		t.Errorf("it acts: %s", s.Decision.Words)
+	}
+	if !strings.Contains(s.Decision.Words+strings.Join(s.Decision.Reasons, " "), "nobody says where replicas stands") {
+		t.Errorf("it does not say why: %s %v", s.Decision.Words, s.Decision.Reasons)
+	}
+}
+
+func TestANewStrategyProvesItselfBeforeItActs(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.ctl = mitigate.New(mitigate.Config{
+		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door,
+		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
+		Now:        func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: 10 * time.Minute,
+	})
+	b.set("load", 1000)
+	s := b.step(10 * time.Second)
+	if b.at(assay.LeverReplicas) != 5 || s.Effective != "approve" || !strings.Contains(s.Lowered, "inputs known for") {
+		t.Fatalf("level %s (%s), %v replicas", s.Effective, s.Lowered, b.at(assay.LeverReplicas))
+	}
+	for range 64 {
+		s = b.step(10 * time.Second)
+	}
+	if b.at(assay.LeverReplicas) == 5 || s.Effective != "act" {
+		t.Errorf("after ten minutes of known inputs: level %s, %v replicas: %s", s.Effective, b.at(assay.LeverReplicas), s.Decision.Words)
+	}
+}
+
+func TestAllowancesAndClearancesAreForTheirLawsOnly(t *testing.T) {
+	b := newBoard(t, "scale", replicas)
+	b.set("load", 150)
+	b.step(time.Second)
+	for told, code := range map[string]assay.Code{
+		"allow": assay.CodeConflict, "clear": assay.CodeConflict, "approve": assay.CodeConflict, "aprove": assay.CodeInvalid,
+	} {
+		_, err := b.ctl.Tell(t.Context(), b.s.Namespace, b.s.Name, "grace", api.StrategyAnswer{Told: told, Reason: "because", Amount: 5, Source: "x"})
+		if assay.CodeOf(err) != code {
+			t.Errorf("%s gives %v, want %s", told, err, code)
+		}
+	}
+	if _, err := b.ctl.Tell(t.Context(), b.s.Namespace, "nobody", "grace", api.StrategyAnswer{Told: "pause", Reason: "because"}); assay.CodeOf(err) != assay.CodeNotFound {
+		t.Errorf("an unknown strategy gives %v", err)
+	}
+}

@@ -1,0 +1,233 @@
+package mitigate
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/policy"
+)
+
+// regionHealth is what independent signals say about one region.
+type regionHealth struct {
+	bad, elsewhere bool // by its own counters; by something that is measured elsewhere
+	clear          bool // both say that it is well
+	known          bool
+	words          string
+}
+
+// divert takes traffic from a region that fails, in steps, and gives it back slowly.
+//
+// A region fails when two signals that are measured in different places say so: its
+// own counters (the lower end of the interval of its share of bad requests is above
+// the bound) and a probe or latency. Silence is no signal: a region whose telemetry is
+// gone keeps its traffic. Each step needs the one before to have been looked at, and
+// receivers whose load by its upper quantile leaves room. The region keeps a probe of
+// its traffic, by which its recovery is seen; it gets a step back after it has been
+// healthy for long enough, each at half the pace.
+func (v *view) divert(l *policy.DivertLaw) (f finding) {
+	f.indicator = "errors"
+	health := map[string]regionHealth{}
+	for _, r := range l.Regions {
+		h := v.health(l, r)
+		health[r.Name] = h
+		if !h.known {
+			f.thin = orElse(f.thin, h.words)
+		}
+		f.notes = append(f.notes, r.Name+": "+h.words)
+	}
+	for _, r := range l.Regions {
+		v.region(&f, l, r, health)
+	}
+	return f
+}
+
+func (v *view) health(l *policy.DivertLaw, r policy.DivertRegion) (h regionHealth) {
+	bad, okB := v.get("bad", r.Name)
+	total, okT := v.get("total", r.Name)
+	if !okB || !okT {
+		h.words = "its own counters are not known; that alone moves nothing"
+		return h
+	}
+	low, high := interval(bad, total)
+	h.bad = total > 0 && low > l.MaxBad
+	own := total > 0 && high < l.MaxBad
+	h.words = fmt.Sprintf("%s of %s requests are bad (%.2f to %.2f %%, bound %.2f %%)", number(bad), number(total), 100*low, 100*high, 100*l.MaxBad)
+	outside, clear := false, true
+	probe, okP := v.get("probe", r.Name)
+	if okP {
+		outside, clear = probe > l.MaxProbe, probe < l.MaxProbe/2
+		h.words += fmt.Sprintf(", %.0f %% of the probes fail", 100*probe)
+	}
+	p95, okL := v.get("latency", r.Name)
+	if okL && l.MaxLatency > 0 {
+		outside = outside || p95 > l.MaxLatency
+		clear = clear && p95 < l.MaxLatency
+		h.words += fmt.Sprintf(", p95 %s s", number(p95))
+	}
+	h.known = okP || okL && l.MaxLatency > 0
+	if !h.known {
+		h.words += "; what is measured elsewhere is not known: one signal alone moves nothing"
+	}
+	h.elsewhere, h.clear = outside, own && clear
+	return h
+}
+
+// region weighs one region's next step away or back.
+func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, health map[string]regionHealth) {
+	current, there := v.setting(f, assay.LeverRegion, r.Name)
+	if !there {
+		return
+	}
+	h := health[r.Name]
+	fails := h.known && h.bad && h.elsewhere
+	well := v.held("healthy/"+r.Name, h.known && h.clear)
+	f.clues = append(f.clues, regionClue(r.Name, h))
+	f.trouble = f.trouble || fails
+	least := r.Share * float64(l.Probe) / 100
+	moved := v.movedAt(r.Name)
+	// A region that came and went before has to be healthy for longer.
+	target := assay.Action{Lever: assay.LeverRegion, Scope: r.Name}.Target()
+	healthy := l.Healthy.Value() << v.next.Dampers[target].wide(v.now)
+	switch {
+	case fails:
+		f.burn = max(f.burn, burnOf(current/100*v.badShare(r.Name)))
+		want := max(least, r.Share*(1-float64(nextStep(l.Steps, current, r.Share))/100))
+		switch {
+		case current <= least+1e-6:
+			f.held = append(f.held, fmt.Sprintf("%s keeps %s %% as a probe", r.Name, number(current)))
+		case v.now.Sub(moved) < l.Verify.Value():
+			f.held = append(f.held, fmt.Sprintf("%s: the last step is looked at for %s", r.Name, l.Verify))
+		default:
+			v.away(f, l, r, current, want, health)
+		}
+	case current < r.Share-1e-6 && well >= healthy:
+		if v.now.Sub(moved) < 2*l.Verify.Value() { // half the pace
+			f.held = append(f.held, fmt.Sprintf("%s gets more back after %s", r.Name, 2*l.Verify.Value()))
+			return
+		}
+		v.back(f, l, r, current, well)
+	case current < r.Share-1e-6:
+		f.held = append(f.held, fmt.Sprintf("%s gets traffic back once it has been healthy for %s; it is %s", r.Name, healthy, well.Round(time.Second)))
+	}
+}
+
+// badShare is the share of a region's requests that are bad.
+func (v *view) badShare(region string) float64 {
+	bad, _ := v.get("bad", region)
+	total, _ := v.get("total", region)
+	return bad / max(total, 1)
+}
+
+// movedAt is when a region's share was moved last.
+func (v *view) movedAt(region string) time.Time {
+	m := v.next.Dampers[assay.Action{Lever: assay.LeverRegion, Scope: region}.Target()].Moves
+	if len(m) == 0 {
+		return time.Time{}
+	}
+	return m[len(m)-1].Time
+}
+
+// nextStep is the least declared step that is beyond what was taken already.
+func nextStep(steps []int, current, share float64) int {
+	taken := 100 * (1 - current/max(share, 1e-9))
+	for _, s := range steps {
+		if float64(s) > taken+0.5 {
+			return s
+		}
+	}
+	return 100
+}
+
+// away takes the next step if the receivers have room for it.
+func (v *view) away(f *finding, l *policy.DivertLaw, r policy.DivertRegion, current, want float64, health map[string]regionHealth) {
+	room, receivers, total := 0.0, 0, 0.0
+	for _, o := range l.Regions {
+		load, ok := v.need(f, "load", o.Name)
+		if !ok {
+			return
+		}
+		total += load
+		h := health[o.Name]
+		if o.Name == r.Name || !h.known || h.bad || h.elsewhere {
+			continue
+		}
+		receivers++
+		room += max(0, o.Capacity-v.upperLoad(o.Name, load, l.Verify.Value()))
+	}
+	extra := (current - want) / 100 * total
+	if receivers == 0 || extra > room {
+		// A smaller step than declared is better than none, if it is worth its move.
+		if fits := current - 100*room/max(total, 1e-9); receivers > 0 && current-fits >= 1 {
+			want = math.Ceil(fits)
+			extra = (current - want) / 100 * total
+		} else {
+			f.held = append(f.held, fmt.Sprintf("%s: %s requests/s would have to go elsewhere, and the others have room for %s", r.Name, number(extra), number(room)))
+			return
+		}
+	}
+	v.next.Bands[assay.Action{Lever: assay.LeverRegion, Scope: r.Name}.Target()] = Settled{Now: current, Want: want, To: want, Low: want, High: r.Share, Wide: 1}
+	gone := 1 - want/max(current, 1e-9)
+	words := fmt.Sprintf("%s %% of the traffic to %s instead of %s %%: %s; the others have room for %s requests/s and get %s more",
+		number(want), r.Name, number(current), health[r.Name].words, number(room), number(extra))
+	f.options = append(f.options, decide.Option{
+		Action: v.action(assay.ActionAdjust, assay.LeverRegion, r.Name, current, want), Words: words, Reversible: true,
+		Gone: map[decide.Hypothesis]decide.Size{
+			decide.RegionFault: sized(gone, 0.2), decide.Overload: sized(0.2*gone, 0.5), decide.Attack: sized(0.1*gone, 0.5),
+		},
+		Blast: (current - want) / 100, Rule: &decide.Rule{Rank: 1, Fires: true, Words: words},
+	})
+}
+
+// upperLoad is a region's load by its upper quantile: the forecast's if one can be
+// trusted, otherwise a quarter above what it is now.
+func (v *view) upperLoad(region string, load float64, ahead time.Duration) float64 {
+	for _, fc := range v.in.Forecasts {
+		if fc.Signal == "load/"+region && fc.Trusted && !v.s.Spec.Deterministic {
+			if u, ok := fc.upper(v.now, ahead); ok {
+				return max(u, load)
+			}
+		}
+	}
+	return 1.25 * load
+}
+
+// back gives one step back.
+func (v *view) back(f *finding, l *policy.DivertLaw, r policy.DivertRegion, current float64, well time.Duration) {
+	taken, want := 100*(1-current/max(r.Share, 1e-9)), r.Share
+	for i := len(l.Steps) - 1; i >= 0; i-- {
+		if s := float64(l.Steps[i]); s < taken-0.5 {
+			want = max(r.Share*(1-s/100), r.Share*float64(l.Probe)/100)
+			if want > current+1e-6 {
+				break
+			}
+			want = r.Share
+		}
+	}
+	words := fmt.Sprintf("%s %% of the traffic to %s instead of %s %%: it has been healthy for %s", number(want), r.Name, number(current), well.Round(time.Second))
+	f.options = append(f.options, decide.Option{
+		Action: v.action(assay.ActionRestore, assay.LeverRegion, r.Name, current, want), Words: words, Reversible: true,
+		// Users far from their region wait longer; if it still fails, what comes back fails.
+		Own: -5 * idle, Risk: map[decide.Hypothesis]float64{decide.RegionFault: burnOf((want - current) / 100 * l.MaxBad)},
+		Rule: &decide.Rule{Rank: 5, Fires: true, Words: words},
+	})
+}
+
+// regionClue: two places that agree are evidence of a fault there; one without the
+// other, or silence, is evidence that what is measured is wrong.
+func regionClue(name string, h regionHealth) decide.Clue {
+	c := decide.Clue{Name: "region/" + name, Words: name + ": " + h.words, LogLR: map[decide.Hypothesis]float64{}}
+	switch {
+	case !h.known:
+		c.LogLR[decide.TelemetryFault] = 2
+	case h.bad && h.elsewhere:
+		c.LogLR[decide.RegionFault], c.LogLR[decide.NoFault], c.LogLR[decide.TelemetryFault] = 4, -3, -2
+	case h.bad != h.elsewhere:
+		c.LogLR[decide.TelemetryFault], c.LogLR[decide.RegionFault] = 1, 0.5
+	case h.clear:
+		c.LogLR[decide.NoFault], c.LogLR[decide.RegionFault] = 1, -1
+	}
+	return c
+}

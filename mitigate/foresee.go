@@ -1,0 +1,90 @@
+package mitigate
+
+import (
+	"fmt"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/infer"
+	"assay.dev/assay/policy"
+)
+
+// Ahead is for how long a scale law needs its forecast: the lead, the window in which
+// nothing is given back, and the time until the next forecast.
+func Ahead(s Strategy) time.Duration {
+	if s.Spec.Scale == nil || s.Spec.Scale.Forecast == nil {
+		return 0
+	}
+	d := newDamping(Up, 0, 0).with(s.Spec.Damping)
+	return s.Spec.Scale.Lead.Value() + 2*d.Relax.Window + Refresh(s)
+}
+
+// Refresh is how often a forecast is made anew.
+func Refresh(s Strategy) time.Duration {
+	if s.Spec.Scale == nil || s.Spec.Scale.Forecast == nil {
+		return 0
+	}
+	return max(10*time.Minute, s.Spec.Scale.Forecast.Step.Value())
+}
+
+// Foresee forecasts the load of a scale law from its past: one value for each step of
+// the declared forecast, the last of which ends at end; not a number where there is
+// none. The seasons are the day and the week by the clocks of the declared zone, so
+// that daylight saving time moves the place in the season and not the curve. A forecast
+// that is not better than repeating yesterday, or whose intervals do not hold what they
+// say, comes back untrusted with the reason. CodeInvalid for a strategy without a
+// forecast.
+func Foresee(s Strategy, past []float64, end time.Time) (Forecast, error) {
+	l := s.Spec.Scale
+	if l == nil || l.Forecast == nil {
+		return Forecast{}, assay.Errorf(assay.CodeInvalid, "strategy %q declares no forecast", s.Name)
+	}
+	step := l.Forecast.Step.Value()
+	out := Forecast{Signal: "load", At: end.UTC(), Step: step, Tau: Tau(*l)}
+	cfg, err := seasons(*l.Forecast, len(past), end, int(Ahead(s)/step)+2)
+	if err != nil {
+		return out, err
+	}
+	p, err := infer.Predict(past, cfg)
+	if assay.CodeOf(err) == assay.CodeInvalid { // too little of it
+		out.Why = err.Error()
+		return out, nil
+	}
+	if err != nil {
+		return out, err
+	}
+	out.Skill, out.Cover, out.Trusted = p.Skill, p.Cover90, p.Trusted()
+	if !out.Trusted {
+		out.Why = fmt.Sprintf("the forecast is not trusted: skill %.2f (above 0 is wanted), 90 %% intervals held %.0f %% (85 to 97 %% are wanted)", p.Skill, 100*p.Cover90)
+	}
+	for i, m := range p.Mean {
+		out.Mean = append(out.Mean, max(m, 0))
+		out.Upper = append(out.Upper, max(p.Quantile(i, out.Tau), m, 0))
+	}
+	return out, nil
+}
+
+// seasons are the day and the week in steps, placed by the clocks of the zone.
+func seasons(f policy.ForecastSpec, n int, end time.Time, horizon int) (infer.ForecastConfig, error) {
+	step := f.Step.Value()
+	zone, err := time.LoadLocation(f.Zone)
+	if err != nil {
+		return infer.ForecastConfig{}, assay.Errorf(assay.CodeInvalid, "zone %q is not known: %w", f.Zone, err)
+	}
+	day, week := int(24*time.Hour/step), int(7*24*time.Hour/step)
+	cfg := infer.ForecastConfig{Horizon: min(horizon, infer.MaxHorizon)}
+	if day < 2 || n < 2*day {
+		return cfg, nil
+	}
+	cfg.Seasons[0] = day
+	if n >= 2*week {
+		cfg.Seasons[1] = week
+	}
+	first := end.Add(-time.Duration(n) * step)
+	cfg.Phase = func(i int) [2]int {
+		t := first.Add(time.Duration(i) * step).In(zone)
+		in := int((time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second) / step)
+		return [2]int{in, int(t.Weekday())*day + in}
+	}
+	return cfg, nil
+}

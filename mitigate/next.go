@@ -1,0 +1,213 @@
+package mitigate
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/policy"
+)
+
+// idle is what a lever away from its rest is reckoned to spend of the budget a minute,
+// where nothing better is known: enough that it is given back once nothing speaks for
+// it, and a tenth of the least burn that anybody is paged for.
+const idle = 2e-6
+
+// stands is how long a choice is reckoned to stand before the next one can correct it.
+const stands = 10 * time.Minute
+
+// Next decides once: the law proposes, decide.Weigh weighs, the strategy's rails and
+// the caller's guard (nil: none) may forbid. It returns the decision and the state that
+// the next one is made from; a move that was made is told to State.Applied. st is not
+// changed. Errors: CodeInvalid for a strategy without a law, CodeTooLarge for inputs
+// above the bounds.
+func Next(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) (assay.Decision, State, error) {
+	r, err := Decide(s, st, in, guard, now)
+	return r.Decision(), r.After, err
+}
+
+// decide fills in what follows from r's inputs.
+func (r *Record) decide(guard decide.Guard) error {
+	if err := r.Inputs.check(); err != nil {
+		return err
+	}
+	r.After = r.Before.clone()
+	v := newView(r.Strategy, &r.After, r.Inputs, r.Now)
+	f, err := v.law()
+	if err != nil {
+		return err
+	}
+	r.After.quiet(f, r.Now)
+	r.Notes = append(f.notes, f.held...)
+	p := v.problem(f)
+	snap(p.Options, r.Inputs.History.Approvals, r.Strategy.Spec.ApprovalTimeout.Value(), r.Now)
+	r.Mitigation, err = decide.Mitigate(p, v.guard(guard), r.Now, nil)
+	return err
+}
+
+// law runs the one that is declared.
+func (v *view) law() (finding, error) {
+	switch s := &v.s.Spec; s.Law() {
+	case "scale":
+		return v.scale(s.Scale), nil
+	case "stabilise":
+		return v.stabilise(s.Stabilise), nil
+	case "throttle":
+		return v.throttle(s.Throttle), nil
+	case "divert":
+		return v.divert(s.Divert), nil
+	case "isolate":
+		return v.isolate(s.Isolate), nil
+	case "tiers":
+		return v.tiers(s.Tiers), nil
+	case "cost":
+		return v.cost(s.Cost), nil
+	case "contain":
+		return v.contain(s.Contain), nil
+	case "rollback":
+		return v.rollback(s.Rollback), nil
+	case "data":
+		return v.data(s.Data), nil
+	}
+	return finding{}, assay.Errorf(assay.CodeInvalid, "strategy %q declares no law", v.s.Name)
+}
+
+// quiet remembers since when nothing has been wrong. What is unknown is not quiet.
+func (s *State) quiet(f finding, now time.Time) {
+	switch {
+	case f.trouble || f.thin != "":
+		s.Quiet = time.Time{}
+	case s.Quiet.IsZero():
+		s.Quiet = now
+	}
+}
+
+// problem is what a finding asks of decide.
+func (v *view) problem(f finding) decide.Problem {
+	p := decide.NewProblem()
+	p.Strategy, p.Service, p.Environment, p.Indicator = v.s.Name, v.s.Spec.Service, v.s.Spec.Environment, f.indicator
+	p.Signals, p.Clues, p.Options, p.Stands = v.signals, f.clues, f.options, max(stands, f.stands)
+	if f.thin != "" && !slices.ContainsFunc(v.signals, func(s assay.Signal) bool { return !s.Known }) {
+		p.Signals = append(slices.Clone(p.Signals), assay.Signal{Indicator: "inputs", Reason: f.thin})
+	}
+	// What is wrong spends the budget. Where nothing is, the service's usual errors are
+	// not what giving a lever back is held against.
+	if f.trouble {
+		p.Burn = max(f.burn, v.in.Burn)
+	}
+	p.Deterministic, p.Rules = v.s.Spec.Deterministic, f.rules
+	p.Rates.BudgetWorth = v.in.Worth
+	p.Answers = v.s.Rails().Answers(v.in.History, v.now)
+	if v.in.Learned.HalfLife > 0 {
+		p.Learned = v.in.Learned.About(v.s.Spec.Service, f.options, v.now)
+	}
+	for i := range p.Options {
+		if o := &p.Options[i]; o.Action.Kind == assay.ActionRestore && o.Own == 0 {
+			o.Own = -idle
+		}
+	}
+	return p
+}
+
+// guard is the strategy's rails and then the caller's.
+func (v *view) guard(more decide.Guard) decide.Guard {
+	h := v.in.History
+	h.Strategy = v.s.Name
+	h.Moves = v.moves(h.Moves)
+	h.Quiet = v.next.Quiet
+	rails := v.s.Rails()
+	if rails.Dwell == 0 && h.Quiet.IsZero() {
+		h.Quiet = v.now // the law itself says, scope by scope, what has been quiet long enough
+	}
+	own := decide.Guardrails(rails, h, v.now)
+	return func(a assay.Action) []assay.GuardVerdict {
+		out := own(a)
+		if l := v.s.Spec.Level; a.Kind == assay.ActionStop && (l == policy.LevelObserve || l == policy.LevelPropose) {
+			out = append(out, assay.GuardVerdict{
+				Guard: "level", Action: a.Kind, Target: a.Target(), Want: a.Want, Outcome: assay.OutcomeFail,
+				Reason: fmt.Sprintf("the level is %q: decisions are recorded and nothing is done", l),
+			})
+		}
+		if more != nil {
+			out = append(out, more(a)...)
+		}
+		return out
+	}
+}
+
+// Rank is a precedence as decide counts it: the lower goes first.
+func (s Strategy) Rank() int { return 1000 - s.Spec.Precedence }
+
+// Rails are the guardrails of the strategy. Damping stands before them, and is the
+// stricter for everything that a law moves smoothly; they hold where it is mistaken.
+func (s Strategy) Rails() decide.Rails {
+	r := decide.Rails{
+		MinInterval: 10 * time.Second, Toggles: 5, Level: decide.LevelObserve, Rank: s.Rank(),
+		ApprovalTimeout: s.Spec.ApprovalTimeout.Value(), ApprovalDefault: s.Spec.OnTimeout == policy.OnTimeoutAct,
+	}
+	if d := s.Spec.Damping; d != nil && d.MaxToggles > 0 {
+		r.Toggles = d.MaxToggles
+	}
+	switch s.Spec.Level {
+	case policy.LevelAct:
+		r.Level = decide.LevelAutomatic
+	case policy.LevelApprove, policy.LevelPropose:
+		r.Level = decide.LevelApprove
+	}
+	limit := func(lever assay.Lever, low, high float64) {
+		r.Limits = append(r.Limits, decide.Limit{Target: string(lever), Min: &low, Max: &high})
+	}
+	switch spec := s.Spec; spec.Law() {
+	case "scale":
+		limit(assay.LeverReplicas, float64(spec.Scale.Min), float64(spec.Scale.Max))
+	case "stabilise":
+		limit(assay.LeverReplicas, float64(spec.Stabilise.Min), float64(spec.Stabilise.Max))
+	case "throttle":
+		limit(spec.Throttle.Lever, spec.Throttle.Min, spec.Throttle.Max)
+	case "divert":
+		r.MinInterval = spec.Divert.Verify.Value()
+	case "data":
+		limit(assay.LeverRetention, spec.Data.MinRetention, spec.Data.MaxRetention)
+		limit(assay.LeverReplicas, float64(spec.Data.MinReplicas), float64(spec.Data.MaxReplicas))
+	}
+	return r
+}
+
+// moves are the strategy's own, from its memory, among those of others, oldest first.
+func (v *view) moves(others []decide.Move) []decide.Move {
+	out := slices.DeleteFunc(slices.Clone(others), func(m decide.Move) bool { return m.Strategy == v.s.Name })
+	for _, target := range slices.Sorted(maps.Keys(v.next.Dampers)) {
+		for _, m := range v.next.Dampers[target].Moves {
+			out = append(out, decide.Move{
+				Time: m.Time, Strategy: v.s.Name, Rank: v.s.Rank(), Kind: m.Kind, Service: v.s.Spec.Service,
+				Target: target, From: m.From, To: m.To, Harmed: m.Harmed,
+			})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b decide.Move) int { return a.Time.Compare(b.Time) })
+	return out
+}
+
+// snap lets a question stay the same question: an option that goes as far as what a
+// person was asked about, or further, is that. Otherwise the answer would never meet
+// the value of the moment.
+func snap(options []decide.Option, asked []decide.Approval, timeout time.Duration, now time.Time) {
+	for i := range options {
+		o := &options[i]
+		for j := len(asked) - 1; j >= 0; j-- {
+			a := asked[j]
+			if a.Action.Kind != o.Action.Kind || a.Action.Target() != o.Action.Target() || now.Sub(a.Asked) > 2*timeout {
+				continue
+			}
+			if w := a.Action.Want; w != o.Action.Want && cmp.Compare(w, o.Action.Now) == cmp.Compare(o.Action.Want, o.Action.Now) {
+				o.Words += fmt.Sprintf(" (asked about %s)", number(w))
+				o.Action.Want = w
+			}
+			break
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package mitigate
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/infer"
+	"assay.dev/assay/store"
+)
+
+// How an action's outcome is measured: what is spent of the budget, minute by minute.
+const (
+	slot       = time.Minute
+	remembered = 720 // slots: half a day, of which most is the untreated past
+	judgedDead = 1   // slots after the action that cannot show it yet
+	judgedSpan = 5   // slots that are judged
+	judgedHold = 2   // of them, the last that must still show it
+	missing    = -1  // of a slot in which nobody knew
+)
+
+// JudgedPayload is the payload of a mitigation.judged fact, version 1: what an action did,
+// held against what would have been.
+type JudgedPayload struct {
+	Strategy string              `json:"strategy"`
+	Outcome  assay.ActionOutcome `json:"outcome"`
+	Seen     infer.Attribution   `json:"seen"`
+	Learned  decide.Result       `json:"learned"`
+}
+
+// budgetSeen is what the service spent of its budget per minute, slot by slot.
+type budgetSeen struct {
+	From  time.Time `json:"from,omitzero"` // of the first slot
+	Spent []float64 `json:"spent,omitempty"`
+	N     int       `json:"n,omitempty"` // values in the newest slot
+	// Acted are the times of the strategy's own actions, oldest first.
+	Acted []time.Time `json:"acted,omitempty"`
+}
+
+// add takes one more value in; a negative one is unknown.
+func (b budgetSeen) add(now time.Time, spent float64) budgetSeen {
+	b.Spent = slices.Clone(b.Spent)
+	if b.From.IsZero() || now.Sub(b.From) > 2*remembered*slot {
+		b = budgetSeen{From: now.Truncate(slot), Acted: b.Acted}
+	}
+	at := int(now.Sub(b.From) / slot)
+	for len(b.Spent) <= at {
+		b.Spent, b.N = append(b.Spent, missing), 0
+	}
+	if spent >= 0 {
+		b.N++
+		last := &b.Spent[len(b.Spent)-1]
+		*last = max(*last, 0) + (spent-max(*last, 0))/float64(b.N)
+	}
+	if over := len(b.Spent) - remembered; over > 0 {
+		b.Spent, b.From = b.Spent[over:], b.From.Add(time.Duration(over)*slot)
+	}
+	first := slices.IndexFunc(b.Acted, func(t time.Time) bool { return !t.Before(b.From) })
+	if first < 0 {
+		first = len(b.Acted)
+	}
+	b.Acted = b.Acted[first:]
+	return b
+}
+
+// attribute judges what happened at a time.
+func (b budgetSeen) attribute(at time.Time) (infer.Attribution, error) {
+	y := make([]float64, len(b.Spent))
+	for i, v := range b.Spent {
+		if y[i] = v; v < 0 {
+			y[i] = math.NaN()
+		}
+	}
+	step := int(at.Sub(b.From)/slot) + 1
+	end := min(step+judgedDead+judgedSpan, len(y))
+	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold}
+	for _, t := range b.Acted {
+		if t.Before(at) {
+			a.Treated = append(a.Treated, int(t.Sub(b.From)/slot))
+		}
+	}
+	return infer.Attribute(a)
+}
+
+// judging is an action whose outcome is not judged yet.
+type judging struct {
+	Action     assay.Action      `json:"action"`
+	Hypothesis decide.Hypothesis `json:"hypothesis"`
+	Cause      assay.FactID      `json:"cause"`
+	At         time.Time         `json:"at"`
+	Confounded string            `json:"confounded,omitempty"` // what else fell into the window
+}
+
+func (j judging) due() time.Time { return j.At.Add((judgedDead + judgedSpan + 2) * slot) }
+
+// await remembers that an action is to be judged. A further step the same way is part of
+// the same action; any other confounds what is still open. What was decided by rules is
+// for no hypothesis, and its success is counted alone.
+func (r *record) await(p pending, now time.Time) {
+	r.Judging = slices.Clone(r.Judging)
+	if n := len(r.Judging); n > 0 {
+		last := &r.Judging[n-1]
+		same := last.Action.Kind == p.Action.Kind && last.Action.Target() == p.Action.Target()
+		if same && (last.Action.Want > last.Action.Now) == (p.Action.Want > p.Action.Now) && now.Before(last.due()) {
+			last.Action.Want = p.Action.Want
+			return
+		}
+	}
+	r.Budget.Acted = append(slices.Clone(r.Budget.Acted), now)
+	for i := range r.Judging {
+		if j := &r.Judging[i]; j.Confounded == "" {
+			j.Confounded = fmt.Sprintf("another action (%s of %s)", p.Action.Kind, p.Action.Target())
+		}
+	}
+	j := judging{Action: p.Action, Hypothesis: decide.NoFault, Cause: p.Cause, At: now}
+	if r.Decision != nil && len(r.Decision.Beliefs) > 0 {
+		j.Hypothesis = decide.Hypothesis(r.Decision.Beliefs[0].Hypothesis)
+	}
+	r.Judging = append(r.Judging, j)
+	r.Judging = r.Judging[max(0, len(r.Judging)-maxApprovals):]
+}
+
+// judge closes the loop of every action whose window is over, and learns from it.
+func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
+	now := c.cfg.Now().UTC()
+	rec.Budget = rec.Budget.add(now, in.Burn)
+	for i := range rec.Judging {
+		for _, m := range in.History.Moves {
+			if j := &rec.Judging[i]; m.Strategy != rec.Name && m.Time.After(j.At) && m.Time.Before(j.due()) {
+				j.Confounded = fmt.Sprintf("%s of %s by strategy %s", m.Kind, m.Target, m.Strategy)
+			}
+		}
+	}
+	if len(rec.Judging) == 0 || now.Before(rec.Judging[0].due()) {
+		return nil
+	}
+	j := rec.Judging[0]
+	seen, err := rec.Budget.attribute(j.At)
+	if assay.CodeOf(err) == assay.CodeInvalid { // the window lies before what is remembered
+		seen, err = infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action is not known"}, nil
+	}
+	if err != nil {
+		return err
+	}
+	out := decide.Aftermath(j.Action, j.Hypothesis, "the budget spent per minute", seen, j.Confounded, now)
+	result := decide.Result{Service: rec.Strategy.Spec.Service, Action: j.Action, Hypothesis: j.Hypothesis, Effect: out.Effect, Gone: decide.Gone(seen), Time: now}
+	if rec.Learned.HalfLife == 0 {
+		rec.Learned = decide.NewLearned()
+	}
+	if rec.Learned, err = rec.Learned.Learn(result); err != nil {
+		return err
+	}
+	rec.Judging, rec.Outcome = rec.Judging[1:], &out
+	return c.write(ctx, func(tx store.Tx) error {
+		_, err := rec.fact(tx, assay.FactMitigationJudged, assay.RetainOperational, actor, now, []assay.FactID{j.Cause},
+			JudgedPayload{Strategy: rec.Name, Outcome: out, Seen: seen, Learned: result})
+		if err != nil {
+			return err
+		}
+		return rec.put(tx)
+	})
+}

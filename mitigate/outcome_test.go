@@ -1,0 +1,103 @@
+package mitigate_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/mitigate"
+)
+
+// spending is a board whose service spends what burn says.
+func spending(t *testing.T, burn func() float64) *board {
+	t.Helper()
+	b := newBoard(t, "scale", replicas)
+	b.s.Spec.Objective = "checkout"
+	b.ctl = mitigate.New(mitigate.Config{
+		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b,
+		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
+		Burn:       func(context.Context, string, string) (float64, bool) { return burn(), true },
+		Now:        func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
+	})
+	if err := b.ctl.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// judged runs two calm hours, then load that doubles what is spent tenfold until the new
+// replicas serve it, or for ever if they do not help.
+func judged(t *testing.T, helps bool) (*board, []mitigate.JudgedPayload) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(17, 18))
+	var b *board
+	trouble, acted := false, time.Time{}
+	b = spending(t, func() float64 {
+		v := 2e-5 * (1 + 0.2*rng.NormFloat64())
+		if trouble && !(helps && !acted.IsZero() && b.now.Sub(acted) > 30*time.Second) {
+			v += 2e-3 * (1 + 0.1*rng.NormFloat64())
+		}
+		return max(v, 0)
+	})
+	b.set("load", 150)
+	for range 240 {
+		b.step(30 * time.Second)
+	}
+	trouble = true
+	b.set("load", 1000)
+	for range 40 {
+		b.step(30 * time.Second)
+		if acted.IsZero() && b.at(assay.LeverReplicas) > 20 {
+			acted = b.now
+		}
+	}
+	var out []mitigate.JudgedPayload
+	for _, f := range b.facts(assay.FactMitigationJudged) {
+		var p mitigate.JudgedPayload
+		if err := json.Unmarshal(f.Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, p)
+	}
+	return b, out
+}
+
+func TestAnActionIsHeldAgainstWhatWouldHaveBeen(t *testing.T) {
+	b, list := judged(t, true)
+	if len(list) == 0 {
+		t.Fatal("nothing is judged")
+	}
+	helped := 0
+	for _, p := range list {
+		t.Logf("%s %s: %s", p.Outcome.Action.Kind, p.Outcome.Effect, p.Outcome.Reason)
+		if p.Outcome.Effect == assay.EffectHelped {
+			helped++
+			if p.Learned.Gone < 0.5 || p.Seen.Placebos < 39 {
+				t.Errorf("%v of it is gone, among %d placebos", p.Learned.Gone, p.Seen.Placebos)
+			}
+		}
+		if p.Outcome.Effect == assay.EffectHarmed {
+			t.Errorf("it harmed: %s", p.Outcome.Reason)
+		}
+	}
+	if helped == 0 {
+		t.Error("what ended the trouble is not called a help")
+	}
+	if s := b.step(time.Second); s.Outcome == nil || s.Attempts == 0 || s.Helped > s.Attempts {
+		t.Errorf("people see %+v, %d of %d", s.Outcome, s.Helped, s.Attempts)
+	}
+	_, list = judged(t, false)
+	for _, p := range list {
+		if p.Outcome.Effect == assay.EffectHelped {
+			t.Errorf("nothing changed, and it is called a help: %s", p.Outcome.Reason)
+		}
+		if p.Outcome.Effect == assay.EffectConfounded && !strings.Contains(p.Outcome.Reason, "fell into the window") {
+			t.Errorf("%s", p.Outcome.Reason)
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package mitigate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/policy"
+	"assay.dev/assay/store"
+)
+
+// bucket of the store: records, by the strategy's name.
+const bucket = "strategy"
+
+// maxApprovals is how many questions and answers a record keeps.
+const maxApprovals = 50
+
+// DecidedPayload is the payload of a mitigation.decided fact, version 1.
+type DecidedPayload struct {
+	Strategy string         `json:"strategy"`
+	Revision assay.Digest   `json:"revision"` // of the policy it is from
+	Record   assay.Digest   `json:"record"`   // blob with what was weighed, decide.Mitigation.Encode
+	Law      assay.Digest   `json:"law"`      // blob with all inputs of the law, Record.Encode
+	Decision assay.Decision `json:"decision"`
+}
+
+// ActedPayload is the payload of a mitigation.acted fact, version 1.
+type ActedPayload struct {
+	Strategy string       `json:"strategy"`
+	Action   assay.Action `json:"action"`
+	Receipt  act.Receipt  `json:"receipt"`
+}
+
+// RefusedPayload is the payload of a mitigation.refused fact, version 1: the world did
+// not take an action, or it had grown old.
+type RefusedPayload struct {
+	Strategy string       `json:"strategy"`
+	Action   assay.Action `json:"action"`
+	Code     assay.Code   `json:"code"`
+	Detail   string       `json:"detail"`
+}
+
+// What people tell a strategy.
+const (
+	ToldYes    = "approve"
+	ToldNo     = "refuse"
+	ToldPause  = "pause"
+	ToldResume = "resume"
+	ToldAllow  = "allow" // more spend until the day ends
+	ToldClear  = "clear" // a source is harmless
+)
+
+// ToldPayload is the payload of a mitigation.told fact, version 1: what a person said.
+type ToldPayload struct {
+	Strategy string        `json:"strategy"`
+	Told     string        `json:"told"`
+	Action   *assay.Action `json:"action,omitempty"` // that was approved or refused
+	Amount   float64       `json:"amount,omitempty"` // that was allowed
+	Source   string        `json:"source,omitempty"` // that was called harmless
+	Until    time.Time     `json:"until,omitzero"`   // for how long both hold
+	Reason   string        `json:"reason"`
+}
+
+// record is everything that is kept of a strategy.
+type record struct {
+	Namespace string               `json:"namespace"`
+	Name      string               `json:"name"`
+	Law       string               `json:"law"`
+	Strategy  Strategy             `json:"strategy"` // as it was looked at last
+	Revision  assay.Digest         `json:"revision"`
+	State     State                `json:"state"`
+	Decision  *assay.Decision      `json:"decision,omitempty"` // the newest
+	Lowered   string               `json:"lowered,omitempty"`
+	Effective policy.Level         `json:"effective,omitempty"`
+	Known     time.Time            `json:"known,omitzero"` // since when its inputs have been known without a break
+	Forecast  *Forecast            `json:"forecast,omitempty"`
+	Learned   decide.Learned       `json:"learned"`
+	Approvals []decide.Approval    `json:"approvals,omitempty"`
+	Allowed   []allowance          `json:"allowed,omitempty"` // of spend, and of sources that were called harmless
+	Paused    string               `json:"paused,omitempty"`
+	Pending   *pending             `json:"pending,omitempty"`
+	Budget    budgetSeen           `json:"budget,omitzero"`
+	Judging   []judging            `json:"judging,omitempty"` // oldest first
+	Outcome   *assay.ActionOutcome `json:"outcome,omitempty"` // of the newest action that was judged
+	Actions   int                  `json:"actions"`           // keys given out
+	Fact      assay.FactID         `json:"fact,omitempty"`
+	Signature string               `json:"signature,omitempty"`
+	Recorded  time.Time            `json:"recorded,omitzero"`
+
+	version int64 // of the store's value
+}
+
+// allowance is spend that a person allowed beyond the cap, or a source that they called
+// harmless, for a while.
+type allowance struct {
+	Amount float64   `json:"amount,omitempty"`
+	Source string    `json:"source,omitempty"`
+	Until  time.Time `json:"until"`
+}
+
+// pending is an action that was decided and whose receipt is not recorded.
+type pending struct {
+	Action  assay.Action `json:"action"` // with key and fence
+	Cause   assay.FactID `json:"cause"`
+	Decided time.Time    `json:"decided"`
+	Words   string       `json:"words"`
+}
+
+func (r *record) extra(now time.Time) (sum float64) {
+	for _, a := range r.Allowed {
+		if now.Before(a.Until) {
+			sum += a.Amount
+		}
+	}
+	return sum
+}
+
+func (r *record) cleared(now time.Time) (out []string) {
+	for _, a := range r.Allowed {
+		if a.Source != "" && now.Before(a.Until) {
+			out = append(out, a.Source)
+		}
+	}
+	return out
+}
+
+// fold takes over what a decision came to.
+func (r *record) fold(d Record, in Inputs) {
+	dec := d.Decision()
+	r.State, r.Decision = d.After, &dec
+	known := !slices.ContainsFunc(dec.Signals, func(s assay.Signal) bool { return !s.Known })
+	switch {
+	case !known:
+		r.Known = time.Time{}
+	case r.Known.IsZero():
+		r.Known = d.Now
+	}
+	r.Effective, r.Lowered = r.Strategy.Spec.Level, ""
+	if l, why := decide.EffectiveLevel(d.Strategy.Rails().Level, in.History.Prerequisites); l != d.Strategy.Rails().Level {
+		r.Effective, r.Lowered = policy.LevelApprove, why
+	}
+	timeout := r.Strategy.Spec.ApprovalTimeout.Value()
+	r.Approvals = slices.DeleteFunc(r.Approvals, func(a decide.Approval) bool { return d.Now.Sub(a.Asked) > 3*timeout })
+	if dec.Action.Kind != assay.ActionAsk || dec.Proposed == nil || r.Strategy.Spec.Level == policy.LevelPropose {
+		return
+	}
+	q := *dec.Proposed
+	if !slices.ContainsFunc(r.Approvals, func(a decide.Approval) bool { return same(a.Action, q) }) && len(r.Approvals) < maxApprovals {
+		r.Approvals = append(r.Approvals, decide.Approval{Action: q, Asked: d.Now})
+	}
+}
+
+func same(a, b assay.Action) bool {
+	return a.Kind == b.Kind && a.Target() == b.Target() && a.Want == b.Want && a.Version == b.Version
+}
+
+// question is the newest one that has no answer.
+func (r *record) question() *decide.Approval {
+	for i := len(r.Approvals) - 1; i >= 0; i-- {
+		if r.Approvals[i].Answer == "" {
+			return &r.Approvals[i]
+		}
+	}
+	return nil
+}
+
+// moves are what other strategies see of this one.
+func (r *record) moves() (out []decide.Move) {
+	for _, target := range slices.Sorted(maps.Keys(r.State.Dampers)) {
+		moves := r.State.Dampers[target].Moves
+		for i, m := range moves {
+			out = append(out, decide.Move{
+				Time: m.Time, Strategy: r.Name, Rank: r.Strategy.Rank(), Kind: m.Kind, Service: r.Strategy.Spec.Service, Target: target,
+				From: m.From, To: m.To, Stands: i == len(moves)-1 && m.Kind != assay.ActionRestore,
+			})
+		}
+	}
+	return out
+}
+
+// shown is what people see.
+func (r *record) shown() api.StrategyStatus {
+	s := r.Strategy
+	out := api.StrategyStatus{
+		Name: r.Name, Service: s.Spec.Service, Law: r.Law, Level: string(s.Spec.Level), Effective: string(r.Effective), Lowered: r.Lowered,
+		Precedence: s.Spec.Precedence, Rules: s.Spec.Deterministic, Revision: string(r.Revision), Paused: r.Paused, Decision: r.Decision, Fact: r.Fact, Bands: []api.StrategyBand{},
+	}
+	out.Outcome = r.Outcome
+	out.Helped, out.Attempts = r.Learned.Success(s.Spec.Service)
+	if r.Decision != nil {
+		out.Decided = r.Decision.Time
+	}
+	for _, target := range slices.Sorted(maps.Keys(r.State.Bands)) {
+		b := r.State.Bands[target]
+		out.Bands = append(out.Bands, api.StrategyBand{Target: target, Now: b.Now, Want: b.Want, Low: b.Low, High: b.High, Held: b.Held, Toggles: b.Turns})
+	}
+	if f := r.Forecast; f != nil {
+		out.Model = &api.StrategyModel{At: f.At, Skill: f.Skill, Cover: f.Cover, Trusted: f.Trusted, Why: f.Why, Upper: f.Upper, Mean: f.Mean, Step: f.Step.Seconds()}
+	}
+	if q := r.question(); q != nil {
+		out.Question, out.Asked = &q.Action, q.Asked
+	}
+	if r.Pending != nil {
+		out.Pending = &r.Pending.Action
+	}
+	return out
+}
+
+func (r *record) key() store.Key {
+	return store.Key{Namespace: r.Namespace, Bucket: bucket, Name: r.Name}
+}
+
+func (r *record) put(tx store.Tx) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return assay.Errorf(assay.CodeInternal, "strategy %s cannot be stored: %w", r.Name, err)
+	}
+	r.version, err = tx.Put(r.key(), data, r.version)
+	return err
+}
+
+func parse(v store.Value) (record, error) {
+	var r record
+	if err := strict.JSON(v.Data, &r); err != nil {
+		return r, assay.Errorf(assay.CodeInternal, "stored strategy %q: %w", v.Key.Name, err)
+	}
+	r.version = v.Version
+	return r, nil
+}
+
+// load reads what is kept of a strategy; nothing yet is an empty record.
+func load(ctx context.Context, s store.Store, namespace, name string) (r record, err error) {
+	r = record{Namespace: namespace, Name: name}
+	err = s.View(ctx, func(tx store.Reader) error {
+		v, err := tx.Get(r.key())
+		if assay.CodeOf(err) == assay.CodeNotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r, err = parse(v)
+		return err
+	})
+	return r, err
+}
+
+func list(ctx context.Context, s store.Store, namespace string) (out []record, err error) {
+	err = s.View(ctx, func(tx store.Reader) error {
+		for after := ""; ; {
+			page, err := tx.List(store.Key{Namespace: namespace, Bucket: bucket}, after, store.MaxLimit)
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			for _, v := range page {
+				after = v.Key.Name
+				r, err := parse(v)
+				if err != nil {
+					return err
+				}
+				out = append(out, r)
+			}
+		}
+	})
+	return out, err
+}
+
+// Get returns one strategy as it stands; CodeNotFound if it was never looked at.
+func Get(ctx context.Context, s store.Store, namespace, name string) (api.StrategyStatus, error) {
+	r, err := load(ctx, s, namespace, name)
+	if err == nil && r.version == 0 {
+		err = &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("strategy %q has not decided anything yet", name), Hint: "strategies are run by a control plane: assay serve"}
+	}
+	return r.shown(), err
+}
+
+// List returns the strategies of a namespace as they stand, by name.
+func List(ctx context.Context, s store.Store, namespace string) ([]api.StrategyStatus, error) {
+	records, err := list(ctx, s, namespace)
+	out := []api.StrategyStatus{}
+	for _, r := range records {
+		out = append(out, r.shown())
+	}
+	return out, err
+}

@@ -1,0 +1,95 @@
+package mitigate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/internal/strict"
+	"assay.dev/assay/store"
+)
+
+// clearFor is for how long a source that a person called harmless is not cut off.
+const clearFor = 24 * time.Hour
+
+// Tell records what a person said. CodeConflict if there is nothing to answer or the
+// law knows no such thing, CodeInvalid for what cannot be told.
+func (c *Controller) Tell(ctx context.Context, namespace, name, who string, a api.StrategyAnswer) (api.StrategyStatus, error) {
+	now := c.cfg.Now().UTC()
+	var out record
+	err := c.write(ctx, func(tx store.Tx) error {
+		v, err := tx.Get(store.Key{Namespace: namespace, Bucket: bucket, Name: name})
+		if assay.CodeOf(err) == assay.CodeNotFound {
+			return &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("there is no strategy %q that has decided anything", name), Hint: "list them with: assay strategy list"}
+		}
+		if err != nil {
+			return err
+		}
+		if out, err = parse(v); err != nil {
+			return err
+		}
+		p, err := out.tell(a, who, now)
+		if err != nil {
+			return err
+		}
+		if out.Fact, err = out.fact(tx, assay.FactMitigationTold, assay.RetainAudit, who, now, []assay.FactID{out.Fact}, p); err != nil {
+			return err
+		}
+		return out.put(tx)
+	})
+	if err == nil {
+		c.nudge()
+	}
+	return out.shown(), err
+}
+
+// tell takes over what was said and returns what is recorded of it.
+func (r *record) tell(a api.StrategyAnswer, who string, now time.Time) (ToldPayload, error) {
+	p := ToldPayload{Strategy: r.Name, Told: a.Told, Reason: a.Reason}
+	r.Allowed = slices.DeleteFunc(r.Allowed, func(x allowance) bool { return !now.Before(x.Until) })
+	switch a.Told {
+	case ToldPause:
+		r.Paused = fmt.Sprintf("%s paused it: %s", who, a.Reason)
+	case ToldResume:
+		r.Paused = ""
+	case ToldAllow:
+		if r.Strategy.Spec.Cost == nil {
+			return p, assay.Errorf(assay.CodeConflict, "strategy %s has no cap of spend that could be lifted", r.Name)
+		}
+		if !(a.Amount > 0 && a.Amount < 1e12) {
+			return p, assay.Errorf(assay.CodeInvalid, "%v is no amount to allow", a.Amount)
+		}
+		v := view{now: now}
+		p.Amount, p.Until = a.Amount, now.Add(v.dayLeft(r.Strategy.Spec.Cost.Zone))
+		r.Allowed = append(r.Allowed, allowance{Amount: a.Amount, Until: p.Until})
+	case ToldClear:
+		if r.Strategy.Spec.Contain == nil {
+			return p, assay.Errorf(assay.CodeConflict, "strategy %s cuts no sources off", r.Name)
+		}
+		if a.Source == "" {
+			return p, assay.Errorf(assay.CodeInvalid, "it is not said which source is harmless")
+		}
+		p.Source, p.Until = a.Source, now.Add(clearFor)
+		r.Allowed = append(r.Allowed, allowance{Source: a.Source, Until: p.Until})
+	case ToldYes, ToldNo:
+		q := r.question()
+		if q == nil {
+			return p, assay.Errorf(assay.CodeConflict, "strategy %s asks nothing now", r.Name)
+		}
+		q.Answer, q.Answered, q.By = "no", now, who
+		if a.Told == ToldYes {
+			q.Answer = "yes"
+		}
+		action := q.Action
+		p.Action = &action
+	default:
+		return p, assay.Errorf(assay.CodeInvalid, "%s", strict.OneOf(a.Told, []string{ToldYes, ToldNo, ToldPause, ToldResume, ToldAllow, ToldClear}))
+	}
+	if len(r.Allowed) > maxApprovals {
+		return p, assay.Errorf(assay.CodeTooLarge, "%d allowances stand already", maxApprovals)
+	}
+	return p, nil
+}

@@ -1,0 +1,288 @@
+package mitigate
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/policy"
+)
+
+// limit is where one of the throttle's controllers wants the limit.
+type limit struct {
+	want    float64
+	trouble bool
+	by      string // which controller
+	words   string
+	cause   decide.Hypothesis
+}
+
+// throttle limits what is let in. Three controllers each say where the limit should
+// be, and the strictest counts:
+//
+//   - latency: the gradient of the p95 against the promised latency, not against the
+//     best latency ever seen, so that the limit means the objective;
+//   - queue: CoDel and AIMD, a cut of 30 % when entries have waited longer than the
+//     target for the interval and the queue grows, room otherwise;
+//   - database: the wait that its utilisation predicts, S·rho ⁄ (1 − rho), held below
+//     the budget.
+//
+// Below the limit, classes are let in by importance: critical ones always, the others
+// as far as room is left; what is not let in goes the cheaper path. A backlog above its
+// bound sends all of them that way.
+func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
+	f.indicator = "latency"
+	current, there := v.setting(&f, l.Lever, "")
+	if !there {
+		return f
+	}
+	if current <= 0 { // no limit
+		current = l.Max
+	}
+	var all []limit
+	for _, one := range []func(*policy.ThrottleLaw, float64) (limit, bool, bool){v.gradient, v.queue, v.database} {
+		x, declared, known := one(l, current)
+		if !declared {
+			continue
+		}
+		if !known {
+			f.thin = orElse(f.thin, x.words)
+			continue
+		}
+		all = append(all, x)
+		f.notes = append(f.notes, x.by+": "+x.words)
+	}
+	if f.thin != "" || len(all) == 0 {
+		return f
+	}
+	least := all[0]
+	for _, x := range all[1:] {
+		if x.want < least.want {
+			least = x
+		}
+	}
+	for _, x := range all {
+		f.trouble = f.trouble || x.trouble
+		f.clues = append(f.clues, x.clue())
+	}
+	v.limitOption(&f, l, current, least)
+	if len(l.Classes) > 0 {
+		v.classes(&f, l, current)
+	}
+	return f
+}
+
+func orElse(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, current float64, x limit) {
+	d := newDamping(Down, l.Min, l.Max)
+	d.Protect = Pace{DeadBand: 0.03, Share: 0.5, Step: 1, Period: 10 * time.Second}
+	d.Relax = Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Step: 1, Period: 30 * time.Second}
+	d.Toggles, d.Burst = 5, 20
+	set := v.settle(d, l.Lever, "", current, x.want)
+	if set.Held != "" {
+		f.held = append(f.held, fmt.Sprintf("the limit stays at %s: %s", number(current), set.Held))
+	}
+	if f.trouble {
+		f.burn = burnOf(0.05)
+	}
+	if set.To == current {
+		return
+	}
+	cut := max(0, 1-set.To/max(current, 1e-9))
+	o := decide.Option{
+		Action: v.action(assay.ActionAdjust, l.Lever, "", current, set.To), Reversible: true,
+		Words: fmt.Sprintf("%s %s instead of %s, by %s: %s", l.Lever, number(set.To), number(current), x.by, x.words),
+		Gone: map[decide.Hypothesis]decide.Size{
+			decide.Overload: {Mean: min(0.9, 0.5+cut), SD: 0.2}, decide.DependencySlow: {Mean: min(0.8, 0.4+cut), SD: 0.25},
+			decide.Attack: {Mean: 0.5, SD: 0.3}, decide.NoisyTenant: {Mean: 0.4, SD: 0.3},
+		},
+		Own: 0.02 * cut * burnOf(0.05), // what is refused is retried or goes the cheaper path
+	}
+	if set.To > current {
+		o.Action.Kind, o.Gone, o.Own = assay.ActionRestore, nil, 0
+	}
+	o.Rule = &decide.Rule{Rank: 1, Fires: true, Words: o.Words}
+	f.options = append(f.options, o)
+}
+
+// clue: one controller in trouble is evidence; one that is not says little, because a
+// full queue and a slow database need not come together.
+func (x limit) clue() decide.Clue {
+	c := decide.Clue{Name: x.by, Words: x.words, LogLR: map[decide.Hypothesis]float64{x.cause: -0.3}}
+	if x.trouble {
+		c.LogLR = map[decide.Hypothesis]float64{decide.Overload: 1.5, decide.Attack: 1, decide.NoisyTenant: 0.5, decide.NoFault: -3, decide.TelemetryFault: -0.5, decide.BadDeploy: -0.5}
+		c.LogLR[x.cause] += 1
+	}
+	return c
+}
+
+// gradient is the limit by latency: it is frozen while too few requests were measured,
+// and while less than half of it is used, because then it is not what limits.
+func (v *view) gradient(l *policy.ThrottleLaw, current float64) (x limit, declared, known bool) {
+	x.by, x.cause = "latency", decide.Overload
+	if l.Latency <= 0 || !v.declared("latency") {
+		return x, false, false
+	}
+	p95, ok := v.get("latency", "")
+	if !ok {
+		x.words = v.why["latency"]
+		return x, true, false
+	}
+	x.want = current
+	x.trouble = p95 > l.Latency
+	if n, ok := v.get("samples", ""); ok && n < l.MinSamples {
+		x.words, x.trouble = fmt.Sprintf("%s requests were measured, and %s are needed", number(n), number(l.MinSamples)), false
+		return x, true, true
+	}
+	if inflight, ok := v.get("inflight", ""); ok && inflight < current/2 && p95 <= l.Latency {
+		x.words = fmt.Sprintf("%s of %s are in use: the limit is not what limits", number(inflight), number(current))
+		return x, true, true
+	}
+	g := min(max(l.Latency/max(p95, 1e-9), 0.5), 1.1)
+	x.want = 0.8*current + 0.2*(current*g+math.Sqrt(current))
+	if p95 > l.Latency { // the square root looks for room; above the promise there is none
+		x.want = 0.8*current + 0.2*current*g
+	}
+	x.words = fmt.Sprintf("p95 is %s s for a promise of %s s: gradient %.2f", number(p95), number(l.Latency), g)
+	return x, true, true
+}
+
+// queue is the limit by the age of what waits.
+func (v *view) queue(l *policy.ThrottleLaw, current float64) (x limit, declared, known bool) {
+	x.by, x.cause = "queue", decide.Overload
+	if l.QueueAge <= 0 || !v.declared("queue_age") {
+		return x, false, false
+	}
+	age, ok := v.get("queue_age", "")
+	if !ok {
+		x.words = v.why["queue_age"]
+		return x, true, false
+	}
+	depth, hasDepth := v.get("queue_depth", "")
+	before, seen := v.next.Last["queue_depth"]
+	if hasDepth {
+		v.next.Last["queue_depth"] = depth
+	}
+	growing := !hasDepth || !seen || depth >= before
+	late := v.held("queue-late", age > l.QueueAge)
+	x.want = 1.1 * current
+	x.words = fmt.Sprintf("entries wait %s s for a target of %s s", number(age), number(l.QueueAge))
+	if age > l.QueueAge {
+		x.want, x.trouble = current, true
+		if late >= l.QueueInterval.Value() && growing {
+			x.want = 0.7 * current
+			x.words += fmt.Sprintf(" for %s, and the queue grows", late)
+		}
+	}
+	return x, true, true
+}
+
+// database is the limit by what the database's utilisation predicts.
+func (v *view) database(l *policy.ThrottleLaw, current float64) (x limit, declared, known bool) {
+	x.by, x.cause = "database", decide.DependencySlow
+	if l.ServiceTime <= 0 || l.WaitBudget <= 0 || !v.declared("db_utilisation") {
+		return x, false, false
+	}
+	rho, ok := v.get("db_utilisation", "")
+	if !ok {
+		x.words = v.why["db_utilisation"]
+		return x, true, false
+	}
+	wait := math.Inf(1)
+	if rho < 1 {
+		wait = l.ServiceTime * rho / (1 - rho)
+	}
+	most := l.WaitBudget / (l.ServiceTime + l.WaitBudget) // the utilisation at which the wait is the budget
+	x.want = current * min(max(most/max(rho, 1e-9), 0.5), 1.1)
+	x.trouble = wait > l.WaitBudget
+	x.words = fmt.Sprintf("utilisation %.2f predicts a wait of %s s, the budget is %s s (utilisation %.2f)", rho, number(min(wait, 1e6)), number(l.WaitBudget), most)
+	return x, true, true
+}
+
+// classes lets classes in by importance.
+func (v *view) classes(f *finding, l *policy.ThrottleLaw, current float64) {
+	room, total := current, 0.0
+	demand := make([]float64, len(l.Classes))
+	for i, c := range l.Classes {
+		x, ok := v.need(f, "demand", c.Name)
+		if !ok {
+			return
+		}
+		demand[i] = x
+		total += x
+		if c.Critical {
+			room -= x
+		}
+	}
+	inflight := l.Lever == assay.LeverConcurrency
+	if inflight { // a limit of requests at once is not one of requests a second
+		used, ok := v.get("inflight", "")
+		if !ok || used <= 0 {
+			return
+		}
+		room = total*current/used - (current - room)
+	}
+	full := false
+	if depth, ok := v.get("queue_depth", ""); ok && l.MaxBacklog > 0 && depth > l.MaxBacklog {
+		full = true
+		f.notes = append(f.notes, fmt.Sprintf("the backlog of %s is above its bound of %s", number(depth), number(l.MaxBacklog)))
+	}
+	for i, c := range l.Classes {
+		want := 100.0
+		if !c.Critical {
+			if demand[i] > 0 {
+				want = 100 * min(max(room/demand[i], 0), 1)
+			}
+			if full {
+				want = 0
+			}
+			room = max(0, room-demand[i])
+		}
+		v.class(f, c, demand[i]/max(total, 1e-9), want, full)
+	}
+}
+
+// class is the option for one class. A critical one is only ever let in.
+func (v *view) class(f *finding, c policy.ThrottleClass, share, want float64, full bool) {
+	current, there := v.setting(f, assay.LeverClass, c.Name)
+	if !there {
+		return
+	}
+	d := newDamping(Down, 0, 100)
+	d.Protect = Pace{DeadBand: 0.05, Share: 1, Step: 50, Period: 10 * time.Second}
+	d.Relax = Pace{DeadBand: 0.05, Window: time.Minute, Step: 20, Period: 30 * time.Second}
+	if full || c.Critical { // a bound is a bound
+		d.Protect.Step = 100
+	}
+	set := v.settle(d, assay.LeverClass, c.Name, current, want)
+	if c.Critical && current < 100 {
+		set.To = 100
+	}
+	if set.To == current {
+		return
+	}
+	o := decide.Option{
+		Action: v.action(assay.ActionAdjust, assay.LeverClass, c.Name, current, set.To), Reversible: true, Blast: 0.3 * share * max(0, current-set.To) / 100, // the cheaper path answers too
+		Words: fmt.Sprintf("%s %% of class %s instead of %s %%; the rest goes the cheaper path", number(set.To), c.Name, number(current)),
+		Gone: map[decide.Hypothesis]decide.Size{
+			decide.Overload: {Mean: 0.6, SD: 0.2}, decide.DependencySlow: {Mean: 0.5, SD: 0.25}, decide.Attack: {Mean: 0.3, SD: 0.3},
+		},
+	}
+	if set.To > current {
+		o.Action.Kind, o.Gone, o.Blast = assay.ActionRestore, nil, 0
+	}
+	o.Rule = &decide.Rule{Rank: 2, Fires: true, Words: o.Words}
+	if full && set.To < current { // the bound of the backlog rests on no model
+		o.Action.Kind, f.trouble = assay.ActionStop, true
+		f.burn = max(f.burn, burnOf(0.05))
+	}
+	f.options = append(f.options, o)
+}

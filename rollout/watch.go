@@ -1,0 +1,129 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/signal"
+)
+
+// maxWatch bounds how long a version is watched after it got all the traffic.
+const maxWatch = 7 * 24 * time.Hour
+
+// watching reports whether the version has all the traffic and is looked at still.
+func (r record) watching() bool {
+	return r.Rollout.Watch != nil && !r.Rollout.Watch.Began.IsZero() && !r.Rollout.Status.Ended()
+}
+
+// plan is what is decided by now: the declared plan, or after the last step that of
+// the watch, which has one step of 100 percent and ends with its time.
+func (r record) plan() decide.Plan {
+	p := r.Rollout.Plan
+	if !r.watching() {
+		return p
+	}
+	if len(r.After) > 0 {
+		p.Indicators = r.AfterTests
+	}
+	p.Steps, p.OnHorizon = []int{100}, decide.HorizonPromote
+	p.MinDuration, p.Horizon = r.Rollout.Watch.Duration, r.Rollout.Watch.Duration
+	return p
+}
+
+// sources are where the counts of plan's indicators come from.
+func (r record) sources() []Indicator {
+	if r.watching() && len(r.After) > 0 {
+		return r.After
+	}
+	return r.Indicators
+}
+
+// look begins the watch: the old version's past until now is what the new one is
+// held against from here on.
+func (r *record) look(now time.Time) (err error) {
+	w := *r.Rollout.Watch
+	w.Began, w.Until, w.From, w.To = now, now.Add(w.Duration), r.Past, now
+	if !w.From.Before(w.To) { // nothing is known of its past
+		w.From = now.Add(-w.Duration)
+	}
+	r.Rollout.Watch = &w
+	r.Rollout.Status = api.RolloutWatching
+	r.Rollout.Reason = fmt.Sprintf("Watch: %s has all the traffic; it is held against what %s did from %s to %s.",
+		r.Rollout.Plan.Canary, r.Rollout.Plan.Control, w.From.Format(time.TimeOnly), w.To.Format(time.TimeOnly))
+	r.State, err = decide.Begin(r.plan(), now)
+	return err
+}
+
+// past is the moment of the old version's history that belongs to a moment of the
+// watch. The whole history is spread over the whole watch, so that each count of
+// the past is used once.
+func past(w api.Watch, t time.Time) time.Time {
+	span, done := w.To.Sub(w.From), t.Sub(w.Began)
+	if done >= w.Duration {
+		return w.To
+	}
+	return w.From.Add(time.Duration(float64(span) * (float64(done) / float64(w.Duration)))).Truncate(time.Millisecond)
+}
+
+// readPast reads what the new version has counted since the last reading, and what
+// the old one counted in the part of its history that belongs to that time. The
+// latter is handed on as a reading of the same time: that is what makes it the
+// control, and the record of the decision keeps it.
+func (c *Controller) readPast(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
+	spec := ind.Spec
+	spec.StratumLabel = "" // moments of the past differ in who asked; all traffic is held against all
+	compiled, err := signal.Compile(spec)
+	if err != nil {
+		return nil, err
+	}
+	w := *rec.Rollout.Watch
+	q := signal.Query{Namespace: rec.Namespace, Indicator: compiled, Start: from, End: now.Truncate(time.Millisecond).Add(time.Millisecond)}
+	fresh, err := c.one(ctx, q, rec.Rollout.Plan.Canary)
+	if err != nil || fresh == nil {
+		return nil, err
+	}
+	if end := fresh.EventTime.Add(time.Millisecond); end.Before(q.End) {
+		if q.End = end; !q.Start.Before(q.End) {
+			return nil, nil
+		}
+		if fresh, err = c.one(ctx, q, rec.Rollout.Plan.Canary); err != nil || fresh == nil {
+			return nil, err
+		}
+	}
+	q.Start, q.End = past(w, fresh.Start), past(w, fresh.End)
+	if !q.Start.Before(q.End) {
+		return nil, nil
+	}
+	old, err := c.one(ctx, q, rec.Rollout.Plan.Control)
+	if err != nil || old == nil {
+		return nil, err // this piece of the past is empty: the next reading is longer
+	}
+	old.Start, old.End, old.EventTime, old.Ingested = fresh.Start, fresh.End, fresh.EventTime, fresh.Ingested
+	return []assay.Reading{*fresh, *old}, nil
+}
+
+// one is the reading of one version; nil if it counted nothing.
+func (c *Controller) one(ctx context.Context, q signal.Query, version string) (*assay.Reading, error) {
+	all, err := c.cfg.Source.Read(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range all {
+		if r.Version == version {
+			return &r, nil
+		}
+	}
+	return nil, nil
+}
+
+// asks forbids what the plan leaves to a person: giving the traffic back.
+func (r record) asks(a assay.Action) string {
+	if r.watching() && r.Rollout.Watch.OnHarm == api.AskOnHarm && a.Kind == assay.ActionAbort {
+		return "the plan leaves it to a person to give the traffic back"
+	}
+	return ""
+}

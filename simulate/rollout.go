@@ -1,0 +1,150 @@
+package simulate
+
+import (
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/infer"
+	"assay.dev/assay/internal/simtest"
+	"assay.dev/assay/policy"
+)
+
+// roll gives a new version its traffic by decide.Next.
+type roll struct {
+	rule     policy.Rollout
+	plan     decide.Plan
+	state    decide.State
+	at       time.Time
+	began    bool
+	ended    bool
+	asked    bool            // the first step was asked for
+	readings []assay.Reading // since the last look
+	baseline []assay.Reading // of the old version's latency, before it began
+}
+
+func newRoll(rule policy.Rollout, use RolloutUse, start time.Time) (*roll, error) {
+	plan, err := rule.Plan()
+	if err != nil {
+		return nil, err
+	}
+	plan.Canary, plan.Control = use.Canary, use.Control
+	return &roll{rule: rule, plan: plan, at: start.Add(use.At.D())}, nil
+}
+
+func (r *roll) see(s sight) error {
+	for _, x := range s.readings {
+		if x.Service != r.plan.Service || r.ended {
+			continue
+		}
+		if r.began {
+			r.readings = append(r.readings, r.named(x)...)
+			continue
+		}
+		if x.Indicator == simtest.IndicatorLatency && x.Version == r.plan.Control {
+			r.baseline = append(r.baseline, x)
+		}
+	}
+	old := s.now.Add(-r.rule.Spec.Baseline.Value())
+	for len(r.baseline) > 1 && r.baseline[0].End.Before(old) {
+		r.baseline = r.baseline[1:]
+	}
+	return nil
+}
+
+// named are a reading under the names of the rollout's indicators.
+func (r *roll) named(x assay.Reading) (out []assay.Reading) {
+	for _, i := range r.rule.Spec.Indicators {
+		if i.Histogram() != (x.Indicator == simtest.IndicatorLatency) {
+			continue
+		}
+		y := x
+		y.Indicator, y.Environment = i.Name, r.plan.Environment
+		if i.Threshold > 0 {
+			y.Good, y.Buckets = 0, nil
+			for _, b := range x.Buckets {
+				if b.LE <= i.Threshold {
+					y.Good = b.Count
+				}
+			}
+		}
+		out = append(out, y)
+	}
+	return out
+}
+
+func (r *roll) look(s sight) ([]wish, error) {
+	switch {
+	case r.ended || s.now.Before(r.at):
+		return nil, nil
+	case !r.asked:
+		r.asked = true
+		first := assay.Action{Kind: assay.ActionAdvance, Service: r.plan.Service, Version: r.plan.Canary, Weight: r.plan.Steps[0]}
+		return []wish{{first, "the rollout begins"}}, nil
+	case !r.began:
+		r.asked = false // the executor failed: again
+		return nil, nil
+	}
+	d, next, err := decide.Next(r.plan, r.state, r.readings, unguarded, s.now)
+	if err != nil {
+		return nil, err
+	}
+	r.state, r.readings = next, r.readings[:0]
+	if d.Action.Kind == assay.ActionAsk {
+		r.ended = true // nobody answers here
+	}
+	if !d.Action.Kind.Changes() {
+		return nil, nil
+	}
+	return []wish{{d.Action, d.Words}}, nil
+}
+
+// unguarded lets everything pass: a simulated world has no people and no freezes.
+func unguarded(assay.Action) []assay.GuardVerdict { return nil }
+
+func (r *roll) done(a assay.Action, _ float64, err error, now time.Time) error {
+	if err != nil {
+		return nil // asked for again at the next look
+	}
+	if !r.began {
+		if err := r.freeze(); err != nil {
+			return err
+		}
+		r.began = true
+		r.state, err = decide.Begin(r.plan, now)
+		return err
+	}
+	next, err := r.state.Applied(r.plan, a, now)
+	r.state = next
+	r.ended = next.Phase != decide.Running
+	return err
+}
+
+// freeze chooses the bounds of quantiles from what the old version did before.
+func (r *roll) freeze() error {
+	var bounds []infer.Bound
+	total := uint64(0)
+	for _, x := range r.baseline {
+		total += x.Total
+		for n, b := range x.Buckets {
+			if n == len(bounds) {
+				bounds = append(bounds, infer.Bound{LE: b.LE})
+			}
+			bounds[n].Count += b.Count
+		}
+	}
+	for n, i := range r.rule.Spec.Indicators {
+		if !i.Histogram() || i.Threshold > 0 || len(i.Bounds) > 0 {
+			continue
+		}
+		list, err := infer.Freeze(bounds, total, i.Quantiles, i.Limit)
+		if err != nil {
+			return err
+		}
+		r.plan.Indicators[n].Bounds = nil
+		for _, t := range list {
+			r.plan.Indicators[n].Bounds = append(r.plan.Indicators[n].Bounds, t.LE)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package simulate
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/internal/simtest"
+	"assay.dev/assay/mitigate"
+	"assay.dev/assay/policy"
+)
+
+// standing runs a strategy by mitigate.Next.
+type standing struct {
+	strategy mitigate.Strategy
+	scenario *Scenario
+	service  simtest.Service // empty for a database
+	approves time.Duration
+	team     *team
+	state    mitigate.State
+	versions []assay.Reading // since the last hour, for signals by version
+	load     history
+	seen     time.Time // end of the newest view in load
+	forecast *mitigate.Forecast
+	asked    []decide.Approval
+	current  assay.Action // that was wished last
+}
+
+// team are the strategies of one controller: they see each other's moves.
+type team struct{ moves []decide.Move }
+
+func newStanding(r policy.Strategy, s *Scenario, c *Controller, t *team) *standing {
+	h := &standing{strategy: mitigate.Of(r), scenario: s, approves: c.Approves.D(), team: t}
+	for _, o := range s.Spec.World.Services {
+		if o.Name == r.Spec.Service {
+			h.service = o
+		}
+	}
+	if l := r.Spec.Scale; l != nil && l.Forecast != nil {
+		h.load = history{step: l.Forecast.Step.Value(), keep: int(l.Forecast.Past.Value() / l.Forecast.Step.Value())}
+	}
+	return h
+}
+
+func (h *standing) see(s sight) error {
+	if h.load.step > 0 {
+		if v, ok := s.past.last(place{h.strategy.Spec.Service, ""}); ok && v.End.After(h.seen) {
+			h.seen = v.End
+			h.load.add(v.End, v.Rate())
+		}
+	}
+	if h.strategy.Spec.Law() != "rollback" {
+		return nil
+	}
+	for _, r := range s.readings {
+		if r.Service == h.strategy.Spec.Service && r.Indicator == simtest.IndicatorErrors {
+			h.versions = append(h.versions, r)
+		}
+	}
+	old := s.now.Add(-counted)
+	h.versions = slices.DeleteFunc(h.versions, func(r assay.Reading) bool { return !r.End.After(old) })
+	return nil
+}
+
+func (h *standing) look(s sight) ([]wish, error) {
+	in, err := h.inputs(s)
+	if err != nil {
+		return nil, err
+	}
+	d, next, err := mitigate.Next(h.strategy, h.state, in, nil, s.now)
+	if err != nil {
+		return nil, err
+	}
+	h.state = next
+	h.ask(d, s.now)
+	if !d.Action.Kind.Changes() {
+		return nil, nil
+	}
+	a := d.Action
+	if a.Lever == assay.LeverShare && a.Version == "" {
+		a.Version = a.Scope
+	}
+	h.current = d.Action
+	return []wish{{a, d.Words}}, nil
+}
+
+// ask puts what needs a person to the one that the scenario has.
+func (h *standing) ask(d assay.Decision, now time.Time) {
+	for i := range h.asked {
+		if q := &h.asked[i]; q.Answer == "" && now.Sub(q.Asked) >= h.approves {
+			q.Answer, q.Answered, q.By = "yes", now, "the person on call"
+		}
+	}
+	if d.Action.Kind != assay.ActionAsk || d.Proposed == nil || h.approves == 0 {
+		return
+	}
+	timeout := h.strategy.Spec.ApprovalTimeout.Value()
+	h.asked = slices.DeleteFunc(h.asked, func(q decide.Approval) bool { return now.Sub(q.Asked) > 2*timeout })
+	same := func(q decide.Approval) bool { return q.Action == *d.Proposed }
+	if !slices.ContainsFunc(h.asked, same) {
+		h.asked = append(h.asked, decide.Approval{Action: *d.Proposed, Asked: now})
+	}
+}
+
+func (h *standing) done(a assay.Action, stands float64, err error, now time.Time) error {
+	if err != nil {
+		return nil
+	}
+	made := h.current
+	made.Want = stands
+	h.state = h.state.Applied(made, now)
+	h.asked = slices.DeleteFunc(h.asked, func(q decide.Approval) bool { return q.Action.Target() == made.Target() })
+	h.team.moves = append(h.team.moves, decide.Move{
+		Time: now, Strategy: h.strategy.Name, Rank: h.strategy.Rank(), Kind: a.Kind, Service: a.Service, Target: made.Target(), From: made.Now, To: stands,
+	})
+	h.team.moves = slices.DeleteFunc(h.team.moves, func(m decide.Move) bool { return now.Sub(m.Time) > 2*time.Hour })
+	return nil
+}
+
+// inputs are what the strategy reads now.
+func (h *standing) inputs(s sight) (mitigate.Inputs, error) {
+	in := mitigate.Inputs{Settings: h.settings(s.world), Burn: h.burn(s), Worth: h.worth()}
+	for _, decl := range h.strategy.Spec.Signals {
+		in.Values = append(in.Values, h.values(s, decl)...)
+	}
+	in.Changes = h.changes(s)
+	in.History.Strategy, in.History.Moves, in.History.Approvals = h.strategy.Name, slices.Clone(h.team.moves), slices.Clone(h.asked)
+	if err := h.foresee(s.now); err != nil {
+		return in, err
+	}
+	if h.forecast != nil {
+		in.Forecasts = []mitigate.Forecast{*h.forecast}
+	}
+	return in, nil
+}
+
+// foresee makes the forecast anew when it is old.
+func (h *standing) foresee(now time.Time) (err error) {
+	if h.load.step == 0 || h.forecast != nil && now.Sub(h.forecast.At) < mitigate.Refresh(h.strategy) {
+		return nil
+	}
+	past, end := h.load.past()
+	if h.forecast != nil && !end.After(h.forecast.At) || len(past) == 0 {
+		return nil
+	}
+	f, err := mitigate.Foresee(h.strategy, past, end)
+	h.forecast = &f
+	return err
+}
+
+// changes are the scenario's releases up to now, and its rollouts.
+func (h *standing) changes(s sight) (out []mitigate.Change) {
+	start := s.start
+	for _, d := range h.scenario.Spec.Deploys {
+		if at := start.Add(d.At.D()); d.Service == h.strategy.Spec.Service && !at.After(s.now) {
+			share, _ := s.world.Standing(d.Service, assay.LeverShare, d.Version)
+			out = append(out, mitigate.Change{Time: at, Version: d.Version, Old: d.Old, Open: share > 0 && share < 100})
+		}
+	}
+	return out
+}
+
+// burn is the share of the whole budget that is spent in a minute; below 0 it is not
+// known.
+func (h *standing) burn(s sight) float64 {
+	bad, all := 0, 0
+	for _, v := range s.past.newest(place{h.strategy.Spec.Service, ""}, minute) {
+		for _, f := range v.Flows {
+			bad, all = bad+f.Bad+f.Dropped, all+f.Arrived
+		}
+	}
+	if all == 0 {
+		return -1
+	}
+	o := h.scenario.Spec.Objective
+	return float64(bad) / float64(all) / (1 - o.Target) / o.Window.D().Minutes()
+}
+
+// worth is what all requests that may be bad in the objective's window cost.
+func (h *standing) worth() float64 {
+	o := h.scenario.Spec.Objective
+	return h.service.Traffic.Rate * o.Window.D().Seconds() * (1 - o.Target) * h.scenario.Spec.Loss.Bad
+}
+
+// settings are where the levers stand that the law may move.
+func (h *standing) settings(w *simtest.World) (out []mitigate.Setting) {
+	spec := h.strategy.Spec
+	add := func(lever assay.Lever, scopes ...string) {
+		for _, scope := range scopes {
+			if now, ok := w.Standing(spec.Service, lever, scope); ok {
+				out = append(out, mitigate.Setting{Lever: lever, Scope: scope, Now: now})
+			}
+		}
+	}
+	switch spec.Law() {
+	case "scale", "stabilise":
+		add(assay.LeverReplicas, "")
+	case "throttle":
+		add(spec.Throttle.Lever, "")
+		add(assay.LeverClass, h.classes()...)
+	case "divert":
+		for _, r := range h.scenario.Spec.World.Regions {
+			add(assay.LeverRegion, r.Name)
+		}
+	case "isolate":
+		add(assay.LeverQuota, h.tenants()...)
+	case "tiers":
+		add(assay.LeverCostClass, h.classes()...)
+	case "cost":
+		add(assay.LeverClass, h.classes()...)
+		add(assay.LeverSpend, "")
+		if h.service.Price.Cheap > 0 {
+			add(assay.LeverCostClass, h.classes()...)
+		}
+	case "contain":
+		add(assay.LeverQuarantine, append(h.tenants(), simtest.Attacker)...)
+	case "rollback":
+		for _, v := range h.service.Versions {
+			add(assay.LeverShare, v.Name)
+		}
+	case "data":
+		add(assay.LeverRetention, "")
+		add(assay.LeverReplicas, "")
+	}
+	return out
+}
+
+func (h *standing) classes() []string {
+	return h.names(func(f simtest.Flow) string { return f.Class })
+}
+
+func (h *standing) tenants() []string {
+	return h.names(func(f simtest.Flow) string { return f.Tenant })
+}
+
+func (h *standing) names(of func(simtest.Flow) string) (out []string) {
+	for _, f := range h.service.Flows {
+		if n := of(f); n != "" && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// history is a series of means over steps.
+type history struct {
+	step   time.Duration
+	keep   int
+	values []float64
+	end    time.Time // of the last value
+	sum    float64   // of the step that is being filled
+	n      int
+}
+
+func (h *history) add(at time.Time, v float64) {
+	last := at.Truncate(h.step)
+	if h.end.IsZero() {
+		h.end = last
+	}
+	for h.end.Add(h.step).Before(at) || h.end.Add(h.step).Equal(at) {
+		value := math.NaN()
+		if h.n > 0 {
+			value = h.sum / float64(h.n)
+		}
+		h.values, h.sum, h.n, h.end = append(h.values, value), 0, 0, h.end.Add(h.step)
+	}
+	h.sum, h.n = h.sum+v, h.n+1
+	if over := len(h.values) - h.keep; over > 1000 {
+		h.values = slices.Clone(h.values[over:])
+	}
+}
+
+// past are the last values, and when the last of them ended.
+func (h *history) past() ([]float64, time.Time) {
+	return h.values[max(0, len(h.values)-h.keep):], h.end
+}
