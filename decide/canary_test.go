@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -389,5 +390,98 @@ func TestTelemetryOutageNeverActs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+func TestTheHorizonSkipsNoMinimumOfAStep(t *testing.T) {
+	p := plan()
+	p.Horizon, p.OnHorizon, p.MinDuration, p.MinRequests = 5*time.Second, decide.HorizonPromote, 3*time.Second, 10
+	s := begin(t, p)
+	var moves []string
+	for n := range 12 {
+		now := start.Add(time.Duration(n+1) * time.Second)
+		var d assay.Decision
+		d, s = next(t, p, s, second(n, [2]uint64{1, 50}, [2]uint64{5, 450}), allow, now)
+		if d.Action.Kind == assay.ActionHold && n >= 6 && !strings.Contains(d.Words, "the step has lasted") {
+			t.Errorf("second %d: %s", n+1, d.Words)
+		}
+		if d.Action.Kind == assay.ActionAdvance {
+			moves = append(moves, fmt.Sprintf("%d@%d", d.Action.Weight, n+1))
+			var err error
+			if s, err = s.Applied(p, d.Action, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := strings.Join(moves, " "); got != "25@5 50@8" {
+		t.Errorf("moves %s, want each step to last its minimum", got)
+	}
+}
+
+func TestAnIntervalThatStaysUnusableHoldsUpNoLaterOne(t *testing.T) {
+	p := plan()
+	p.Indicators[0].Classes = []string{"timeout"}
+	told := func(n int) []assay.Reading {
+		r := second(n, [2]uint64{1, 100}, [2]uint64{9, 900})
+		for i := range r {
+			r[i].Classes = []assay.Class{{Name: "timeout", Count: r[i].Bad()}}
+		}
+		return r
+	}
+	untold := second(0, [2]uint64{1, 100}, [2]uint64{9, 900}) // its senders did not tell classes apart yet
+	s := begin(t, p)
+	d, s := next(t, p, s, untold, allow, start.Add(time.Second))
+	if d.Signals[0].Known {
+		t.Fatalf("classes were not told apart, and that is known: %+v", d.Signals[0])
+	}
+	later := int(p.MaxAge/time.Second) + 2
+	d, _ = next(t, p, s, append(untold, told(later)...), allow, start.Add(time.Duration(later+1)*time.Second))
+	if !d.Signals[0].Known || d.Tests[0].Canary.Total != 100 {
+		t.Errorf("%+v with %d canary requests; want the later second alone", d.Signals[0], d.Tests[0].Canary.Total)
+	}
+}
+
+func TestALookWaitsForASignalThatIsUnknown(t *testing.T) {
+	p := plan()
+	p.Fixed = &decide.FixedLooks{Requests: 1000, Looks: 1, Spending: infer.OBrienFleming}
+	s := begin(t, p)
+	d, s := next(t, p, s, second(0, [2]uint64{150, 1000}, [2]uint64{90, 9000}), allow, start.Add(2*p.MaxAge))
+	if d.Signals[0].Known || d.Action.Kind == assay.ActionAbort {
+		t.Fatalf("decided on a stale signal: %s", d.Words)
+	}
+	n := int(2 * p.MaxAge / time.Second)
+	d, _ = next(t, p, s, second(n, [2]uint64{15, 100}, [2]uint64{9, 900}), allow, start.Add(2*p.MaxAge+time.Second))
+	if d.Action.Kind != assay.ActionAbort {
+		t.Errorf("the look was lost while the signal was unknown: %s", d.Words)
+	}
+}
+
+// With a tolerable rate of 1 %, a version at 2 % in bursts of nine must not be shown
+// safe more often than beta: long clean stretches are what bursts look like.
+func TestATolerableRateIsNotShownByTheQuietBetweenBursts(t *testing.T) {
+	p := plan()
+	p.Indicators[0].Tolerable, p.Indicators[0].Dispersion = 0.01, 9
+	p.MinRequests = 1
+	rng := rand.New(rand.NewPCG(1, 9))
+	shipped, runs := 0, 400
+	for range runs {
+		s := begin(t, p)
+		for n := range 30 {
+			bad := uint64(0)
+			for range 50 { // 50 requests, 2 % of them bad, in bursts of 9
+				if rng.Float64() < 0.02/9 {
+					bad += 9
+				}
+			}
+			var d assay.Decision
+			d, s = next(t, p, s, second(n, [2]uint64{min(bad, 50), 50}, [2]uint64{5, 450}), allow, start.Add(time.Duration(n+1)*time.Second))
+			if d.Action.Kind == assay.ActionAdvance {
+				shipped++
+				break
+			}
+		}
+	}
+	if share := float64(shipped) / float64(runs); share > 2*p.Beta {
+		t.Errorf("%.0f %% of the runs were shown safe, beta is %.0f %%", 100*share, 100*p.Beta)
 	}
 }

@@ -84,6 +84,20 @@ func harmReason(e evidence, d assay.Decision) string {
 
 // mayAdvance reports whether the evidence and the step's minimum are there.
 func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
+	switch {
+	case !e.known:
+		return false, "a required signal is unknown"
+	case !e.safe:
+		return false, fmt.Sprintf("safety e %s has not reached %s", evalue(d.Safe), evalue(d.ShipAt))
+	}
+	if why := missing(p, s, d); why != "" {
+		return false, why
+	}
+	return true, fmt.Sprintf("safety e %s reached %s", evalue(d.Safe), evalue(d.ShipAt))
+}
+
+// missing is what the next step lacks besides evidence of safety, "" if nothing.
+func missing(p Plan, s State, d assay.Decision) string {
 	requests := uint64(math.MaxUint64)
 	for i, w := range s.Watches {
 		if p.Indicators[i].Required {
@@ -91,20 +105,13 @@ func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
 		}
 	}
 	switch {
-	case !e.known:
-		return false, "a required signal is unknown"
-	case !e.safe:
-		return false, fmt.Sprintf("safety e %s has not reached %s", evalue(d.Safe), evalue(d.ShipAt))
 	case requests < p.MinRequests:
-		return false, fmt.Sprintf("the step has had %d of %d canary requests", requests, p.MinRequests)
+		return fmt.Sprintf("the step has had %d of %d canary requests", requests, p.MinRequests)
 	case d.Time.Sub(s.StepBegan) < p.MinDuration:
-		return false, fmt.Sprintf("the step has lasted %s of %s", d.Time.Sub(s.StepBegan).Round(time.Millisecond), p.MinDuration)
+		return fmt.Sprintf("the step has lasted %s of %s", d.Time.Sub(s.StepBegan).Round(time.Millisecond), p.MinDuration)
 	}
 	if names := unseen(d.Mix); names != "" {
-		return false, "the new version has had no request of " + names
+		return "the new version has had no request of " + names
 	}
-	if why := withinBudget(p, s, d, p.Steps[min(s.Step+1, len(p.Steps)-1)]); why != "" {
-		return false, why
-	}
-	return true, fmt.Sprintf("safety e %s reached %s", evalue(d.Safe), evalue(d.ShipAt))
+	return withinBudget(p, s, d, p.Steps[min(s.Step+1, len(p.Steps)-1)])
 }

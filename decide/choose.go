@@ -32,7 +32,7 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 		c.take(c.forward, c.hold, fmt.Sprintf("%s %d %%: %s is not %s times worse than %s; %s.",
 			forwardWord(c.forward), c.forward.Action.Weight, p.Canary, number(p.Margin), p.Control, c.forward.Reason))
 	case d.Time.Sub(s.Began) >= p.Horizon && !e.safe:
-		c.horizon(e)
+		c.horizon(s, e)
 	case e.unknown != "" && !e.known:
 		c.settle(c.hold, at+e.unknown+".")
 	case e.safe:
@@ -52,13 +52,16 @@ func forwardWord(c assay.Candidate) string {
 
 // horizon applies the plan's policy for a rollout that has not been decided in
 // time. Nothing is aborted or promoted while a required signal is unknown.
-func (c choice) horizon(e evidence) {
+func (c choice) horizon(s State, e evidence) {
 	begin := fmt.Sprintf("the horizon of %s is over and neither harm nor safety is shown", c.plan.Horizon)
 	switch {
 	case !e.known:
 		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, e.unknown))
 	case c.plan.OnHorizon == HorizonAbort:
 		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s; the plan says to abort then.", begin))
+	case c.plan.OnHorizon == HorizonPromote && missing(c.plan, s, *c.d) != "":
+		// Without proof, the least that a step asks for is asked for all the more.
+		c.settle(c.hold, fmt.Sprintf("Hold at %d %%: %s; the plan says to go on, but %s.", c.hold.Action.Weight, begin, missing(c.plan, s, *c.d)))
 	case c.plan.OnHorizon == HorizonPromote:
 		c.take(c.forward, c.ask, fmt.Sprintf("%s %d %% without proof: %s; the plan says to go on and watch.",
 			forwardWord(c.forward), c.forward.Action.Weight, begin))

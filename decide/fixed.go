@@ -17,22 +17,19 @@ func (p Plan) look(tests []test, s *State, e *evidence, d *assay.Decision) error
 	}
 	e.harmful = false
 	d.AbortBasis = fmt.Sprintf("calibrated: normal scores at %d looks up to %d canary requests, %s spending", p.Fixed.Looks, p.Fixed.Requests, p.Fixed.Spending)
-	w := &s.Watches[0]
 	seen := uint64(0)
 	for _, v := range d.Tests {
 		seen = max(seen, v.Canary.Total)
 	}
 	due := min(int(seen*uint64(p.Fixed.Looks)/p.Fixed.Requests), p.Fixed.Looks)
-	if due <= w.Looks {
-		return nil
-	}
-	w.Looks = due
 	total := 0.0
 	for _, t := range tests {
 		total += t.weight
 	}
 	for i, t := range tests {
-		if !d.Signals[t.indicator].Known {
+		// An indicator that is unknown keeps its look until it is known again: later than
+		// planned spends no more than planned.
+		if !d.Signals[t.indicator].Known || s.Watches[t.indicator].Looks >= due {
 			continue
 		}
 		at, err := boundaries(design{p.Fixed.Spending, p.Alpha * t.weight / total, p.Fixed.Looks})
@@ -45,6 +42,11 @@ func (p Plan) look(tests []test, s *State, e *evidence, d *assay.Decision) error
 			d.Look = &assay.PlannedLook{Number: due, Of: p.Fixed.Looks, Test: t.name, Z: z, Boundary: at[due-1]}
 		}
 		e.harmful = e.harmful || z >= at[due-1]
+	}
+	for i := range s.Watches {
+		if d.Signals[i].Known {
+			s.Watches[i].Looks = max(s.Watches[i].Looks, due)
+		}
 	}
 	return nil
 }

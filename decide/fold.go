@@ -42,6 +42,9 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 			if why, err := w.add(p, tests, i, parts); err != nil {
 				return nil, err
 			} else if why != "" {
+				if now.Sub(first.End) > p.MaxAge {
+					continue // it will not become usable: later ones must not wait for it
+				}
 				refused = why
 				break
 			}

@@ -95,6 +95,11 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		phi, why := t.dispersion(p, new)
 		phis[i] = phi
 		t.comparison = t.comparison.Deflated(phi)
+		if t.ceiling != nil { // bursts flatter a tolerable rate as they do the old version's
+			known := *t.ceiling
+			known.Dispersion = max(1, phi)
+			t.ceiling = &known
+		}
 		v := value(p, t, old.Tests[t.slot], new.Tests[t.slot])
 		if phi > 1 {
 			v.Dispersion, v.Basis = phi, why

@@ -274,7 +274,7 @@ func (p Plan) tests() ([]test, error) {
 				t.name = i.Name + ":" + t.class
 			}
 			if i.Tolerable > 0 {
-				t.ceiling = &infer.Known{Rate: i.Tolerable, Sizes: ceilingSizes()}
+				t.ceiling = &infer.Known{Rate: i.Tolerable, Sizes: ceilingSizes(), Dispersion: i.Dispersion}
 			}
 			out = append(out, t)
 		}

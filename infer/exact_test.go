@@ -248,8 +248,8 @@ func TestNormaliserAgreesWithTheWholeSum(t *testing.T) {
 }
 
 func TestKnownRateExpectationIsOne(t *testing.T) {
-	harm := Known{0.05, []Size{{2, 1}, {5, 1}}}
-	safe := Known{0.05, []Size{{0.1, 1}, {0.5, 1}}}
+	harm := Known{Rate: 0.05, Sizes: []Size{{2, 1}, {5, 1}}}
+	safe := Known{Rate: 0.05, Sizes: []Size{{0.1, 1}, {0.5, 1}}}
 	for _, k := range []Known{harm, safe} {
 		sum := 0.0
 		for x := range uint64(101) {

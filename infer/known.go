@@ -13,6 +13,9 @@ import (
 type Known struct {
 	Rate  float64 `json:"rate"`
 	Sizes []Size  `json:"sizes"`
+	// Dispersion is the variance-to-mean ratio of the counts: evidence is divided by it.
+	// 1 (or 0, meaning 1) is none; anything above makes the answers calibrated.
+	Dispersion float64 `json:"dispersion,omitempty"`
 }
 
 // Check refuses what LogE cannot work with; CodeInvalid.
@@ -22,6 +25,9 @@ func (k Known) Check() error {
 	}
 	if len(k.Sizes) == 0 {
 		return assay.Errorf(assay.CodeInvalid, "known rate %v has no sizes", k.Rate)
+	}
+	if k.Dispersion != 0 && !(k.Dispersion >= 1 && k.Dispersion <= 1e6) {
+		return assay.Errorf(assay.CodeInvalid, "dispersion %v of a known rate is not between 1 and 1e6", k.Dispersion)
 	}
 	for _, z := range k.Sizes {
 		if !(z.Ratio > 0 && z.Ratio*k.Rate < 1 && z.Weight > 0 && z.Weight <= 1e9) {
@@ -36,12 +42,11 @@ func (k Known) Check() error {
 
 // LogE is ln E of the mixture after c; Check must have passed.
 func (k Known) LogE(c Count) float64 {
-	x, n := float64(c.Events), float64(c.Exposure)
 	terms := make([]float64, len(k.Sizes))
 	total := 0.0
 	for i, z := range k.Sizes {
 		total += z.Weight
-		terms[i] = math.Log(z.Weight) + x*math.Log(z.Ratio) + (n-x)*(math.Log1p(-z.Ratio*k.Rate)-math.Log1p(-k.Rate))
+		terms[i] = math.Log(z.Weight) + k.term(z, c)
 	}
 	return logSumExp(terms) - math.Log(total)
 }
@@ -56,10 +61,15 @@ func (k Known) Until(c Count, threshold float64) (float64, bool) {
 	for _, z := range k.Sizes {
 		total += z.Weight
 	}
-	x, n := float64(c.Events), float64(c.Exposure)
 	for i, z := range k.Sizes {
 		logw[i] = math.Log(z.Weight / total)
-		terms[i] = x*math.Log(z.Ratio) + (n-x)*(math.Log1p(-z.Ratio*k.Rate)-math.Log1p(-k.Rate))
+		terms[i] = k.term(z, c)
 	}
-	return stretch(logw, terms, n, threshold)
+	return stretch(logw, terms, float64(c.Exposure), threshold)
+}
+
+// term is ln of the likelihood ratio of one size after c, divided by the dispersion.
+func (k Known) term(z Size, c Count) float64 {
+	x, n := float64(c.Events), float64(c.Exposure)
+	return (x*math.Log(z.Ratio) + (n-x)*(math.Log1p(-z.Ratio*k.Rate)-math.Log1p(-k.Rate))) / max(1, k.Dispersion)
 }

@@ -170,7 +170,7 @@ func TestRemainingExposureReachesTheThreshold(t *testing.T) {
 	if more, ok := k.UntilSafe(s, at); !ok || more != 0 {
 		t.Errorf("once reached, %v %v more is needed", more, ok)
 	}
-	clean := Known{0.01, []Size{{0.01, 1}, {0.3, 1}}}
+	clean := Known{Rate: 0.01, Sizes: []Size{{0.01, 1}, {0.3, 1}}}
 	more, ok = clean.Until(Count{0, 100}, at)
 	if e := clean.LogE(Count{0, 100 + uint64(math.Ceil(more))}); !ok || e < at || e > at+0.1 {
 		t.Errorf("clean requests: %v more, ln E then %v", more, e)

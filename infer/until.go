@@ -73,7 +73,7 @@ func (k Known) FromNothing(rate, threshold float64) float64 {
 	logw, drift := make([]float64, len(k.Sizes)), make([]float64, len(k.Sizes))
 	for i, z := range k.Sizes {
 		logw[i] = math.Log(z.Weight / total)
-		drift[i] = rate*math.Log(z.Ratio) + (1-rate)*(math.Log1p(-z.Ratio*k.Rate)-math.Log1p(-k.Rate))
+		drift[i] = (rate*math.Log(z.Ratio) + (1-rate)*(math.Log1p(-z.Ratio*k.Rate)-math.Log1p(-k.Rate))) / max(1, k.Dispersion)
 	}
 	return reach(logw, drift, threshold)
 }
