@@ -24,9 +24,11 @@ type StrategyStatus struct {
 	Bands    []StrategyBand  `json:"bands"`
 	Model    *StrategyModel  `json:"model,omitempty"`
 	Question *assay.Action   `json:"question,omitempty"` // that waits for a person
-	Asked    time.Time       `json:"asked,omitzero"`
-	Pending  *assay.Action   `json:"pending,omitempty"` // that was decided and is not read back yet
-	Fact     assay.FactID    `json:"fact,omitempty"`    // of the newest recorded decision
+	// QuestionID names the question in an answer to it.
+	QuestionID string        `json:"question_id,omitempty"`
+	Asked      time.Time     `json:"asked,omitzero"`
+	Pending    *assay.Action `json:"pending,omitempty"` // that was decided and is not read back yet
+	Fact       assay.FactID  `json:"fact,omitempty"`    // of the newest recorded decision
 
 	// Outcome is what the newest judged action did; Helped of Attempts is how many of all
 	// that could be judged did what they should, and still did at the end of the window.
@@ -61,10 +63,12 @@ type StrategyModel struct {
 
 // StrategyAnswer is what a person tells a strategy.
 type StrategyAnswer struct {
-	// Told is approve or refuse (the question that waits), pause or resume, allow (more
-	// spend until the day ends) or clear (call a source harmless for a day).
+	// Told is approve or refuse (Question), pause or resume, allow (more spend until the
+	// day ends) or clear (call a source harmless for a day).
 	Told   string  `json:"told"`
 	Reason string  `json:"reason"`           // why, one line
 	Amount float64 `json:"amount,omitempty"` // to allow, in the strategy's currency
 	Source string  `json:"source,omitempty"` // to clear
+	// Question is the QuestionID that is approved or refused.
+	Question string `json:"question,omitempty"`
 }

@@ -77,8 +77,8 @@ func (s *Session) TellStrategy(ctx context.Context, name string, a api.StrategyA
 	if err := checkText("reason", a.Reason); err != nil {
 		return api.StrategyStatus{}, err
 	}
-	if a.Source != "" {
-		if err := checkText("source", a.Source); err != nil {
+	for field, text := range map[string]string{"source": a.Source, "question": a.Question} {
+		if err := checkText(field, text); text != "" && err != nil {
 			return api.StrategyStatus{}, err
 		}
 	}

@@ -197,19 +197,18 @@ func signatureOf(d assay.Decision) string {
 	return b.String()
 }
 
-// apply takes the pending action to the world and writes down what came of it. An
-// action that has grown old is dropped: nobody would decide it now.
+// apply takes the pending action to the world and writes down what came of it. One that
+// may not be taken any more, or has grown old, is dropped: nobody would decide it now.
 func (c *Controller) apply(ctx context.Context, rec *record) error {
 	p := *rec.Pending
-	stale := c.cfg.Now().Sub(p.Decided) > max(rec.Strategy.Spec.MaxAge.Value(), time.Minute)
-	if why := c.cfg.Halted(); why != "" || stale {
-		if why == "" {
-			why = "it was decided too long ago"
-		}
-		return c.refused(ctx, rec, p, assay.CodeConflict, why)
+	if why := c.withdrawn(ctx, rec, p); why != "" {
+		return c.drop(ctx, rec, p, why)
 	}
-	ctx, cancel := context.WithTimeout(ctx, worldTime)
-	defer cancel()
+	l := c.held()
+	err := c.cfg.Store.View(ctx, func(tx store.Reader) error { return store.HoldsLease(tx, l, c.cfg.Now()) })
+	if err != nil {
+		return err // whoever holds it finds the action pending
+	}
 	receipt, err := c.deliver(ctx, rec, p)
 	switch code := assay.CodeOf(err); {
 	case err == nil:
@@ -224,9 +223,62 @@ func (c *Controller) apply(ctx context.Context, rec *record) error {
 	}
 }
 
+// withdrawn says why a pending action may not be taken any more, "" if it may: the
+// strategy, its level, a pause and what policies say may have changed since.
+func (c *Controller) withdrawn(ctx context.Context, rec *record, p pending) string {
+	if why := c.cfg.Halted(); why != "" {
+		return why
+	}
+	now := c.cfg.Now().UTC()
+	if now.Sub(p.Decided) > max(rec.Strategy.Spec.MaxAge.Value(), time.Minute) {
+		return "it was decided too long ago"
+	}
+	memory := rec.State.clone()
+	v := newView(rec.Strategy, &memory, Inputs{History: c.history(ctx, rec, true)}, now)
+	for _, said := range v.guard(c.judged(ctx, rec.Strategy))(p.Action) {
+		if said.Outcome != assay.OutcomePass {
+			return fmt.Sprintf("guard %s says %s now: %s", said.Guard, said.Outcome, said.Reason)
+		}
+	}
+	return ""
+}
+
+// drop gives a pending action up, unless the world shows that it was taken: an earlier
+// attempt may have been carried out although its answer was lost.
+func (c *Controller) drop(ctx context.Context, rec *record, p pending, why string) error {
+	taken, err := c.taken(ctx, p.Action)
+	switch {
+	case err != nil && assay.CodeOf(err) != assay.CodeNotFound:
+		return err // whether it was taken must be known
+	case taken:
+		return c.applied(ctx, rec, p, act.Receipt{Key: p.Action.Key, Time: c.cfg.Now().UTC(), Stands: p.Action.Want, Changed: true, Detail: "it was read back as done, after its answer was lost"})
+	}
+	return c.refused(ctx, rec, p, assay.CodeConflict, why)
+}
+
+// taken reads back whether the world is as the action wants it.
+func (c *Controller) taken(ctx context.Context, a assay.Action) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
+	if a.Lever == assay.LeverShare && c.cfg.Actuator != nil {
+		seen, err := c.cfg.Actuator.Observe(ctx, a.Service)
+		return err == nil && float64(seen.Shares[a.Version]) == a.Want, err
+	}
+	door, ok := c.cfg.Actuator.(act.Levers)
+	if !ok {
+		return false, nil
+	}
+	list, err := door.Levers(ctx, a.Service)
+	return slices.ContainsFunc(list, func(l act.LeverAt) bool {
+		return l.Lever == a.Lever && l.Scope == a.Scope && l.Value == a.Want
+	}), err
+}
+
 // deliver hands an action to whoever moves its lever. Shares of traffic belong to the
 // rollout that is under way: two owners of one dial would undo each other.
 func (c *Controller) deliver(ctx context.Context, rec *record, p pending) (act.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
 	if p.Action.Lever == assay.LeverShare {
 		if c.cfg.Rollouts == nil {
 			return act.Receipt{}, assay.Errorf(assay.CodeNotFound, "nothing here carries rollouts out")

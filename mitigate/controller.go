@@ -148,29 +148,20 @@ func (c *Controller) held() store.Lease {
 	return c.lease
 }
 
-// Run runs the strategies until ctx ends or somebody else has the lease; the error
-// says so.
+// Run runs the strategies until ctx ends or somebody else has taken the lease: then
+// they are his, and the error says so. A lease that only expired is taken anew.
 func (c *Controller) Run(ctx context.Context) error {
 	if err := c.Acquire(ctx); err != nil {
 		return err
 	}
 	defer c.setLease(store.Lease{})
-	tick, renewed := time.NewTicker(c.cfg.Tick), c.cfg.Now()
+	tick := time.NewTicker(c.cfg.Tick)
 	defer tick.Stop()
 	for {
-		if c.cfg.Now().Sub(renewed) >= leaseTime/3 {
-			l, err := store.RenewLease(ctx, c.cfg.Store, c.held(), leaseTime, c.cfg.Now())
-			switch {
-			case err == nil:
-				c.setLease(l)
-				renewed = c.cfg.Now()
-			case assay.CodeOf(err) == assay.CodeConflict:
-				return err
-			default: // the store cannot be written: nothing is done meanwhile, see write
-				c.cfg.Log.Error("the lease on strategies cannot be renewed", "error", err)
-			}
-		}
 		if err := c.Step(ctx); err != nil && ctx.Err() == nil {
+			if c.held().Name == "" {
+				return err
+			}
 			c.cfg.Log.Warn("strategies wait", "error", err)
 		}
 		pause := time.NewTimer(coalesce)
@@ -189,8 +180,49 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 }
 
+// keepLease extends the lease once a third of it is over. A look at a strategy may wait
+// for the world as long as a lease lasts, so it is called before each. The error means
+// that the lease is another's, and it is forgotten.
+func (c *Controller) keepLease(ctx context.Context) error {
+	old, now := c.held(), c.cfg.Now()
+	if old.Name == "" || old.Expires.Sub(now) > leaseTime-leaseTime/3 {
+		return nil // write says that nobody holds it
+	}
+	l, err := store.RenewLease(ctx, c.cfg.Store, old, leaseTime, now)
+	switch {
+	case err == nil:
+		c.setLease(l)
+	case assay.CodeOf(err) == assay.CodeConflict:
+		if err := c.regain(ctx, err); err != nil {
+			c.setLease(store.Lease{})
+			return err
+		}
+	default: // the store cannot be written: nothing is done meanwhile, see write
+		c.cfg.Log.Error("the lease on strategies cannot be renewed", "error", err)
+	}
+	return nil
+}
+
+// regain takes a lease anew that expired by this process's own clock while nobody
+// wanted it, as after the machine was suspended. It gives lost back if somebody else
+// has it or had it meanwhile.
+func (c *Controller) regain(ctx context.Context, lost error) error {
+	old := c.held()
+	if c.cfg.Now().Before(old.Expires) {
+		return lost
+	}
+	if err := c.Acquire(ctx); err != nil {
+		return errors.Join(lost, err)
+	}
+	if now := c.held(); now.Generation != old.Generation+1 {
+		return errors.Join(lost, store.ReleaseLease(ctx, c.cfg.Store, now, c.cfg.Now()))
+	}
+	c.cfg.Log.Warn("the lease on strategies had expired and was taken anew", "expired", old.Expires)
+	return nil
+}
+
 // Step looks once at every declared strategy. One that fails does not keep the others
-// from being looked at.
+// from being looked at; a lease that another took does.
 func (c *Controller) Step(ctx context.Context) error {
 	list, revision, err := c.cfg.Strategies()
 	if err != nil {
@@ -198,6 +230,9 @@ func (c *Controller) Step(ctx context.Context) error {
 	}
 	var problems []error
 	for _, s := range list {
+		if err := c.keepLease(ctx); err != nil {
+			return errors.Join(append(problems, err)...)
+		}
 		if err := c.one(ctx, s, revision); err != nil {
 			c.decided.WithLabelValues("error").Inc()
 			problems = append(problems, assay.Errorf(assay.CodeOf(err), "strategy %s: %w", s.Name, err))
@@ -225,11 +260,7 @@ func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest)
 	if err := c.judge(ctx, &rec, in); err != nil {
 		return err
 	}
-	var judged decide.Guard
-	if c.cfg.Guard != nil {
-		judged = c.cfg.Guard(ctx, s.Namespace, "", s.Name)
-	}
-	r, err := Decide(s, rec.State, in, judged, c.cfg.Now())
+	r, err := Decide(s, rec.State, in, c.judged(ctx, s), c.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -243,6 +274,14 @@ func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest)
 		return c.apply(ctx, &rec)
 	}
 	return nil
+}
+
+// judged is what policies say to what a strategy does where it is declared to.
+func (c *Controller) judged(ctx context.Context, s Strategy) decide.Guard {
+	if c.cfg.Guard == nil {
+		return nil
+	}
+	return c.cfg.Guard(ctx, s.Namespace, s.Spec.Environment, s.Name)
 }
 
 // history is what the guardrails look back at.

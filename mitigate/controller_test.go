@@ -34,6 +34,7 @@ type board struct {
 	values  map[string]float64 // by query
 	age     time.Duration
 	halted  string
+	guard   func(ctx context.Context, namespace, environment, plan string) decide.Guard
 	changes []mitigate.Change
 	aborted []string
 	door    act.Actuator
@@ -96,7 +97,13 @@ func (b *board) restart() {
 	b.ctl = mitigate.New(mitigate.Config{
 		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b,
 		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
-		Halted:     func() string { return b.halted }, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
+		Guard: func(ctx context.Context, namespace, environment, plan string) decide.Guard {
+			if b.guard == nil {
+				return nil
+			}
+			return b.guard(ctx, namespace, environment, plan)
+		},
+		Halted: func() string { return b.halted }, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
 	})
 	if err := b.ctl.Acquire(b.t.Context()); err != nil {
 		b.t.Fatal(err)
@@ -217,7 +224,7 @@ func TestAStrategyThatAsksDoesNothingUntilAPersonSaysYes(t *testing.T) {
 	if s.Question == nil || b.at(assay.LeverReplicas) != 5 {
 		t.Fatalf("it asks %v with %v replicas: %s", s.Question, b.at(assay.LeverReplicas), s.Decision.Words)
 	}
-	if _, err := b.ctl.Tell(t.Context(), b.s.Namespace, b.s.Name, "grace", api.StrategyAnswer{Told: "approve", Reason: "the sale has begun"}); err != nil {
+	if _, err := b.ctl.Tell(t.Context(), b.s.Namespace, b.s.Name, "grace", api.StrategyAnswer{Told: "approve", Question: s.QuestionID, Reason: "the sale has begun"}); err != nil {
 		t.Fatal(err)
 	}
 	want := s.Question.Want

@@ -1,7 +1,6 @@
 package mitigate
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,8 +43,13 @@ func (r *Record) decide(guard decide.Guard) error {
 	r.After.quiet(f, r.Now)
 	r.Notes = append(f.notes, f.held...)
 	p := v.problem(f)
-	snap(p.Options, r.Inputs.History.Approvals, r.Strategy.Spec.ApprovalTimeout.Value(), r.Now)
-	r.Mitigation, err = decide.Mitigate(p, v.guard(guard), r.Now, nil)
+	own := v.guard(guard)
+	if r.Mitigation, err = decide.Mitigate(p, own, r.Now, nil); err != nil {
+		return err
+	}
+	if v.snap(&p, r.Mitigation.Decision) {
+		r.Mitigation, err = decide.Mitigate(p, own, r.Now, nil)
+	}
 	return err
 }
 
@@ -192,22 +196,43 @@ func (v *view) moves(others []decide.Move) []decide.Move {
 	return out
 }
 
-// snap lets a question stay the same question: an option that goes as far as what a
-// person was asked about, or further, is that. Otherwise the answer would never meet
-// the value of the moment.
-func snap(options []decide.Option, asked []decide.Approval, timeout time.Duration, now time.Time) {
-	for i := range options {
-		o := &options[i]
-		for j := len(asked) - 1; j >= 0; j-- {
-			a := asked[j]
-			if a.Action.Kind != o.Action.Kind || a.Action.Target() != o.Action.Target() || now.Sub(a.Asked) > 2*timeout {
-				continue
-			}
-			if w := a.Action.Want; w != o.Action.Want && cmp.Compare(w, o.Action.Now) == cmp.Compare(o.Action.Want, o.Action.Now) {
-				o.Words += fmt.Sprintf(" (asked about %s)", number(w))
-				o.Action.Want = w
-			}
-			break
+// snap lets an answer meet the value of the moment: the option that would be asked about
+// is what a person allowed, if it goes as far as that or further. It reports whether that
+// is so. What is automatic, refused or unanswered stays as the law wants it.
+func (v *view) snap(p *decide.Problem, d assay.Decision) bool {
+	if d.Action.Kind != assay.ActionAsk || d.Proposed == nil {
+		return false
+	}
+	i := slices.IndexFunc(p.Options, func(o decide.Option) bool { return o.Action == *d.Proposed })
+	if i < 0 {
+		return false
+	}
+	o := &p.Options[i]
+	for _, a := range slices.Backward(v.allowed()) {
+		want := o.Action
+		want.Want = a.Action.Want
+		known := slices.ContainsFunc(p.Options, func(x decide.Option) bool { // itself, or proposed besides
+			return x.Action.Kind == want.Kind && x.Action.Target() == want.Target() && x.Action.Want == want.Want
+		})
+		if !known && reaches(o.Action, a.Action) {
+			o.Action, o.Words = want, o.Words+fmt.Sprintf(" (asked about %s)", number(want.Want))
+			return true
 		}
 	}
+	return false
+}
+
+// allowed are the questions whose answer is a yes that still counts, oldest first. Where a
+// strategy declares that silence is one, it is, for what only its level lets a person decide.
+func (v *view) allowed() []decide.Approval {
+	rails := v.s.Rails()
+	out := slices.DeleteFunc(rails.Answers(v.in.History, v.now), func(a decide.Approval) bool { return a.Answer != "yes" })
+	level, _ := decide.EffectiveLevel(rails.Level, v.in.History.Prerequisites)
+	for _, a := range v.in.History.Approvals {
+		age := v.now.Sub(a.Asked)
+		if level == decide.LevelApprove && rails.ApprovalDefault && a.Answer == "" && age >= rails.ApprovalTimeout && age <= 2*rails.ApprovalTimeout {
+			out = append(out, a)
+		}
+	}
+	return out
 }

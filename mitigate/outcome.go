@@ -69,6 +69,9 @@ func (b budgetSeen) add(now time.Time, spent float64) budgetSeen {
 
 // attribute judges what happened at a time.
 func (b budgetSeen) attribute(at time.Time) (infer.Attribution, error) {
+	if at.Before(b.From) {
+		return infer.Attribution{}, assay.Errorf(assay.CodeInvalid, "the action at %s lies before what is remembered, from %s on", at.Format(time.RFC3339), b.From.Format(time.RFC3339))
+	}
 	y := make([]float64, len(b.Spent))
 	for i, v := range b.Spent {
 		if y[i] = v; v < 0 {

@@ -39,6 +39,10 @@ func Decide(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) 
 		if guard == nil {
 			return nil
 		}
+		// Asked twice about one action it answers once: the record has one answer to replay.
+		if known := about(r.Outer, a); len(known) > 0 {
+			return known
+		}
 		said := guard(a)
 		for i := range said {
 			said[i].Action, said[i].Target, said[i].Want = a.Kind, a.Target(), a.Want
@@ -74,6 +78,16 @@ func ParseRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
+// about are the verdicts on an action.
+func about(list []assay.GuardVerdict, a assay.Action) (out []assay.GuardVerdict) {
+	for _, v := range list {
+		if v.Action == a.Kind && v.Target == a.Target() && v.Want == a.Want {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // Replay makes a recorded decision again, law and choice, and reports whether the
 // same bytes came out. The caller's guard answers what is recorded.
 func Replay(data []byte) (again Record, identical bool, err error) {
@@ -81,14 +95,7 @@ func Replay(data []byte) (again Record, identical bool, err error) {
 	if err != nil {
 		return Record{}, false, err
 	}
-	recorded := func(a assay.Action) (out []assay.GuardVerdict) {
-		for _, v := range r.Outer {
-			if v.Action == a.Kind && v.Target == a.Target() && v.Want == a.Want {
-				out = append(out, v)
-			}
-		}
-		return out
-	}
+	recorded := func(a assay.Action) []assay.GuardVerdict { return about(r.Outer, a) }
 	if again, err = Decide(r.Strategy, r.Before, r.Inputs, recorded, r.Now); err != nil {
 		return Record{}, false, err
 	}

@@ -1,10 +1,14 @@
 package mitigate
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -148,18 +152,36 @@ func (r *record) fold(d Record, in Inputs) {
 		r.Effective, r.Lowered = policy.LevelApprove, why
 	}
 	timeout := r.Strategy.Spec.ApprovalTimeout.Value()
-	r.Approvals = slices.DeleteFunc(r.Approvals, func(a decide.Approval) bool { return d.Now.Sub(a.Asked) > 3*timeout })
+	r.Approvals = slices.DeleteFunc(r.Approvals, func(a decide.Approval) bool {
+		age := d.Now.Sub(a.Asked)
+		return age > 3*timeout || a.Answer == "" && age > 2*timeout // no silence counts for longer
+	})
 	if dec.Action.Kind != assay.ActionAsk || dec.Proposed == nil || r.Strategy.Spec.Level == policy.LevelPropose {
 		return
 	}
 	q := *dec.Proposed
-	if !slices.ContainsFunc(r.Approvals, func(a decide.Approval) bool { return same(a.Action, q) }) && len(r.Approvals) < maxApprovals {
-		r.Approvals = append(r.Approvals, decide.Approval{Action: q, Asked: d.Now})
+	holds := d.Strategy.Rails().Answers(decide.History{Approvals: r.Approvals}, d.Now)
+	waits := func(a decide.Approval) bool { return a.Answer == "" && reaches(q, a.Action) }
+	again := func(a decide.Approval) bool { return reaches(q, a.Action) && a.Action.Want == q.Want }
+	if slices.ContainsFunc(r.Approvals, waits) || slices.ContainsFunc(holds, again) {
+		return
 	}
+	r.Approvals = append(r.Approvals, decide.Approval{Action: q, Asked: d.Now})
+	r.Approvals = r.Approvals[max(0, len(r.Approvals)-maxApprovals):]
 }
 
-func same(a, b assay.Action) bool {
-	return a.Kind == b.Kind && a.Target() == b.Target() && a.Want == b.Want && a.Version == b.Version
+// reaches reports whether an action goes as far the same way as what a person was asked
+// about, or further: then an answer to that is one to a part of it.
+func reaches(a, asked assay.Action) bool {
+	return a.Kind == asked.Kind && a.Target() == asked.Target() && a.Version == asked.Version &&
+		cmp.Compare(a.Want, a.Now) == cmp.Compare(asked.Want, a.Now) && math.Abs(a.Want-a.Now) >= math.Abs(asked.Want-a.Now)
+}
+
+// questionID names a question, so that an answer meets the one that was read.
+func questionID(q decide.Approval) string {
+	a := q.Action
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%v\n%d", a.Kind, a.Target(), a.Version, a.Want, q.Asked.UnixNano()))
+	return hex.EncodeToString(sum[:6])
 }
 
 // question is the newest one that has no answer.
@@ -206,7 +228,7 @@ func (r *record) shown() api.StrategyStatus {
 		out.Model = &api.StrategyModel{At: f.At, Skill: f.Skill, Cover: f.Cover, Trusted: f.Trusted, Why: f.Why, Upper: f.Upper, Mean: f.Mean, Step: f.Step.Seconds()}
 	}
 	if q := r.question(); q != nil {
-		out.Question, out.Asked = &q.Action, q.Asked
+		out.Question, out.QuestionID, out.Asked = &q.Action, questionID(*q), q.Asked
 	}
 	if r.Pending != nil {
 		out.Pending = &r.Pending.Action

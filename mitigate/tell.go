@@ -8,6 +8,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
 	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/store"
 )
@@ -46,6 +47,26 @@ func (c *Controller) Tell(ctx context.Context, namespace, name, who string, a ap
 	return out.shown(), err
 }
 
+// asked is the question that an answer is to: never another one that is newer, nor one
+// that was answered already.
+func (r *record) asked(id string) (*decide.Approval, error) {
+	newest := r.question()
+	if newest == nil {
+		return nil, assay.Errorf(assay.CodeConflict, "strategy %s asks nothing now", r.Name)
+	}
+	hint := "read what it asks with: assay strategy explain " + r.Name
+	if id == "" {
+		return nil, &assay.Error{Code: assay.CodeInvalid, Field: "question", Msg: "it is not said which question this answers", Hint: hint}
+	}
+	for i := range r.Approvals {
+		if q := &r.Approvals[i]; q.Answer == "" && questionID(*q) == id {
+			return q, nil
+		}
+	}
+	return nil, &assay.Error{Code: assay.CodeConflict, Field: "question",
+		Msg: fmt.Sprintf("question %q is not open: strategy %s now asks %s, to move %s to %s", id, r.Name, questionID(*newest), newest.Action.Target(), number(newest.Action.Want)), Hint: hint}
+}
+
 // tell takes over what was said and returns what is recorded of it.
 func (r *record) tell(a api.StrategyAnswer, who string, now time.Time) (ToldPayload, error) {
 	p := ToldPayload{Strategy: r.Name, Told: a.Told, Reason: a.Reason}
@@ -75,9 +96,9 @@ func (r *record) tell(a api.StrategyAnswer, who string, now time.Time) (ToldPayl
 		p.Source, p.Until = a.Source, now.Add(clearFor)
 		r.Allowed = append(r.Allowed, allowance{Source: a.Source, Until: p.Until})
 	case ToldYes, ToldNo:
-		q := r.question()
-		if q == nil {
-			return p, assay.Errorf(assay.CodeConflict, "strategy %s asks nothing now", r.Name)
+		q, err := r.asked(a.Question)
+		if err != nil {
+			return p, err
 		}
 		q.Answer, q.Answered, q.By = "no", now, who
 		if a.Told == ToldYes {

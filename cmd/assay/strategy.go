@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/mitigate"
 	"github.com/spf13/cobra"
@@ -130,7 +131,7 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 		fmt.Fprintf(a.out, "forecast of %s: skill %.2f, 90 %% intervals held %.0f %%; %s\n", m.At.Format(time.RFC3339), m.Skill, 100*m.Cover, trust(*m))
 	}
 	if q := s.Question; q != nil {
-		fmt.Fprintf(a.out, "it asks: %s %s from %.4g to %.4g; answer with: assay strategy approve %s --reason …\n", q.Kind, q.Target(), q.Now, q.Want, s.Name)
+		fmt.Fprintf(a.out, "it asks: %s %s from %.4g to %.4g; answer with: assay strategy approve %s --question %s --reason …\n", q.Kind, q.Target(), q.Now, q.Want, s.Name, s.QuestionID)
 	}
 	if s.Fact != "" {
 		fmt.Fprintf(a.out, "the whole decision: assay decisions explain %s\n", s.Fact)
@@ -146,7 +147,7 @@ func trust(m api.StrategyModel) string {
 
 func (a *app) strategyTellCmd(told, short string) *cobra.Command {
 	answer := api.StrategyAnswer{Told: told}
-	use := told + " STRATEGY --reason TEXT"
+	use, answers := told+" STRATEGY --reason TEXT", told == mitigate.ToldYes || told == mitigate.ToldNo
 	cmd := &cobra.Command{
 		Short: short,
 		Long: short + `.
@@ -157,18 +158,33 @@ why. Reads nothing here.
 Exit codes: 0 recorded · 1 refused or error · 2 usage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var asked *assay.Action
 			s, err := ask(cmd.Context(), a, stateNeeded, func(o *operations) (api.StrategyStatus, error) {
+				if answers && answer.Question == "" {
+					now, err := o.Strategy(cmd.Context(), args[0])
+					if err != nil {
+						return now, err
+					}
+					asked, answer.Question = now.Question, now.QuestionID
+				}
 				return o.TellStrategy(cmd.Context(), args[0], answer)
 			})
 			if err != nil {
 				return err
 			}
-			return a.print(s, func() { fmt.Fprintf(a.out, "told  %s  %s\n", s.Name, told) })
+			return a.print(s, func() {
+				fmt.Fprintf(a.out, "told  %s  %s\n", s.Name, told)
+				if asked != nil {
+					fmt.Fprintf(a.out, "  question %s: %s %s from %.4g to %.4g\n", answer.Question, asked.Kind, asked.Target(), asked.Now, asked.Want)
+				}
+			})
 		},
 	}
 	cmd.Flags().StringVar(&answer.Reason, "reason", "", "why, one line")
 	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that does not exist
 	switch told {
+	case mitigate.ToldYes, mitigate.ToldNo:
+		cmd.Flags().StringVar(&answer.Question, "question", "", "id of the question, from strategy explain (default the one that it asks now)")
 	case mitigate.ToldAllow:
 		cmd.Flags().Float64Var(&answer.Amount, "amount", 0, "how much more, in the strategy's currency")
 		_ = cmd.MarkFlagRequired("amount")
