@@ -73,6 +73,7 @@ const (
 	FactRolloutCommanded   = "rollout.commanded"
 	FactRolloutEnded       = "rollout.ended"
 	FactRolloutJudged      = "rollout.judged"
+	FactRolloutRenewed     = "rollout.renewed"
 	FactMitigationDecided  = "mitigation.decided"
 	FactMitigationActed    = "mitigation.acted"
 	FactMitigationRefused  = "mitigation.refused"

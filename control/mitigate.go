@@ -93,24 +93,37 @@ type Rolled struct {
 
 // Changes implements mitigate.Rollouts.
 func (r Rolled) Changes(ctx context.Context, namespace, service string) (out []mitigate.Change, err error) {
-	list, err := rollout.List(ctx, r.Store, namespace, 20)
-	for _, o := range list {
-		if o.Service != service || o.Began.IsZero() || o.Weight == 0 {
-			continue
-		}
-		out = append(out, mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended()})
+	open, err := rollout.OpenOf(ctx, r.Store, namespace, service)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	recent, err := rollout.List(ctx, r.Store, namespace, recentRollouts)
+	if err != nil {
+		return nil, err
+	}
+	ended := slices.DeleteFunc(recent, func(o api.Rollout) bool {
+		return o.Service != service || !o.Status.Ended() || o.Weight == 0
+	})
+	for _, o := range append(open, ended...) {
+		if !o.Began.IsZero() {
+			out = append(out, mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended()})
+		}
+	}
+	return out, nil
 }
+
+// recentRollouts is how many of a namespace's rollouts are looked through for a change
+// that has ended; those under way are all found.
+const recentRollouts = 20
 
 // Abort implements mitigate.Rollouts.
 func (r Rolled) Abort(ctx context.Context, namespace, service, version, reason string) error {
-	list, err := rollout.List(ctx, r.Store, namespace, 20)
+	list, err := rollout.OpenOf(ctx, r.Store, namespace, service)
 	if err != nil {
 		return err
 	}
 	for _, o := range list {
-		if o.Service == service && o.Plan.Canary == version && !o.Status.Ended() {
+		if o.Plan.Canary == version {
 			_, err := r.Rollouts.Command(ctx, namespace, o.ID, "assay-mitigate", rollout.CommandAbort, reason)
 			return err
 		}

@@ -32,7 +32,7 @@ type Limit struct {
 	MaxStep float64 `json:"max_step,omitempty"`
 }
 
-// Rails are the declared guardrails of a strategy. NewRails has the defaults.
+// Rails are the declared guardrails of a strategy.
 type Rails struct {
 	MinInterval time.Duration `json:"min_interval"` // between two moves of one target
 	DeadTime    time.Duration `json:"dead_time"`    // after a move its effect cannot be seen: nothing else moves for the same service
@@ -48,14 +48,6 @@ type Rails struct {
 	ApprovalDefault bool          `json:"approval_default,omitempty"` // true: after the time-out it is done
 }
 
-// NewRails has the defaults.
-func NewRails() Rails {
-	return Rails{
-		MinInterval: time.Minute, DeadTime: 2 * time.Minute, Dwell: 10 * time.Minute, Band: 0.05,
-		Toggles: 5, Level: LevelApprove, Rank: 100, ApprovalTimeout: 15 * time.Minute,
-	}
-}
-
 // Move is one action that was taken.
 type Move struct {
 	Time     time.Time        `json:"time"`
@@ -68,6 +60,15 @@ type Move struct {
 	To       float64          `json:"to"`
 	Stands   bool             `json:"stands"`           // it was not given back yet
 	Harmed   bool             `json:"harmed,omitempty"` // its outcome was harm: giving it back waits for nothing
+}
+
+// Refusal is that the world did not take an action: nothing moved, and to try the same at
+// every look would change nothing and keep what comes next from being tried.
+type Refusal struct {
+	Time   time.Time `json:"time"` // the newest
+	Target string    `json:"target"`
+	Count  int       `json:"count"` // in a row
+	Reason string    `json:"reason"`
 }
 
 // Halt is a kill switch that is on.
@@ -94,6 +95,7 @@ type History struct {
 	Halts         []Halt         `json:"halts,omitempty"`
 	Approvals     []Approval     `json:"approvals,omitempty"`
 	Prerequisites []Prerequisite `json:"prerequisites,omitempty"`
+	Refusals      []Refusal      `json:"refusals,omitempty"` // one of a target
 	// Quiet is since when the indicator has been good without a break; zero if it is not.
 	Quiet time.Time `json:"quiet,omitzero"`
 }

@@ -14,11 +14,14 @@ const (
 	swingWindow  = 30 * time.Minute
 	swingLimit   = 3 // changes of direction within swingWindow that freeze a target
 	widest       = 2 // by how much a swing widens intervals; it decays over swingWindow
+
+	leastBackOff = 10 * time.Second // after a refusal, where a target may move more often than that; doubled by each
+	mostBackOff  = 10 * time.Minute
 )
 
 // Guardrails are the rails as a guard: every verdict follows from the rails, the history
-// and now. A stop is held back by kill switches and limits alone, a restore of an action
-// that was judged harmful by those and by who may decide.
+// and now. A stop is held back by kill switches, limits and what the world refused just
+// now alone, a restore of an action that was judged harmful by those and by who may decide.
 func Guardrails(r Rails, h History, now time.Time) Guard {
 	g := rails{r, h, now.UTC()}
 	return func(a assay.Action) (out []assay.GuardVerdict) {
@@ -31,6 +34,9 @@ func Guardrails(r Rails, h History, now time.Time) Guard {
 		}
 		say("kill-switch", g.halted())
 		say("limit", g.limit(a))
+		if why := g.backOff(a); why != "" {
+			say("back-off", why)
+		}
 		if a.Kind == assay.ActionStop {
 			return out
 		}
@@ -172,6 +178,20 @@ func (g rails) interval(a assay.Action) string {
 	least := time.Duration(float64(g.MinInterval) * g.widening(a))
 	if age := g.now.Sub(m.Time); age < least {
 		return fmt.Sprintf("%s moved %s ago, and moves at most every %s", m.Target, span(age), span(least))
+	}
+	return ""
+}
+
+// backOff waits after a refusal, twice as long after each further one.
+func (g rails) backOff(a assay.Action) string {
+	for _, r := range g.h.Refusals {
+		if r.Target != a.Target() {
+			continue
+		}
+		wait := min(max(g.MinInterval, leastBackOff)<<min(max(r.Count, 0), 8), mostBackOff)
+		if age := g.now.Sub(r.Time); age < wait {
+			return fmt.Sprintf("moving %s was refused %s ago, %d times in a row, and is tried again after %s: %s", r.Target, span(age), r.Count, span(wait), r.Reason)
+		}
 	}
 	return ""
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func automatic() decide.Rails {
-	r := decide.NewRails()
+	r := newRails()
 	r.Level = decide.LevelAutomatic
 	return r
 }
@@ -138,7 +138,7 @@ func TestApprovals(t *testing.T) {
 		"allowed for another action": {[]decide.Approval{{Action: replicas(7), Asked: start, Answer: "yes", Answered: start}}, false, assay.OutcomeAbsent, "must allow it"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := decide.NewRails()
+			r := newRails()
 			r.ApprovalDefault = tc.yes
 			g := decide.Guardrails(r, decide.History{Approvals: tc.approvals}, start)
 			for _, v := range g(replicas(8)) {
@@ -199,4 +199,36 @@ func TestTogglesStayBelowSixAnHourWhateverTheLawWants(t *testing.T) {
 			}
 		}
 	})
+}
+
+func newRails() decide.Rails {
+	return decide.Rails{
+		MinInterval: time.Minute, DeadTime: 2 * time.Minute, Dwell: 10 * time.Minute, Band: 0.05,
+		Toggles: 5, Level: decide.LevelApprove, Rank: 100, ApprovalTimeout: 15 * time.Minute,
+	}
+}
+
+func TestARefusalHoldsItsTargetBackEverLongerAlsoAStop(t *testing.T) {
+	for _, kind := range []assay.ActionKind{assay.ActionAdjust, assay.ActionRestore, assay.ActionStop} {
+		for _, c := range []struct {
+			target string
+			count  int
+			age    time.Duration
+			want   bool
+		}{
+			{"replicas", 1, time.Minute, true}, {"replicas", 1, 3 * time.Minute, false},
+			{"replicas", 3, 3 * time.Minute, true}, {"replicas", 100, 9 * time.Minute, true}, {"replicas", 100, 11 * time.Minute, false},
+			{"replicas/eu", 1, time.Second, false},
+		} {
+			now := time.Date(2026, 11, 9, 12, 0, 0, 0, time.UTC)
+			h := decide.History{Refusals: []decide.Refusal{{Time: now.Add(-c.age), Target: c.target, Count: c.count, Reason: "it may not"}}}
+			held := false
+			for _, v := range decide.Guardrails(newRails(), h, now)(assay.Action{Kind: kind, Lever: assay.LeverReplicas, Now: 1, Want: 2}) {
+				held = held || v.Guard == "back-off" && v.Outcome == assay.OutcomeFail
+			}
+			if held != c.want {
+				t.Errorf("%s of replicas %s after refusal %d of %s is held back: %t", kind, c.age, c.count, c.target, held)
+			}
+		}
+	}
 }

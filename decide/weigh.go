@@ -24,7 +24,7 @@ const (
 // Weigh chooses between the problem's options, doing nothing, asking and paging, by
 // expected loss in shares of the error budget:
 //
-//  1. A stop whose rule fires is taken first; it rests on no model and no input but its own.
+//  1. A stop whose rule fires is taken first, the least rank of them; it rests on no model and no input but its own.
 //  2. On stale or incomplete inputs nothing else is done automatically.
 //  3. In rules mode, and in a deterministic scope, the first option whose rule fires is
 //     taken.
@@ -84,9 +84,8 @@ type weighing struct {
 }
 
 func (w *weighing) choose() {
-	for i := range w.options {
-		o := &w.options[i]
-		if o.Action.Kind == assay.ActionStop && o.Rule != nil && o.Rule.Fires && w.passes(o) {
+	for _, o := range w.stops() {
+		if w.passes(o) {
 			w.take(o, fmt.Sprintf("%s: %s.", describe(o.Action), o.Rule.Words))
 			return
 		}
@@ -120,6 +119,17 @@ func (w *weighing) choose() {
 		a := w.proposed.Action
 		w.d.Proposed = &a
 	}
+}
+
+// stops are the hard stops whose rule fires, by rank.
+func (w *weighing) stops() (out []*option) {
+	for i := range w.options {
+		if o := &w.options[i]; o.Action.Kind == assay.ActionStop && o.Rule != nil && o.Rule.Fires {
+			out = append(out, o)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *option) int { return cmp.Compare(a.Rule.Rank, b.Rule.Rank) })
+	return out
 }
 
 // byRulesOrWorse reports whether asking about what is proposed is better than o.

@@ -37,6 +37,10 @@ type VersionStatus struct {
 	Requests uint64       `json:"requests"`
 	Errors   uint64       `json:"errors"`
 	InFlight int64        `json:"in_flight"`
+	// Matches are the rules that send requests to it whatever its share is.
+	Matches []Match `json:"matches,omitempty"`
+	// Mirror is the rule by which it gets copies; nil if it gets none.
+	Mirror *Mirror `json:"mirror,omitempty"`
 }
 
 // RefusalSeen counts refused requests of one version for one reason.

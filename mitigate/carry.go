@@ -49,15 +49,19 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 		}
 	}
 	if c.cfg.Rollouts != nil && s.Spec.Rollback != nil {
-		if changes, err := c.cfg.Rollouts.Changes(ctx, s.Namespace, s.Spec.Service); err == nil {
-			in.Changes = changes
+		var err error
+		if in.Changes, err = c.cfg.Rollouts.Changes(ctx, s.Namespace, s.Spec.Service); err != nil {
+			in.Unknown = append(in.Unknown, assay.Signal{Indicator: "changes", Reason: "what was changed cannot be read: " + err.Error()})
 		}
 	}
 	c.foresee(ctx, rec, now)
 	if rec.Forecast != nil {
 		in.Forecasts = []Forecast{*rec.Forecast}
 	}
-	in.History = c.history(ctx, rec, movable)
+	var err error
+	if in.History, err = c.history(ctx, rec, movable); err != nil {
+		in.Unknown = append(in.Unknown, assay.Signal{Indicator: "strategies", Reason: "what other strategies did cannot be read: " + err.Error()})
+	}
 	return in
 }
 
@@ -216,6 +220,7 @@ func (c *Controller) apply(ctx context.Context, rec *record) error {
 		return c.applied(ctx, rec, p, receipt)
 	case code == assay.CodeDenied || code == assay.CodeConflict || code == assay.CodeNotFound || code == assay.CodeInvalid:
 		c.acted.WithLabelValues(string(p.Action.Kind), "refused").Inc()
+		rec.refusedBy(p.Action.Target(), err.Error(), c.cfg.Now().UTC())
 		return c.refused(ctx, rec, p, code, err.Error())
 	default: // it may have happened or not: the same key is tried again
 		c.acted.WithLabelValues(string(p.Action.Kind), "unavailable").Inc()
@@ -233,8 +238,12 @@ func (c *Controller) withdrawn(ctx context.Context, rec *record, p pending) stri
 	if now.Sub(p.Decided) > max(rec.Strategy.Spec.MaxAge.Value(), time.Minute) {
 		return "it was decided too long ago"
 	}
+	h, err := c.history(ctx, rec, true)
+	if err != nil {
+		return "what other strategies did cannot be read: " + err.Error()
+	}
 	memory := rec.State.clone()
-	v := newView(rec.Strategy, &memory, Inputs{History: c.history(ctx, rec, true)}, now)
+	v := newView(rec.Strategy, &memory, Inputs{History: h}, now)
 	for _, said := range v.guard(c.judged(ctx, rec.Strategy))(p.Action) {
 		if said.Outcome != assay.OutcomePass {
 			return fmt.Sprintf("guard %s says %s now: %s", said.Guard, said.Outcome, said.Reason)
@@ -296,6 +305,7 @@ func (c *Controller) applied(ctx context.Context, rec *record, p pending, receip
 	now := c.cfg.Now().UTC()
 	rec.State, rec.Pending = rec.State.Applied(p.Action, now), nil
 	rec.await(p, now)
+	rec.Refusals = slices.DeleteFunc(rec.Refusals, func(r decide.Refusal) bool { return r.Target == p.Action.Target() })
 	rec.Approvals = slices.DeleteFunc(rec.Approvals, func(a decide.Approval) bool { return a.Action.Target() == p.Action.Target() })
 	return c.write(ctx, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactMitigationActed, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},

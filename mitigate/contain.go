@@ -2,7 +2,9 @@ package mitigate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -22,10 +24,10 @@ func (v *view) contain(l *policy.ContainLaw) (f finding) {
 	for _, s := range v.in.Settings {
 		if s.Lever == assay.LeverQuarantine && s.Now > 0 {
 			cut++
-			x, _ := v.get("share", s.Scope)
-			share += x
+			share += v.hadShare(s.Scope)
 		}
 	}
+	v.forgetSources()
 	known := 0
 	for _, s := range v.in.Settings {
 		if s.Lever != assay.LeverQuarantine {
@@ -41,6 +43,9 @@ func (v *view) contain(l *policy.ContainLaw) (f finding) {
 			v.release(&f, l, s, score, ok, cleared)
 		case ok && !cleared:
 			v.quarantine(&f, l, s, score, cut, share)
+		default: // for how long its score has been high begins anew
+			v.held("above/"+s.Scope, false)
+			v.held("below/"+s.Scope, false)
 		}
 	}
 	if known == 0 {
@@ -49,13 +54,36 @@ func (v *view) contain(l *policy.ContainLaw) (f finding) {
 	return f
 }
 
+// hadShare is the share of all requests that a source which is cut off had: it has none
+// any more, or nobody counts them.
+func (v *view) hadShare(source string) float64 {
+	x, _ := v.get("share", source)
+	return max(x, v.next.Last["share/"+source])
+}
+
+// forgetSources drops what is remembered of sources that are not there any more.
+func (v *view) forgetSources() {
+	gone := func(name string) bool {
+		kind, source, ok := strings.Cut(name, "/")
+		return ok && (kind == "above" || kind == "below" || kind == "share") && !slices.ContainsFunc(v.in.Settings, func(s Setting) bool {
+			return s.Lever == assay.LeverQuarantine && s.Scope == source
+		})
+	}
+	maps.DeleteFunc(v.next.Since, func(name string, _ time.Time) bool { return gone(name) })
+	maps.DeleteFunc(v.next.Last, func(name string, _ float64) bool { return gone(name) })
+}
+
 func (v *view) quarantine(f *finding, l *policy.ContainLaw, s Setting, score float64, cut int, already float64) {
+	v.held("below/"+s.Scope, false)
 	above := v.held("above/"+s.Scope, score > l.Above)
 	if score <= l.Above {
 		return
 	}
 	f.trouble = true
 	share, okShare := v.get("share", s.Scope)
+	if okShare {
+		v.next.Last["share/"+s.Scope] = share
+	}
 	f.burn = max(f.burn, burnOf(min(share, 0.2)))
 	words := fmt.Sprintf("source %s scores %.2f, the bound is %.2f, for %s", s.Scope, score, l.Above, above.Round(time.Second))
 	f.clues = append(f.clues, decide.Clue{Name: "source/" + s.Scope, Source: "anomaly", Words: words, LogLR: map[decide.Hypothesis]float64{decide.Attack: 4, decide.NoFault: -3}})
@@ -73,13 +101,14 @@ func (v *view) quarantine(f *finding, l *policy.ContainLaw, s Setting, score flo
 		words += fmt.Sprintf("; %d sources with %.1f %% of the requests are cut off already, more needs a person", cut, 100*already)
 	}
 	f.options = append(f.options, decide.Option{
-		Action: v.action(assay.ActionAdjust, assay.LeverQuarantine, s.Scope, 0, 1), Words: "cut off: " + words, Reversible: true, Blast: min(share, 1),
+		Action: v.action(assay.ActionAdjust, assay.LeverQuarantine, s.Scope, s.Now, 1), Words: "cut off: " + words, Reversible: true, Blast: min(share, 1),
 		Gone: map[decide.Hypothesis]decide.Size{decide.Attack: {Mean: 0.9, SD: 0.1}, decide.NoisyTenant: {Mean: 0.6, SD: 0.3}},
 		Rule: &decide.Rule{Rank: 1, Fires: share < 1, Words: words},
 	})
 }
 
 func (v *view) release(f *finding, l *policy.ContainLaw, s Setting, score float64, known, cleared bool) {
+	v.held("above/"+s.Scope, false)
 	low := v.held("below/"+s.Scope, known && score < l.Below)
 	again := v.next.Dampers[assay.Action{Lever: assay.LeverQuarantine, Scope: s.Scope}.Target()].turns(v.now, toggleWindow)
 	wait := l.Clear.Value() << min(max(again-1, 0)/2, 6)
@@ -92,7 +121,7 @@ func (v *view) release(f *finding, l *policy.ContainLaw, s Setting, score float6
 		return
 	}
 	f.options = append(f.options, decide.Option{
-		Action: v.action(assay.ActionRestore, assay.LeverQuarantine, s.Scope, 1, 0), Words: words, Reversible: true,
+		Action: v.action(assay.ActionRestore, assay.LeverQuarantine, s.Scope, s.Now, 0), Words: words, Reversible: true,
 		Rule: &decide.Rule{Rank: 0, Fires: true, Words: words},
 	})
 }

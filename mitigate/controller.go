@@ -3,7 +3,9 @@ package mitigate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -233,7 +235,7 @@ func (c *Controller) Step(ctx context.Context) error {
 		if err := c.keepLease(ctx); err != nil {
 			return errors.Join(append(problems, err)...)
 		}
-		if err := c.one(ctx, s, revision); err != nil {
+		if err := c.one(ctx, s, revision, list); err != nil {
 			c.decided.WithLabelValues("error").Inc()
 			problems = append(problems, assay.Errorf(assay.CodeOf(err), "strategy %s: %w", s.Name, err))
 		}
@@ -242,15 +244,21 @@ func (c *Controller) Step(ctx context.Context) error {
 }
 
 // one carries out what is pending, looks, decides, and does what was decided.
-func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest) error {
+func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest, among []Strategy) error {
 	rec, err := load(ctx, c.cfg.Store, s.Namespace, s.Name)
 	if err != nil {
 		return err
 	}
 	if law := s.Spec.Law(); rec.Law != law { // another law: what was remembered is of something else
-		rec = record{Namespace: s.Namespace, Name: s.Name, Law: law, version: rec.version}
+		if rec.Pending != nil {
+			if err := c.drop(ctx, &rec, *rec.Pending, fmt.Sprintf("the strategy is now one of law %s", law)); err != nil {
+				return err
+			}
+		}
+		// What a person said stays, and no key is given out twice.
+		rec = record{Namespace: s.Namespace, Name: s.Name, Law: law, Paused: rec.Paused, Actions: rec.Actions, Fact: rec.Fact, version: rec.version}
 	}
-	rec.Strategy, rec.Revision = s, revision
+	rec.Strategy, rec.Revision, rec.among = s, revision, among
 	if rec.Pending != nil {
 		if err := c.apply(ctx, &rec); err != nil || rec.Pending != nil {
 			return err
@@ -284,20 +292,23 @@ func (c *Controller) judged(ctx context.Context, s Strategy) decide.Guard {
 	return c.cfg.Guard(ctx, s.Namespace, s.Spec.Environment, s.Name)
 }
 
-// history is what the guardrails look back at.
-func (c *Controller) history(ctx context.Context, rec *record, movable bool) decide.History {
-	h := decide.History{Approvals: rec.Approvals}
+// history is what the guardrails look back at. With an error it lacks what other
+// strategies did.
+func (c *Controller) history(ctx context.Context, rec *record, movable bool) (decide.History, error) {
+	h := decide.History{Approvals: rec.Approvals, Refusals: rec.Refusals}
 	if why := c.cfg.Halted(); why != "" {
 		h.Halts = append(h.Halts, decide.Halt{Scope: "global", Reason: why})
 	}
 	if rec.Paused != "" {
 		h.Halts = append(h.Halts, decide.Halt{Scope: "service", Name: rec.Strategy.Spec.Service, Reason: rec.Paused})
 	}
-	if others, err := list(ctx, c.cfg.Store, rec.Namespace); err == nil {
-		for _, o := range others {
-			if o.Name != rec.Name && o.Strategy.Spec.Service == rec.Strategy.Spec.Service {
-				h.Moves = append(h.Moves, o.moves()...)
-			}
+	others, err := list(ctx, c.cfg.Store, rec.Namespace)
+	for _, o := range others {
+		// One that is declared no more holds nothing.
+		i := slices.IndexFunc(rec.among, func(s Strategy) bool { return s.Namespace == o.Namespace && s.Name == o.Name })
+		if i >= 0 && o.Name != rec.Name && rec.among[i].Spec.Service == rec.Strategy.Spec.Service {
+			o.Strategy = rec.among[i]
+			h.Moves = append(h.Moves, o.moves()...)
 		}
 	}
 	now := c.cfg.Now()
@@ -312,5 +323,5 @@ func (c *Controller) history(ctx context.Context, rec *record, movable bool) dec
 	if helped, attempts := rec.Learned.Success(rec.Strategy.Spec.Service); attempts >= 5 && 2*helped < attempts {
 		h.Prerequisites = append(h.Prerequisites, decide.Prerequisite{Name: "its actions help", Words: "fewer than half of them did"})
 	}
-	return h
+	return h, err
 }

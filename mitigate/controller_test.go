@@ -94,9 +94,19 @@ func exampleStrategy(t *testing.T, name string) mitigate.Strategy {
 
 func (b *board) restart() {
 	b.t.Helper()
-	b.ctl = mitigate.New(mitigate.Config{
-		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b,
-		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
+	b.ctl = b.controller(b.declared)
+	if err := b.ctl.Acquire(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *board) declared() ([]mitigate.Strategy, assay.Digest, error) {
+	return []mitigate.Strategy{b.s}, "sha256:00", nil
+}
+
+func (b *board) controller(declared func() ([]mitigate.Strategy, assay.Digest, error), change ...func(*mitigate.Config)) *mitigate.Controller {
+	conf := mitigate.Config{
+		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b, Strategies: declared,
 		Guard: func(ctx context.Context, namespace, environment, plan string) decide.Guard {
 			if b.guard == nil {
 				return nil
@@ -104,10 +114,11 @@ func (b *board) restart() {
 			return b.guard(ctx, namespace, environment, plan)
 		},
 		Halted: func() string { return b.halted }, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
-	})
-	if err := b.ctl.Acquire(b.t.Context()); err != nil {
-		b.t.Fatal(err)
 	}
+	for _, f := range change {
+		f(&conf)
+	}
+	return mitigate.New(conf)
 }
 
 func (b *board) set(signal string, v float64) {

@@ -30,7 +30,11 @@ func (v *view) cost(l *policy.CostLaw) (f finding) {
 		}
 		allowance, okA := v.setting(&f, assay.LeverClass, j.Name)
 		if !okA {
-			return f
+			if spent < limit {
+				return f
+			}
+			f.held = append(f.held, fmt.Sprintf("job %s cannot be stopped: nobody says whether it runs", j.Name))
+			continue // the others stop all the same
 		}
 		class, _ := v.classOf(j.Name)
 		if ok {
@@ -57,14 +61,18 @@ func (v *view) cost(l *policy.CostLaw) (f finding) {
 	return f
 }
 
-// backstop keeps the door's own cap at the declared one: it holds when nobody decides.
+// backstop keeps the door's own cap at the declared one: it holds when nobody decides. To
+// lower it is a hard stop, after those of jobs; to raise it is what the level lets it be.
 func (v *view) backstop(f *finding, l *policy.CostLaw, limit float64) {
 	for _, s := range v.in.Settings {
 		if s.Lever == assay.LeverSpend && s.Scope == "" && s.Now != limit {
-			words := fmt.Sprintf("the door itself stops at %s %s a day", number(limit), l.Currency)
+			words, kind, rank := fmt.Sprintf("the door itself stops at %s %s a day", number(limit), l.Currency), assay.ActionStop, 1
+			if limit > s.Now {
+				kind, rank = assay.ActionRestore, 8
+			}
 			f.options = append(f.options, decide.Option{
-				Action: v.action(assay.ActionStop, assay.LeverSpend, "", s.Now, limit), Words: words, Reversible: true,
-				Rule: &decide.Rule{Fires: true, Words: words},
+				Action: v.action(kind, assay.LeverSpend, "", s.Now, limit), Words: words, Reversible: true,
+				Rule: &decide.Rule{Rank: rank, Fires: true, Words: words},
 			})
 		}
 	}

@@ -91,10 +91,11 @@ func (v *view) isolate(l *policy.IsolateLaw) (f finding) {
 		if !there {
 			return f
 		}
+		stands := current
 		if current <= 0 { // no limit
 			current = l.Capacity
 		}
-		v.tenant(&f, l, t.Name, current, max(fair[i], part), weight[i]/sum, noisy, quiet >= 5*time.Minute)
+		v.tenant(&f, l, t.Name, stands, current, max(fair[i], part), weight[i]/sum, noisy, quiet >= 5*time.Minute)
 	}
 	f.trouble = contended
 	return f
@@ -115,8 +116,9 @@ func (v *view) contention(f *finding, l *policy.IsolateLaw, total float64) (yes 
 	return saturation > l.MaxSaturation, fmt.Sprintf("%.0f %% of the capacity is in use, the bound is %.0f %%", 100*saturation, 100*l.MaxSaturation), true
 }
 
-// tenant is the option for one tenant. One that is not held may use the whole capacity.
-func (v *view) tenant(f *finding, l *policy.IsolateLaw, name string, current, fair, share float64, noisy, quiet bool) {
+// tenant is the option for one tenant, whose quota is moved from where it stands, which
+// counts as current. One that is not held may use the whole capacity.
+func (v *view) tenant(f *finding, l *policy.IsolateLaw, name string, stands, current, fair, share float64, noisy, quiet bool) {
 	want := current
 	switch {
 	case noisy:
@@ -136,7 +138,7 @@ func (v *view) tenant(f *finding, l *policy.IsolateLaw, name string, current, fa
 	}
 	words := fmt.Sprintf("tenant %s gets %s requests/s instead of %s: its fair part of %s", name, number(set.To), number(current), number(l.Capacity))
 	o := decide.Option{
-		Action: v.action(assay.ActionAdjust, assay.LeverQuota, name, current, set.To), Words: words, Reversible: true, Blast: share,
+		Action: v.action(assay.ActionAdjust, assay.LeverQuota, name, stands, set.To), Words: words, Reversible: true, Blast: share,
 		Gone: map[decide.Hypothesis]decide.Size{decide.NoisyTenant: {Mean: 0.9, SD: 0.1}, decide.Overload: {Mean: 0.4, SD: 0.3}, decide.Attack: {Mean: 0.5, SD: 0.3}},
 		Rule: &decide.Rule{Rank: 1, Fires: true, Words: words},
 	}

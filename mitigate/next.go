@@ -40,6 +40,9 @@ func (r *Record) decide(guard decide.Guard) error {
 	if err != nil {
 		return err
 	}
+	if len(r.Inputs.Unknown) > 0 {
+		f.thin = orElse(f.thin, r.Inputs.Unknown[0].Reason)
+	}
 	r.After.quiet(f, r.Now)
 	r.Notes = append(f.notes, f.held...)
 	p := v.problem(f)

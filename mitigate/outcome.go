@@ -67,6 +67,10 @@ func (b budgetSeen) add(now time.Time, spent float64) budgetSeen {
 	return b
 }
 
+// material is the smallest change of what is spent in a minute that matters: what an action
+// must be expected to be better by, spread over the time that a choice stands.
+func material() float64 { return decide.NewProblem().Margin / stands.Minutes() }
+
 // attribute judges what happened at a time.
 func (b budgetSeen) attribute(at time.Time) (infer.Attribution, error) {
 	if at.Before(b.From) {
@@ -80,7 +84,7 @@ func (b budgetSeen) attribute(at time.Time) (infer.Attribution, error) {
 	}
 	step := int(at.Sub(b.From)/slot) + 1
 	end := min(step+judgedDead+judgedSpan, len(y))
-	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold}
+	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material()}
 	for _, t := range b.Acted {
 		if t.Before(at) {
 			a.Treated = append(a.Treated, int(t.Sub(b.From)/slot))
@@ -158,6 +162,9 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		return err
 	}
 	rec.Judging, rec.Outcome = rec.Judging[1:], &out
+	if out.Effect == assay.EffectHarmed {
+		rec.State = rec.State.harmed(j.Action, j.At)
+	}
 	return c.write(ctx, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactMitigationJudged, assay.RetainOperational, actor, now, []assay.FactID{j.Cause},
 			JudgedPayload{Strategy: rec.Name, Outcome: out, Seen: seen, Learned: result})

@@ -11,6 +11,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/mitigate"
+	"assay.dev/assay/store"
 )
 
 // spending is a board whose service spends what burn says.
@@ -99,5 +100,68 @@ func TestAnActionIsHeldAgainstWhatWouldHaveBeen(t *testing.T) {
 		if p.Outcome.Effect == assay.EffectConfounded && !strings.Contains(p.Outcome.Reason, "fell into the window") {
 			t.Errorf("%s", p.Outcome.Reason)
 		}
+	}
+}
+
+// A thousandth of what would matter is no reason to wait for a better answer.
+func TestAChangeThatDoesNotMatterIsNoEffect(t *testing.T) {
+	rng := rand.New(rand.NewPCG(19, 20))
+	b := spending(t, func() float64 { return 1e-8 * (1 + 0.2*rng.NormFloat64()) })
+	b.set("load", 150)
+	for range 240 {
+		b.step(30 * time.Second)
+	}
+	b.set("load", 1000)
+	for range 30 {
+		b.step(30 * time.Second)
+	}
+	judged := b.facts(assay.FactMitigationJudged)
+	if len(judged) == 0 {
+		t.Fatal("nothing is judged")
+	}
+	for _, f := range judged {
+		var p mitigate.JudgedPayload
+		if err := json.Unmarshal(f.Payload, &p); err != nil || p.Outcome.Effect != assay.EffectNone {
+			t.Errorf("%s: %s, %v", p.Outcome.Effect, p.Outcome.Reason, err)
+		}
+	}
+}
+
+func TestAMoveThatHarmedIsRememberedAsSuch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	var b *board
+	b = spending(t, func() float64 {
+		v := 2e-5
+		if b.at(assay.LeverReplicas) > 20 { // more of them make it worse
+			v = 2e-3
+		}
+		return max(v*(1+0.1*rng.NormFloat64()), 0)
+	})
+	b.set("load", 150)
+	for range 240 {
+		b.step(30 * time.Second)
+	}
+	b.set("load", 1000)
+	for range 40 {
+		b.step(30 * time.Second)
+	}
+	harmed := false
+	for _, f := range b.facts(assay.FactMitigationJudged) {
+		var p mitigate.JudgedPayload
+		if err := json.Unmarshal(f.Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s %s: %s", p.Outcome.Action.Kind, p.Outcome.Effect, p.Outcome.Reason)
+		harmed = harmed || p.Outcome.Effect == assay.EffectHarmed
+	}
+	err := b.store.View(t.Context(), func(r store.Reader) error {
+		v, err := r.Get(store.Key{Namespace: b.s.Namespace, Bucket: "strategy", Name: b.s.Name})
+		if err == nil && (!harmed || !strings.Contains(string(v.Data), `"harmed":true`)) {
+			t.Errorf("judged a harm: %t, and what is remembered: %s", harmed, v.Data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -34,14 +34,27 @@ func (s State) Applied(a assay.Action, now time.Time) State {
 	if s.Dampers == nil {
 		s.Dampers = map[string]Damper{}
 	}
-	s.Dampers[a.Target()] = s.Dampers[a.Target()].Took(now, a.Kind, a.Now, a.Want)
+	from := a.Now
+	if b, ok := s.Bands[a.Target()]; ok { // a limit that is not set stands at its greatest
+		from = b.Now
+	}
+	s.Dampers[a.Target()] = s.Dampers[a.Target()].Took(now, a.Kind, from, a.Want)
 	return s
 }
 
-// Toggles is how often any of its levers changed direction in the last hour.
-func (s State) Toggles(now time.Time) (most int) {
-	for _, d := range s.Dampers {
-		most = max(most, d.turns(now, toggleWindow))
+// harmed remembers that an action, all its steps from a time on, did harm: to give it
+// back waits for nothing.
+func (s State) harmed(a assay.Action, at time.Time) State {
+	d, ok := s.Dampers[a.Target()]
+	if !ok {
+		return s
 	}
-	return most
+	s, d = s.clone(), d.clone()
+	for i := range d.Moves {
+		if m := &d.Moves[i]; !m.Time.Before(at) && m.Kind == a.Kind {
+			m.Harmed = true
+		}
+	}
+	s.Dampers[a.Target()] = d
+	return s
 }

@@ -88,7 +88,8 @@ type record struct {
 	Forecast  *Forecast            `json:"forecast,omitempty"`
 	Learned   decide.Learned       `json:"learned"`
 	Approvals []decide.Approval    `json:"approvals,omitempty"`
-	Allowed   []allowance          `json:"allowed,omitempty"` // of spend, and of sources that were called harmless
+	Allowed   []allowance          `json:"allowed,omitempty"`  // of spend, and of sources that were called harmless
+	Refusals  []decide.Refusal     `json:"refusals,omitempty"` // by the world, one of a target
 	Paused    string               `json:"paused,omitempty"`
 	Pending   *pending             `json:"pending,omitempty"`
 	Budget    budgetSeen           `json:"budget,omitzero"`
@@ -99,7 +100,20 @@ type record struct {
 	Signature string               `json:"signature,omitempty"`
 	Recorded  time.Time            `json:"recorded,omitzero"`
 
-	version int64 // of the store's value
+	version int64      // of the store's value
+	among   []Strategy // that are declared now
+}
+
+// refusedBy counts a refusal of the world.
+func (r *record) refusedBy(target, why string, now time.Time) {
+	n := decide.Refusal{Time: now, Target: target, Count: 1, Reason: why}
+	r.Refusals = slices.DeleteFunc(slices.Clone(r.Refusals), func(x decide.Refusal) bool {
+		if x.Target == target {
+			n.Count = x.Count + 1
+		}
+		return x.Target == target || now.Sub(x.Time) > toggleWindow
+	})
+	r.Refusals = append(r.Refusals, n)
 }
 
 // allowance is spend that a person allowed beyond the cap, or a source that they called

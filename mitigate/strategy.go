@@ -80,6 +80,9 @@ type Inputs struct {
 	Settings  []Setting  `json:"settings"`
 	Forecasts []Forecast `json:"forecasts,omitempty"`
 	Changes   []Change   `json:"changes,omitempty"`
+	// Unknown is what could not be read beside the declared signals: nothing is done
+	// automatically without it.
+	Unknown []assay.Signal `json:"unknown,omitempty"`
 	// Burn is the share of the whole error budget that the service spends in a minute
 	// now; below 0 it is not known, and the law estimates it from what it reads.
 	Burn float64 `json:"burn"`

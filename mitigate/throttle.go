@@ -38,6 +38,7 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 	if !there {
 		return f
 	}
+	stands := current
 	if current <= 0 { // no limit
 		current = l.Max
 	}
@@ -67,7 +68,7 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 		f.trouble = f.trouble || x.trouble
 		f.clues = append(f.clues, x.clue())
 	}
-	v.limitOption(&f, l, current, least)
+	v.limitOption(&f, l, stands, current, least)
 	if len(l.Classes) > 0 {
 		v.classes(&f, l, current)
 	}
@@ -81,7 +82,8 @@ func orElse(a, b string) string {
 	return b
 }
 
-func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, current float64, x limit) {
+// limitOption moves the limit from where it stands, which counts as current.
+func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, stands, current float64, x limit) {
 	d := newDamping(Down, l.Min, l.Max)
 	d.Protect = Pace{DeadBand: 0.03, Share: 0.5, Step: 1, Period: 10 * time.Second}
 	d.Relax = Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Step: 1, Period: 30 * time.Second}
@@ -98,7 +100,7 @@ func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, current float64, x
 	}
 	cut := max(0, 1-set.To/max(current, 1e-9))
 	o := decide.Option{
-		Action: v.action(assay.ActionAdjust, l.Lever, "", current, set.To), Reversible: true,
+		Action: v.action(assay.ActionAdjust, l.Lever, "", stands, set.To), Reversible: true,
 		Words: fmt.Sprintf("%s %s instead of %s, by %s: %s", l.Lever, number(set.To), number(current), x.by, x.words),
 		Gone: map[decide.Hypothesis]decide.Size{
 			decide.Overload: {Mean: min(0.9, 0.5+cut), SD: 0.2}, decide.DependencySlow: {Mean: min(0.8, 0.4+cut), SD: 0.25},

@@ -309,6 +309,9 @@ func TestOnlyAYesThatCountsMovesAnOptionToWhatWasAsked(t *testing.T) {
 			if moved != c.want {
 				t.Errorf("it decides to %s %v, wanted was %v: %s", d.Action.Kind, d.Action.Want, wanted, d.Words)
 			}
+			if c.level == "approve" && !c.want && (d.Proposed == nil || d.Proposed.Want < wanted) {
+				t.Errorf("it asks about %+v, wanted was %v: %s", d.Proposed, wanted, d.Words)
+			}
 			if c.level == "act" && d.Action.Want < wanted {
 				t.Errorf("what is automatic goes to %v instead of %v", d.Action.Want, wanted)
 			}

@@ -50,6 +50,7 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 		v.next.Dampers = map[string]Damper{}
 	}
 	v.next.Bands = map[string]Settled{}
+	v.signals = append(v.signals, in.Unknown...)
 	maxAge := s.Spec.MaxAge.Value()
 	for _, decl := range s.Spec.Signals {
 		sig := assay.Signal{Indicator: decl.Name, Known: true, Completeness: 1}

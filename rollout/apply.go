@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -21,7 +22,18 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 	if why := c.cfg.Halted(); why != "" {
 		return false, c.wait(ctx, rec, "Wait: "+why+".")
 	}
+	p := rec.Rollout.Plan
+	first := assay.Action{Kind: assay.ActionAdvance, Service: p.Service, Version: p.Canary, Weight: p.Steps[0]}
+	if p.Steps[0] == 100 { // blue/green
+		first.Kind = assay.ActionFinish
+	}
+	if why := c.forbids(ctx, rec, first); why != "" {
+		return false, c.wait(ctx, rec, "Wait: "+why+".")
+	}
 	if c.cfg.Door != nil && (rec.Backend != "" || rec.Rollout.Strategy.Ruled()) {
+		if err := c.claim(ctx, &rec); err != nil {
+			return c.unadmitted(ctx, rec, err)
+		}
 		if err := c.admit(ctx, rec); err != nil {
 			return c.unadmitted(ctx, rec, err)
 		}
@@ -30,13 +42,27 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 	if rec.Rollout.Strategy.Ruled() {
 		return true, c.ruled(ctx, rec)
 	}
-	p := rec.Rollout.Plan
-	first := assay.Action{Kind: assay.ActionAdvance, Service: p.Service, Version: p.Canary, Weight: p.Steps[0]}
-	if p.Steps[0] == 100 { // blue/green
-		first.Kind = assay.ActionFinish
-	}
 	c.intend(&rec, first, rec.Rollout.StartedFact, rec.Rollout.Reason, true)
 	return true, c.write(ctx, rec.put)
+}
+
+// forbids says what policies have against an action that no evidence is asked about:
+// the first share, of which there is none yet. "" if they let it pass.
+func (c *Controller) forbids(ctx context.Context, rec record, a assay.Action) string {
+	if c.cfg.Guard == nil {
+		return ""
+	}
+	judge := c.cfg.Guard(ctx, rec.Namespace, rec.Rollout.Environment, rec.Rollout.Name)
+	if judge == nil {
+		return ""
+	}
+	var refused []string
+	for _, v := range judge(a) {
+		if v.Outcome != assay.OutcomePass {
+			refused = append(refused, fmt.Sprintf("guard %s says %s: %s", v.Guard, v.Outcome, v.Reason))
+		}
+	}
+	return strings.Join(refused, "; ")
 }
 
 // unadmitted says what becomes of a rollout whose version the door did not learn.
@@ -49,6 +75,11 @@ func (c *Controller) unadmitted(ctx context.Context, rec record, cause error) (a
 	if code == assay.CodeDenied {
 		status, reason = api.RolloutRefused, "Refused: "+cause.Error()
 	}
+	if err := c.unrule(ctx, rec); assay.CodeOf(err) == assay.CodeUnavailable { // an answer may have been lost before
+		return false, err
+	} else if err != nil {
+		reason += "; and the enforcer keeps its rule: " + err.Error()
+	}
 	return true, c.write(ctx, func(tx store.Tx) error {
 		return c.end(tx, &rec, status, reason, rec.Rollout.StartedFact, 0)
 	})
@@ -56,7 +87,7 @@ func (c *Controller) unadmitted(ctx context.Context, rec record, cause error) (a
 
 // place puts a version into a route. Its weight stays what it was, so that the
 // weights go on to add up; they count only for a new route. A full route loses its
-// oldest version without traffic, whose weight the control takes.
+// oldest version without traffic that no rule names, whose weight the control takes.
 func place(route *enforce.Route, fresh enforce.Version, control string, shares map[string]int) {
 	named := func(name string) int {
 		return slices.IndexFunc(route.Versions, func(v enforce.Version) bool { return v.Name == name })
@@ -67,7 +98,13 @@ func place(route *enforce.Route, fresh enforce.Version, control string, shares m
 		return
 	}
 	keeper := named(control)
-	idle := slices.IndexFunc(route.Versions, func(v enforce.Version) bool { return v.Name != control && shares[v.Name] == 0 })
+	ruled := func(name string) bool {
+		return route.Mirror != nil && route.Mirror.Version == name ||
+			slices.ContainsFunc(route.Matches, func(m enforce.Match) bool { return m.Version == name })
+	}
+	idle := slices.IndexFunc(route.Versions, func(v enforce.Version) bool {
+		return v.Name != control && shares[v.Name] == 0 && !ruled(v.Name)
+	})
 	if len(route.Versions) >= enforce.MaxVersions && idle >= 0 && keeper >= 0 {
 		route.Versions[keeper].Weight += route.Versions[idle].Weight
 		route.Versions = slices.Delete(route.Versions, idle, idle+1)
@@ -105,7 +142,11 @@ func (c *Controller) apply(ctx context.Context, rec record) (again bool, err err
 		return true, c.refused(ctx, rec, p, code, err)
 	default: // it may have happened or not: the same key is tried again
 		c.metrics.acted.WithLabelValues(string(p.Action.Kind), "unavailable").Inc()
-		return false, errors.Join(err, c.wait(ctx, rec, "Wait: the enforcer does not answer, so this is not done: "+p.Reason))
+		why := "the enforcer does not answer"
+		if kept, ok := errors.AsType[keptRule](err); ok {
+			why = kept.Error()
+		}
+		return false, errors.Join(err, c.wait(ctx, rec, "Wait: "+why+", so this is not done: "+p.Reason))
 	}
 }
 
@@ -223,6 +264,17 @@ func (c *Controller) refused(ctx context.Context, rec record, p pending, code as
 	if assay.CodeOf(seenErr) == assay.CodeUnavailable {
 		return seenErr // where the traffic is must be known; the action is refused again
 	}
+	share := seen.Shares[p.Action.Version]
+	abort := p.Action.Kind == assay.ActionAbort
+	moved := abort && seenErr == nil && seen.Generation <= p.Action.Fence && share != p.Action.From
+	failed := "Failed: the traffic is left as it is: " + cause.Error()
+	if !moved && (code != assay.CodeDenied || abort) { // it fails: its rule must not outlive it
+		if err := c.unrule(ctx, rec); assay.CodeOf(err) == assay.CodeUnavailable {
+			return err // the action is refused again
+		} else if err != nil {
+			failed += "; and the enforcer keeps its rule: " + err.Error()
+		}
+	}
 	rec.Pending = nil
 	return c.write(ctx, func(tx store.Tx) error {
 		fact, err := rec.fact(tx, assay.FactRolloutRefused, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},
@@ -230,21 +282,19 @@ func (c *Controller) refused(ctx context.Context, rec record, p pending, code as
 		if err != nil {
 			return err
 		}
-		share := seen.Shares[p.Action.Version]
-		foreign := seen.Generation > p.Action.Fence
 		switch {
 		case code == assay.CodeDenied && p.First:
 			return c.end(tx, &rec, api.RolloutRefused, "Refused: "+cause.Error(), fact, 0)
-		case code == assay.CodeDenied && p.Action.Kind != assay.ActionAbort:
+		case code == assay.CodeDenied && !abort:
 			words := "Abort: the enforcer does not let it in any more: " + cause.Error()
 			c.intend(&rec, assay.Action{Kind: assay.ActionAbort, Service: p.Action.Service, Version: p.Action.Version, From: share}, fact, words, false)
-		case p.Action.Kind == assay.ActionAbort && seenErr == nil && !foreign && share != p.Action.From:
+		case moved:
 			rec.Rollout.Weight = share // somebody moved it meanwhile: take it out from where it is
 			a := p.Action
 			a.From = share
 			c.intend(&rec, a, fact, p.Reason, false)
 		default:
-			return c.end(tx, &rec, api.RolloutFailed, "Failed: the traffic is left as it is: "+cause.Error(), fact, 0)
+			return c.end(tx, &rec, api.RolloutFailed, failed, fact, 0)
 		}
 		return rec.put(tx)
 	})

@@ -80,3 +80,12 @@ type JudgedPayload struct {
 	Canary  assay.Rate          `json:"canary"` // of the canary from its first request to the end of the window
 	After   assay.Rate          `json:"after"`  // of the whole service in the window after the action
 }
+
+// RenewedPayload is the payload of a rollout.renewed fact, version 1: the evidence was
+// begun anew at the step where the rollout stood.
+type RenewedPayload struct {
+	Rollout string `json:"rollout"`
+	Step    int    `json:"step"` // index into the plan's steps
+	Weight  int    `json:"weight"`
+	Detail  string `json:"detail"` // what is wrong with the evidence until then
+}

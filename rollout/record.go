@@ -43,8 +43,9 @@ type record struct {
 	Rollout    api.Rollout  `json:"rollout"`
 	Indicators []Indicator  `json:"indicators"` // in the plan's order
 	Backend    string       `json:"backend,omitempty"`
-	State      decide.State `json:"state,omitzero"` // since it runs
-	Actions    int          `json:"actions"`        // keys given out
+	State      decide.State `json:"state,omitzero"`    // since it runs
+	Actions    int          `json:"actions"`           // keys given out
+	Claimed    bool         `json:"claimed,omitempty"` // its rule was nobody's before: the one at the door is its own
 	Pending    *pending     `json:"pending,omitempty"`
 	Recorded   signature    `json:"recorded"` // of the newest recorded decision
 	ActedAt    time.Time    `json:"acted_at,omitzero"`
@@ -161,11 +162,7 @@ func List(ctx context.Context, s store.Store, namespace string, limit int) ([]ap
 			if err != nil {
 				return err
 			}
-			r.Rollout.Path, r.Rollout.Latencies = nil, nil
-			if r.Rollout.Watch != nil {
-				r.Rollout.Watch.Path = nil
-			}
-			out = append(out, r.Rollout)
+			out = append(out, r.summary())
 		}
 		return nil
 	})

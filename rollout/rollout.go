@@ -59,7 +59,8 @@ type Config struct {
 	Holder string
 
 	// Guard is what policies say to the actions of a declared rollout, nil if none judges
-	// them; may be nil itself. It is not asked about aborts.
+	// them; may be nil itself. It is not asked about aborts,
+	// nor about the end of a watch, which moves nothing.
 	Guard func(ctx context.Context, namespace, environment, plan string) decide.Guard
 
 	Tick      time.Duration // between looks without data; DefaultTick if 0
@@ -170,8 +171,8 @@ func (c *Controller) guards(ctx context.Context, rec record) decide.Guard {
 		if why := rec.asks(a); why != "" {
 			out = append(out, verdict("watch", why))
 		}
-		if a.Kind == assay.ActionAbort {
-			return out // traffic may always be taken away
+		if a.Kind == assay.ActionAbort || a.Kind == assay.ActionFinish && rec.watching() {
+			return out // traffic may always be taken away; and after the last step nothing moves that policies judge
 		}
 		if judged != nil {
 			out = append(out, judged(a)...)

@@ -33,6 +33,7 @@ type stage struct {
 	readings []assay.Reading
 	actuator act.Actuator
 	halted   string
+	late     time.Duration // of lately
 	ctl      *rollout.Controller
 }
 

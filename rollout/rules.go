@@ -48,6 +48,7 @@ func (c *Controller) rerouteOnce(ctx context.Context, rec record, what string, e
 	if i < 0 {
 		return assay.Errorf(assay.CodeNotFound, "it has no route of service %q", rec.Rollout.Service)
 	}
+	conf.Routes = slices.Clone(conf.Routes) // the door's own stay as they are if it refuses the change
 	for ; i < len(conf.Routes); i++ {
 		if conf.Routes[i].Service != rec.Rollout.Service {
 			continue
@@ -63,10 +64,22 @@ func (c *Controller) rerouteOnce(ctx context.Context, rec record, what string, e
 	if err != nil || next == base {
 		return err
 	}
-	_, err = c.cfg.Door.Replace(ctx, enforce.Replacement{
+	change := enforce.Replacement{
 		Generation: uint64(c.held().Generation), Key: "rollout/" + rec.Rollout.ID + "/" + what + "/" + next.Short(), Config: conf, Base: base,
-	})
+	}
+	_, err = c.cfg.Door.Replace(ctx, change)
+	if baseless(err) && !rec.Rollout.Strategy.Ruled() {
+		change.Base = ""
+		_, err = c.cfg.Door.Replace(ctx, change)
+	}
 	return err
+}
+
+// baseless reports whether a door of an older release refused a change because it does
+// not know the field that says what the change was made from. Such a door knows no
+// rules either: a change without any may be handed over as that release expects it.
+func baseless(err error) bool {
+	return assay.CodeOf(err) == assay.CodeInvalid && strings.Contains(err.Error(), " base is not a known key")
 }
 
 // admit makes the door know the version, with the attestations that speak for it,
@@ -97,6 +110,37 @@ func (c *Controller) admit(ctx context.Context, rec record) error {
 	})
 }
 
+// claim makes sure that nobody else has the rule that the rollout is about to set, and
+// writes down that one which stands there from now on is its own: whoever else set it
+// would find it overwritten, and removed at the end.
+func (c *Controller) claim(ctx context.Context, rec *record) error {
+	if !rec.Rollout.Strategy.Ruled() || rec.Claimed {
+		return nil
+	}
+	asked, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
+	conf, err := c.cfg.Door.Config(asked)
+	if err != nil {
+		return err
+	}
+	for _, route := range conf.Routes {
+		if route.Service != rec.Rollout.Service {
+			continue
+		}
+		if m := rec.Rollout.Mirror; m != nil && route.Mirror != nil {
+			return assay.Errorf(assay.CodeDenied, "route %s copies requests to %s already, by a rule of somebody else", route.Name, route.Mirror.Version)
+		}
+		if m := rec.Rollout.Match; m != nil {
+			i := slices.IndexFunc(route.Matches, func(x enforce.Match) bool { return x.Header == m.Header && x.Cookie == m.Cookie && x.Value == m.Value })
+			if i >= 0 {
+				return assay.Errorf(assay.CodeDenied, "route %s sends these requests to %s already, by a rule of somebody else", route.Name, route.Matches[i].Version)
+			}
+		}
+	}
+	rec.Claimed = true
+	return c.write(ctx, rec.put)
+}
+
 // rule sets the rollout's rule on a route. A mirror of somebody else is not replaced.
 func rule(route *enforce.Route, r api.Rollout) error {
 	if m := r.Mirror; m != nil {
@@ -114,12 +158,16 @@ func rule(route *enforce.Route, r api.Rollout) error {
 	return nil
 }
 
-// unrule takes the rollout's rules from the door. It may be repeated.
+// unrule takes the rollout's rules from the door, and leaves those of others there. It
+// may be repeated. A route that is gone has taken its rules with it.
 func (c *Controller) unrule(ctx context.Context, rec record) error {
 	if !rec.Rollout.Strategy.Ruled() || c.cfg.Door == nil {
 		return nil
 	}
-	return c.reroute(ctx, rec, "unrule", func(route *enforce.Route) error {
+	if !rec.Claimed && rec.Rollout.Status == api.RolloutStarting {
+		return nil // it has set none
+	}
+	err := c.reroute(ctx, rec, "unrule", func(route *enforce.Route) error {
 		if m := rec.Rollout.Mirror; m != nil && route.Mirror != nil && route.Mirror.Version == m.Version {
 			route.Mirror = nil
 		}
@@ -128,7 +176,18 @@ func (c *Controller) unrule(ctx context.Context, rec record) error {
 		}
 		return nil
 	})
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return nil
+	}
+	return err
 }
+
+// keptRule says that the door keeps a rule that is to go. Whatever the reason, to take
+// it back is tried again: a version that is given up must not go on to get requests.
+type keptRule struct{ cause error }
+
+// Error implements error.
+func (k keptRule) Error() string { return "the enforcer keeps its rule: " + k.cause.Error() }
 
 // take carries an action to the world. Of a version that requests reach by a rule,
 // the rule goes first when it is taken out, and last when it gets all the traffic:
@@ -136,7 +195,7 @@ func (c *Controller) unrule(ctx context.Context, rec record) error {
 func (c *Controller) take(ctx context.Context, rec record, a assay.Action) (act.Receipt, error) {
 	if a.Kind == assay.ActionAbort {
 		if err := c.unrule(ctx, rec); err != nil {
-			return act.Receipt{}, err
+			return act.Receipt{}, keptRule{err}
 		}
 	}
 	receipt, err := c.cfg.Actuator.Apply(ctx, a)

@@ -77,7 +77,10 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 	words := fmt.Sprintf("%s by %s: %s", verb, o.Actor, o.Reason)
 	rec.Rollout.Reason = words
 	started := rec.Rollout.Status != api.RolloutStarting
-	if !started {
+	if !started && rec.Claimed {
+		if c.cfg.Halted() != "" {
+			return false, nil // introduce says so, and does nothing either
+		}
 		if err := c.unrule(ctx, rec); err != nil { // its rule may stand already
 			return false, err
 		}
@@ -119,6 +122,9 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 	r, err := decide.Decide(rec.plan(), rec.State, readings, c.guards(ctx, rec), c.cfg.Now())
 	if err != nil {
 		c.metrics.evaluated.WithLabelValues("error").Inc()
+		if renewable(rec, err) {
+			return false, c.renew(ctx, rec, err)
+		}
 		return false, err
 	}
 	rec.State = r.After
@@ -130,6 +136,9 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 	}
 	c.metrics.evaluated.WithLabelValues(string(r.Decision.Action.Kind)).Inc()
 	c.metrics.took.Observe(c.cfg.Now().Sub(began).Seconds())
+	if c.over(rec, r) {
+		return true, c.conclude(ctx, rec)
+	}
 	return rec.Pending != nil, nil
 }
 

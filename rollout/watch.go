@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -126,4 +127,31 @@ func (r record) asks(a assay.Action) string {
 		return "the plan leaves it to a person to give the traffic back"
 	}
 	return ""
+}
+
+// over reports whether the watch ends now: its time has passed and r shows no harm.
+// Nobody waits for fresh signals then: the old version's past is used up, so that no
+// reading is ever added again. Evidence that has grown old counts all the same: a
+// question that was asked because of it does not answer itself. While the kill switch
+// is pulled nothing ends.
+func (c *Controller) over(rec record, r decide.Record) bool {
+	if !rec.watching() || rec.Pending != nil || r.Now.Before(rec.Rollout.Watch.Until) || c.cfg.Halted() != "" {
+		return false
+	}
+	d := r.Decision
+	for _, k := range d.Candidates {
+		if k.Action.Kind == assay.ActionAbort && k.Eligible {
+			return false
+		}
+	}
+	return r.Plan.Fixed != nil || d.Harm < d.AbortAt // harm of a fixed design shows at its looks alone
+}
+
+// conclude ends the watch: the version keeps the traffic that it has.
+func (c *Controller) conclude(ctx context.Context, rec record) error {
+	p := rec.Rollout.Plan
+	words := fmt.Sprintf("Finish: the watch of %s is over, and %s was not shown to be worse than %s had been.", rec.Rollout.Watch.Duration, p.Canary, p.Control)
+	a := assay.Action{Kind: assay.ActionFinish, Service: p.Service, Version: p.Canary, From: rec.Rollout.Weight, Weight: 100}
+	c.intend(&rec, a, cmp.Or(rec.Rollout.DecidedFact, rec.Rollout.StartedFact), words, false)
+	return c.write(ctx, rec.put)
 }

@@ -97,10 +97,19 @@ func (p *Proxy) Status() enforce.Status {
 		for _, target := range w.Targets {
 			c := t.doors[target.Index].series.read()
 			refusal, _ := target.Enter(now)
-			rs.Versions = append(rs.Versions, enforce.VersionStatus{
+			vs := enforce.VersionStatus{
 				Name: target.Version.Name, Digest: target.Version.Digest, Backend: target.Version.Backend, Percent: target.Percent,
 				Refusal: refusal, Requests: c.answered(), Errors: c.errors, InFlight: c.inFlight,
-			})
+			}
+			for _, m := range w.Route.Matches {
+				if m.Version == vs.Name {
+					vs.Matches = append(vs.Matches, m)
+				}
+			}
+			if m := w.Route.Mirror; m != nil && m.Version == vs.Name {
+				vs.Mirror = m
+			}
+			rs.Versions = append(rs.Versions, vs)
 		}
 		out.Routes = append(out.Routes, rs)
 	}

@@ -101,6 +101,9 @@ func (d *door) rewrite(pr *httputil.ProxyRequest) {
 	out.Header.Del("Upgrade") // only h2c comes this far, and may be ignored
 	out.Header.Del("Connection")
 	stripForwarded(out.Header)
+	if out.Context().Value(copyKey{}) != nil {
+		out.Header.Set(headerMirrored, "1")
+	}
 	if d.proxy.trusted(in.RemoteAddr) {
 		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"} {
 			if v, ok := in.Header[name]; ok {

@@ -152,13 +152,13 @@ func address(remote string) netip.Addr {
 	return a.Addr().Unmap()
 }
 
-// stripForwarded removes every header that claims to know the client, and the
-// spellings that some servers read as one.
+// stripForwarded removes every header that claims to know the client or to come from
+// this proxy, and the spellings that some servers read as one.
 func stripForwarded(h http.Header) {
 	for name := range h {
 		plain := strings.ReplaceAll(name, "_", "-")
 		claims := len(plain) >= 11 && (strings.EqualFold(plain[:11], "x-forwarded") || strings.EqualFold(plain[:11], "x-original-"))
-		if claims || strings.EqualFold(plain, "x-real-ip") || strings.EqualFold(plain, "forwarded") {
+		if claims || strings.EqualFold(plain, "x-real-ip") || strings.EqualFold(plain, "forwarded") || strings.EqualFold(plain, headerMirrored) {
 			delete(h, name)
 		}
 	}

@@ -18,8 +18,11 @@ import (
 // a larger one is not copied.
 const maxKeptBody = 64 << 10
 
-// headerMirrored tells a version that nobody waits for its answer.
+// headerMirrored tells a version that nobody waits for its answer. Clients cannot set it.
 const headerMirrored = "Assay-Mirrored"
+
+// copyKey marks the context of a copy.
+type copyKey struct{}
 
 // mirror copies the requests of one route to one version. Each copy makes a pair:
 // the same request, answered by the version that the client got and by the copy's.
@@ -94,8 +97,8 @@ func (m *mirror) offer(x *exchange, r *http.Request, now time.Time) {
 		p.copies.dropped.Add(1)
 		return
 	}
-	again := r.Clone(context.WithValue(p.copies.ctx, http.ServerContextKey, m)) // with it, a body that breaks off panics, as for a client
-	again.Header.Set(headerMirrored, "1")
+	ctx := context.WithValue(p.copies.ctx, http.ServerContextKey, m) // with it, a body that breaks off panics, as for a client
+	again := r.Clone(context.WithValue(ctx, copyKey{}, true))
 	again.Body, again.ContentLength, again.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	first := answered{rank: rankOf(x.status, x.failed), status: x.status, took: x.took}
 	first.series = m.pair[x.door.target.Version.Name]

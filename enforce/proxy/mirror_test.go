@@ -77,6 +77,51 @@ func TestACopyIsSentAndItsAnswerIsThrownAway(t *testing.T) {
 	}
 }
 
+func TestAClientCannotCallItsRequestACopy(t *testing.T) {
+	s := newSigner(t)
+	live, copied := make(chan http.Header, 8), make(chan http.Header, 8)
+	v1 := backend(t, func(_ http.ResponseWriter, r *http.Request) { live <- r.Header })
+	v2 := backend(t, func(_ http.ResponseWriter, r *http.Request) { copied <- r.Header })
+	d := open(t, mirrored(enforce.Mirror{Version: "v2", Percent: 100}, version(t, s, "v1", v1, 100), version(t, s, "v2", v2, 0)), s)
+	for _, spelling := range []string{"Assay-Mirrored", "assay_mirrored", "ASSAY_Mirrored"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.data+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header[spelling] = []string{"1"}
+		d.do(req)
+		for where, headers := range map[string]http.Header{"live": <-live, "copy": <-copied} {
+			var seen []string
+			for name, values := range headers {
+				if strings.EqualFold(strings.ReplaceAll(name, "_", "-"), "Assay-Mirrored") {
+					seen = append(seen, append(values, name)...)
+				}
+			}
+			want := ""
+			if where == "copy" {
+				want = "1 Assay-Mirrored"
+			}
+			if got := strings.Join(seen, " "); got != want {
+				t.Errorf("%s: the %s request has %q, want %q", spelling, where, got, want)
+			}
+		}
+	}
+}
+
+func TestTheStatusShowsRules(t *testing.T) {
+	s := newSigner(t)
+	conf := mirrored(enforce.Mirror{Version: "v2", Percent: 40}, version(t, s, "v1", backend(t, says("old")), 100), version(t, s, "v2", backend(t, says("new")), 0))
+	match := enforce.Match{Header: "Beta", Value: "yes", Version: "v2"}
+	conf.Routes[0].Matches = []enforce.Match{match}
+	d := open(t, conf, s)
+	if v := d.version("v2"); len(v.Matches) != 1 || v.Matches[0] != match || v.Mirror == nil || v.Mirror.Percent != 40 {
+		t.Errorf("v2 is shown with %+v and %+v", v.Matches, v.Mirror)
+	}
+	if v := d.version("v1"); len(v.Matches) != 0 || v.Mirror != nil {
+		t.Errorf("v1 is shown with rules of v2: %+v and %+v", v.Matches, v.Mirror)
+	}
+}
+
 func TestOnlyNamedMethodsAreCopied(t *testing.T) {
 	s := newSigner(t)
 	bodies := make(chan string, 8)
