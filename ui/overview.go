@@ -214,7 +214,7 @@ type deed struct {
 }
 
 var deedKinds = []string{
-	assay.FactRolloutActed, assay.FactRolloutRefused, assay.FactRolloutRenewed, assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged,
+	assay.FactRolloutActed, assay.FactRolloutRefused, assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged,
 }
 
 // deeds are the newest actions, newest first. What an action did stands with it.
