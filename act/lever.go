@@ -2,10 +2,28 @@ package act
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"assay.dev/assay"
 )
+
+// AnyScope stands, in what Levers answers, for every scope of a lever that is not
+// named: a door cannot list the tenants and sources that it has not met.
+const AnyScope = "*"
+
+// Deposed is the refusal of a fence: somebody who took over later has acted already.
+// It comes inside an assay.Error of CodeConflict. Whoever gets it stops acting; no
+// repetition helps.
+type Deposed struct {
+	Fence uint64 // of the action
+	Owner uint64 // the generation that acted last
+}
+
+// Error implements error.
+func (d *Deposed) Error() string {
+	return fmt.Sprintf("generation %d is older than %d, which owns the lever now", d.Fence, d.Owner)
+}
 
 // LeverAt is where a lever stands.
 type LeverAt struct {

@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -63,6 +64,8 @@ type Route struct {
 	Matches []Match `json:"matches,omitempty"`
 	// Mirror copies requests to a version; nil copies none.
 	Mirror *Mirror `json:"mirror,omitempty"`
+	// Levers are what else can be moved at this door; nil has none.
+	Levers *Levers `json:"levers,omitempty"`
 }
 
 // StickyBy says what makes two requests come from one client.
@@ -101,7 +104,9 @@ type Entry struct {
 type Version struct {
 	Name    string       `json:"name"`
 	Digest  assay.Digest `json:"digest"`  // of the artifact the backend runs, as the platform reports it
-	Backend string       `json:"backend"` // "http://host:port"
+	Backend string       `json:"backend"` // "http://host:port"; "" where Places say it
+	// Places are where it runs, one for each region of the route, in that order.
+	Places []Place `json:"places,omitempty"`
 	// Weight is the version's first share in percent. It counts only when its
 	// route is new; afterwards traffic moves by Shift alone.
 	Weight int `json:"weight"`
@@ -201,10 +206,13 @@ func (r Route) check(field string) error {
 	if err := r.Entry.check(field + ".entry"); err != nil {
 		return err
 	}
+	if err := r.Levers.check(field + ".levers"); err != nil {
+		return err
+	}
 	seen, sum := map[string]bool{}, 0
 	for i, v := range r.Versions {
 		vf := fmt.Sprintf("%s.versions[%d]", field, i)
-		if err := v.check(vf); err != nil {
+		if err := cmp.Or(v.check(vf), v.checkPlaces(vf, r.Levers)); err != nil {
 			return err
 		}
 		if seen[v.Name] {
@@ -226,8 +234,7 @@ func (v Version) check(field string) error {
 	if _, err := assay.ParseDigest(string(v.Digest)); err != nil {
 		return at(field+".digest", "%w", err)
 	}
-	u, err := url.Parse(v.Backend)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+	if len(v.Places) == 0 && !validBackend(v.Backend) {
 		return at(field+".backend", "%q is not of the form http://host:port", clip(v.Backend))
 	}
 	if v.Weight < 0 || v.Weight > 100 {
@@ -237,6 +244,11 @@ func (v Version) check(field string) error {
 		return tooMany(field+".attestations", n, MaxAttestations)
 	}
 	return nil
+}
+
+func validBackend(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "http" && u.Hostname() != "" && u.User == nil && (u.Path == "" || u.Path == "/") && u.RawQuery == "" && u.Fragment == ""
 }
 
 func (s Sticky) check(field string) error {

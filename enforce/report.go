@@ -25,13 +25,49 @@ type RouteStatus struct {
 	Mode       assay.Mode      `json:"mode"` // of entry: enforce, or dry-run, which records refusals and lets pass
 	Generation uint64          `json:"generation"`
 	Versions   []VersionStatus `json:"versions"`
+	// Levers are where they stand, those at rest too; Scope AnyScope speaks for all
+	// tenants and sources that are not named.
+	Levers []LeverStatus `json:"levers,omitempty"`
+	// LeverGeneration is of the last owner that moved one.
+	LeverGeneration uint64 `json:"lever_generation,omitempty"`
+	// Limited counts the requests that levers held, by reason, since Started.
+	Limited map[string]uint64 `json:"limited,omitempty"`
+}
+
+// LeverStatus is one lever as it is enforced now.
+type LeverStatus struct {
+	Lever assay.Lever `json:"lever"`
+	Scope string      `json:"scope,omitempty"`
+	Value float64     `json:"value"`
+	Key   string      `json:"key,omitempty"`  // of the change that moved it; "" at rest
+	Since time.Time   `json:"since,omitzero"` // of that change
+	// Evidence is what is kept of a source that is cut off.
+	Evidence *Evidence `json:"evidence,omitempty"`
+}
+
+// Evidence is what an enforcer saw of a source.
+type Evidence struct {
+	First   time.Time         `json:"first"` // time of its first request that is remembered
+	Last    time.Time         `json:"last"`
+	Results map[string]uint64 `json:"results"` // its requests by result: 2xx, 4xx, refused and so on
+	// Samples are some of its newest requests.
+	Samples []Sample `json:"samples,omitempty"`
+}
+
+// Sample is one request of a source, without its body.
+type Sample struct {
+	Time   time.Time `json:"time"`
+	Method string    `json:"method"`
+	Path   string    `json:"path"` // without the query, cut at MaxScope bytes
+	Result string    `json:"result"`
 }
 
 // VersionStatus is one version as it is enforced now. Counts are since Started.
 type VersionStatus struct {
 	Name     string       `json:"name"`
 	Digest   assay.Digest `json:"digest"`
-	Backend  string       `json:"backend"`
+	Backend  string       `json:"backend,omitempty"`
+	Places   []Place      `json:"places,omitempty"`
 	Percent  int          `json:"percent"`
 	Refusal  *Refusal     `json:"refusal,omitempty"` // nil: it may be entered
 	Requests uint64       `json:"requests"`
@@ -69,6 +105,8 @@ type Problem struct {
 	Code    assay.Code `json:"code"`
 	Detail  string     `json:"detail"`
 	Refusal *Refusal   `json:"refusal,omitempty"` // set when a version was refused entry
+	// Owner is the generation that acted last; set when an older one was refused.
+	Owner uint64 `json:"owner,omitempty"`
 }
 
 // Answer is what a change of the control API returns.

@@ -23,6 +23,8 @@ type Way struct {
 	Route   Route
 	Targets []*Target // as the route lists its versions
 	Dial    Dial
+	Panel   Panel
+	Valve   *Valve // of Panel, nil if the route has no levers
 
 	arms []arm
 	only int // the one version with traffic, -1 if there are several
@@ -72,6 +74,8 @@ func (d *Doorman) Build(s State) (*Snapshot, error) {
 		}
 		w.turn(s.Dials[r.Name])
 		w.rule()
+		w.Panel = s.Panels[r.Name]
+		w.Valve = newValve(r.Levers, w.Panel)
 		snap.ways = append(snap.ways, w)
 	}
 	slices.SortStableFunc(snap.ways, func(a, b *Way) int {
@@ -125,7 +129,8 @@ func (s *Snapshot) serves(t *Target) bool {
 	}
 	w := s.Way(t.Way.Route.Name)
 	return w != nil && slices.ContainsFunc(w.Targets, func(o *Target) bool {
-		return o.fed() && o.Version.Name == t.Version.Name && o.Version.Digest == t.Version.Digest && o.Version.Backend == t.Version.Backend
+		return o.fed() && o.Version.Name == t.Version.Name && o.Version.Digest == t.Version.Digest && o.Version.Backend == t.Version.Backend &&
+			slices.Equal(o.Version.Places, t.Version.Places)
 	})
 }
 

@@ -29,7 +29,9 @@ type State struct {
 	Config     Config          `json:"config"`
 	Generation uint64          `json:"generation"` // of the owner of Config
 	Dials      map[string]Dial `json:"dials"`      // by route
-	Receipts   []Receipt       `json:"receipts,omitempty"`
+	// Panels are by route; one whose levers were never moved may have none.
+	Panels   map[string]Panel `json:"panels,omitempty"`
+	Receipts []Receipt        `json:"receipts,omitempty"`
 
 	conf assay.Digest // of Config
 }
@@ -40,8 +42,11 @@ type Receipt struct {
 	Time       time.Time    `json:"time"`
 	Version    string       `json:"version,omitempty"` // whose share was set, "" for a whole configuration
 	Percent    int          `json:"percent,omitempty"` // its share since then
-	Changed    bool         `json:"changed"`           // false: it stood as desired already
-	Route      string       `json:"route,omitempty"`   // "" for a whole configuration
+	Lever      assay.Lever  `json:"lever,omitempty"`   // that was moved, "" for a share
+	Scope      string       `json:"scope,omitempty"`
+	Value      float64      `json:"value,omitempty"` // where it stands since then
+	Changed    bool         `json:"changed"`         // false: it stood as desired already
+	Route      string       `json:"route,omitempty"` // "" for a whole configuration
 	Generation uint64       `json:"generation"`
 	Revision   assay.Digest `json:"revision"` // that became active
 	Request    assay.Digest `json:"request"`  // what was asked for, so that a key is not used for two things
@@ -92,6 +97,14 @@ func ParseState(data []byte) (State, error) {
 		if err := s.Dials[r.Name].fits(r); err != nil {
 			return State{}, err
 		}
+		if err := s.Panels[r.Name].fits(r.Name, r.Levers); err != nil {
+			return State{}, err
+		}
+	}
+	for name := range s.Panels {
+		if _, known := s.Dials[name]; !known {
+			return State{}, at("panels", "name a route %q that is not there", clip(name))
+		}
 	}
 	return s, s.seal()
 }
@@ -133,6 +146,9 @@ func (s State) Revision() assay.Digest {
 	fmt.Fprintf(h, "%s\n", s.conf)
 	for _, name := range slices.Sorted(maps.Keys(s.Dials)) {
 		fmt.Fprintf(h, "%q %v\n", name, s.Dials[name].Shares)
+		for _, x := range s.Panels[name].Stands {
+			fmt.Fprintf(h, "%q %q %q %v\n", name, x.Lever, x.Scope, x.Value)
+		}
 	}
 	return assay.DigestOf([32]byte(h.Sum(nil)))
 }
@@ -196,6 +212,14 @@ func (s State) Replace(c Replacement, now time.Time) (next State, r Receipt, rep
 			return s, r, false, assay.Errorf(assay.CodeConflict, "route %s: %w", name, err)
 		}
 		next.Dials[name] = dial
+	}
+	for _, r := range next.Config.Routes {
+		if p, moved := s.Panels[r.Name]; moved {
+			if next.Panels == nil {
+				next.Panels = map[string]Panel{}
+			}
+			next.Panels[r.Name] = p.over(r.Levers)
+		}
 	}
 	next.Generation = c.Generation
 	r = Receipt{

@@ -1,5 +1,5 @@
 // Package proxy acts on the embedded proxy through its control API: it asks for a
-// share, and reads the proxy's status until the share is there.
+// share or a lever, and reads the proxy's status until it stands so.
 //
 // The proxy itself holds the fence, the keys and the state on disk, so the adapter
 // keeps nothing and may be lost at any moment.
@@ -74,9 +74,12 @@ func New(o Options) (*Client, error) {
 // Class implements act.Actuator.
 func (c *Client) Class() act.Class { return act.Fenced }
 
-// Apply implements act.Actuator. A service with several routes is refused: their
-// shares could only be changed one after the other.
+// Apply implements act.Actuator, for levers too. A service with several routes is
+// refused: they could only be changed one after the other.
 func (c *Client) Apply(ctx context.Context, a assay.Action) (act.Receipt, error) {
+	if a.Lever != "" && a.Lever != assay.LeverShare {
+		return c.pull(ctx, a)
+	}
 	if err := act.Check(a); err != nil {
 		return act.Receipt{}, err
 	}
@@ -231,5 +234,9 @@ func refusal(res *http.Response, data []byte) error {
 	if kind != "application/problem+json" || json.Unmarshal(data, &p) != nil || p.Code == "" {
 		return assay.Errorf(assay.CodeUnavailable, "the proxy's control API answered %s", res.Status)
 	}
-	return assay.Errorf(p.Code, "the proxy refuses: %s", p.Detail)
+	e := assay.Errorf(p.Code, "the proxy refuses: %s", p.Detail)
+	if p.Owner > 0 {
+		e.Err = &act.Deposed{Owner: p.Owner}
+	}
+	return e
 }

@@ -92,6 +92,31 @@ func TestProxyKeepsTheContractOfActuators(t *testing.T) {
 	})
 }
 
+func TestProxyKeepsTheContractOfLevers(t *testing.T) {
+	levers := &enforce.Levers{
+		Limits:       []assay.Lever{assay.LeverRateLimit, assay.LeverConcurrency},
+		TenantHeader: "X-Tenant", Source: enforce.Sticky{By: enforce.ByClient},
+	}
+	for name, l := range map[string]act.LeverAt{
+		"the whole route": {Lever: assay.LeverConcurrency},
+		"a tenant":        {Lever: assay.LeverQuota, Scope: "acme"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			acttest.RunLevers(t, func(t *testing.T) acttest.LeverWorld {
+				c := shop()
+				c.Routes[0].Levers = levers
+				dir := t.TempDir()
+				url, stop := start(t, dir, c)
+				return acttest.LeverWorld{Actuator: client(t, url), Lever: l.Lever, Scope: l.Scope, Unknown: assay.LeverReplicas, Reopen: func(t *testing.T) act.Actuator {
+					stop()
+					again, _ := start(t, dir, enforce.Config{})
+					return client(t, again)
+				}}
+			})
+		})
+	}
+}
+
 func step() assay.Action {
 	return assay.Action{Kind: assay.ActionAdvance, Service: acttest.Service, Version: acttest.V2, From: 0, Weight: 10, Key: "k", Fence: 1}
 }

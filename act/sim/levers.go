@@ -24,7 +24,7 @@ func (w *World) move(a assay.Action) (act.Receipt, error) {
 		}
 		switch {
 		case a.Fence < s.owner:
-			return act.Receipt{}, assay.Errorf(assay.CodeConflict, "generation %d owns the levers of %s, not %d", s.owner, a.Service, a.Fence)
+			return act.Receipt{}, assay.Errorf(assay.CodeConflict, "levers of %s: %w", a.Service, &act.Deposed{Fence: a.Fence, Owner: s.owner})
 		case l.Value != a.Now && l.Value != a.Want:
 			return act.Receipt{}, assay.Errorf(assay.CodeConflict, "%s of %s stands at %v, neither at %v nor at %v", a.Target(), a.Service, l.Value, a.Now, a.Want)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/act"
 	"assay.dev/assay/act/acttest"
 	"assay.dev/assay/act/sim"
 	"pgregory.net/rapid"
@@ -53,6 +54,14 @@ func steps(t interface {
 		out = append(out, r...)
 	}
 	return out
+}
+
+func TestSimKeepsTheContractOfLevers(t *testing.T) {
+	acttest.RunLevers(t, func(t *testing.T) acttest.LeverWorld {
+		c := shop(1, 0)
+		c.Services[0].Levers = []act.LeverAt{{Lever: assay.LeverReplicas, Value: 5}}
+		return acttest.LeverWorld{Actuator: world(t, c), Lever: assay.LeverReplicas, Rest: 5, Unknown: assay.LeverSpend}
+	})
 }
 
 func TestSimKeepsTheContractOfActuators(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -26,6 +27,7 @@ const maxShift = 4 << 10
 //	GET  /v1/config                enforce.Config, the active one
 //	PUT  /v1/config                enforce.Replacement → enforce.Answer
 //	PUT  /v1/routes/{route}/share  enforce.Shift → enforce.Answer
+//	PUT  /v1/routes/{route}/lever  enforce.Pull → enforce.Answer
 //	GET  /metrics                  Prometheus text
 //	GET  /healthz                  200 without a token
 //
@@ -64,6 +66,18 @@ func (p *Proxy) Control() http.Handler {
 		})
 		answerOr(w, answer, refusal, err)
 	}))
+	mux.Handle("PUT /v1/routes/{route}/lever", p.authorised(func(w http.ResponseWriter, r *http.Request) {
+		var x enforce.Pull
+		if err := decode(w, r, maxShift, &x); err != nil {
+			writeError(w, nil, err)
+			return
+		}
+		x.Route = r.PathValue("route")
+		answer, refusal, err := p.change(func(s enforce.State, now time.Time) (enforce.State, enforce.Receipt, bool, error) {
+			return s.Pull(x, now)
+		})
+		answerOr(w, answer, refusal, err)
+	}))
 	mux.Handle("GET /metrics", p.authorised(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_, _ = w.Write(p.text()) // the scraper is gone if this fails
@@ -93,12 +107,13 @@ func (p *Proxy) Status() enforce.Status {
 	now := p.now()
 	out := enforce.Status{Revision: t.snap.Revision, Generation: s.Generation, Started: p.started.UTC(), Time: now.UTC(), Refused: p.entries.read(), Export: p.export.status()}
 	for _, w := range t.snap.Ways() {
-		rs := enforce.RouteStatus{Name: w.Route.Name, Service: w.Route.Service, Mode: cmp.Or(w.Route.Entry.Mode, assay.ModeEnforce), Generation: w.Dial.Generation}
+		rs := p.levers(t, w)
+		rs.Name, rs.Service, rs.Mode, rs.Generation = w.Route.Name, w.Route.Service, cmp.Or(w.Route.Entry.Mode, assay.ModeEnforce), w.Dial.Generation
 		for _, target := range w.Targets {
 			c := t.doors[target.Index].series.read()
 			refusal, _ := target.Enter(now)
 			vs := enforce.VersionStatus{
-				Name: target.Version.Name, Digest: target.Version.Digest, Backend: target.Version.Backend, Percent: target.Percent,
+				Name: target.Version.Name, Digest: target.Version.Digest, Backend: target.Version.Backend, Places: target.Version.Places, Percent: target.Percent,
 				Refusal: refusal, Requests: c.answered(), Errors: c.errors, InFlight: c.inFlight,
 			}
 			for _, m := range w.Route.Matches {
@@ -114,6 +129,30 @@ func (p *Proxy) Status() enforce.Status {
 		out.Routes = append(out.Routes, rs)
 	}
 	return out
+}
+
+// levers reports where the levers of a route stand, and what they held.
+func (p *Proxy) levers(t *table, w *enforce.Way) (rs enforce.RouteStatus) {
+	l := t.limiters[w]
+	if l == nil {
+		return rs
+	}
+	rs.LeverGeneration, rs.Limited = w.Panel.Generation, map[string]uint64{}
+	for i := range l.limited {
+		rs.Limited[reasonNames[i]] = l.limited[i].Load()
+	}
+	for _, s := range w.Standing() {
+		ls := enforce.LeverStatus{Lever: s.Lever, Scope: s.Scope, Value: s.Value, Key: s.Key, Since: s.Since}
+		if s.Lever == assay.LeverQuarantine && s.Scope != enforce.AnyScope {
+			if tenant, is := strings.CutPrefix(s.Scope, "tenant:"); is {
+				ls.Evidence = l.tenants.evidence(tenant)
+			} else {
+				ls.Evidence = l.sources.evidence(s.Scope)
+			}
+		}
+		rs.Levers = append(rs.Levers, ls)
+	}
+	return rs
 }
 
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
@@ -164,5 +203,9 @@ func writeError(w http.ResponseWriter, refusal *enforce.Refusal, err error) {
 	if !known {
 		status = http.StatusInternalServerError
 	}
-	writeProblem(w, enforce.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: err.Error(), Refusal: refusal})
+	pr := enforce.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: err.Error(), Refusal: refusal}
+	if older, is := errors.AsType[*enforce.OlderError](err); is {
+		pr.Owner = older.Owner
+	}
+	writeProblem(w, pr)
 }

@@ -21,6 +21,7 @@ type door struct {
 	timeout time.Duration
 	maxBody int64
 	reverse *httputil.ReverseProxy
+	regions []*door // of the first region's door: those of all regions; nil without
 }
 
 func (p *Proxy) newDoor(t *enforce.Target, b *backend, s *series) *door {
@@ -41,12 +42,13 @@ func (p *Proxy) newDoor(t *enforce.Target, b *backend, s *series) *door {
 }
 
 // serve forwards r and counts what came of it. It returns the exchange, nil if the
-// request was refused.
-func (d *door) serve(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
-	x := &exchange{ResponseWriter: w, door: d, client: r.Context(), began: now}
+// request was refused. v is nil where the route has no levers.
+func (d *door) serve(w http.ResponseWriter, r *http.Request, now time.Time, v *visit) *exchange {
+	x := &exchange{ResponseWriter: w, door: d, client: r.Context(), began: now, visit: v}
 	if r.ContentLength > d.maxBody {
 		w.Header().Set("Connection", "close")
 		d.proxy.refuse(w, http.StatusRequestEntityTooLarge, "body_too_large", tooLargeDetail(d.maxBody))
+		v.count(result4xx)
 		return nil
 	}
 	d.series.inFlight.Add(1)

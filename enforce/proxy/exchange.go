@@ -18,6 +18,7 @@ type exchange struct {
 	client context.Context // ends when the client is gone
 	body   *clientBody     // nil if the request has none
 	began  time.Time
+	visit  *visit // nil where the route has no levers
 
 	status   int           // that the client got, 0 before
 	took     time.Duration // to the head of the response
@@ -92,14 +93,20 @@ func (x *exchange) finish(broken bool) {
 	switch {
 	case x.refused != "":
 		x.door.proxy.refusals.count(x.refused)
+		x.visit.count(result4xx)
 		return
 	case x.canceled, broken && gone, x.status == 0 && gone:
 		s.finish(resultCanceled, false, 0)
+		x.visit.count(resultCanceled)
 		return
 	}
 	if x.status == 0 { // the handler ended without an answer
 		x.status, x.took = http.StatusBadGateway, time.Since(x.began)
 	}
+	if x.failed || broken { // what the client got may say otherwise
+		x.visit.count(result5xx)
+	}
+	x.visit.count(resultOf(x.status))
 	s.finish(resultOf(x.status), x.failed || broken || x.status >= 500, x.took)
 }
 

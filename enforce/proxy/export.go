@@ -236,6 +236,7 @@ func (w writer) write(p *Proxy, dropped uint64) {
 	}
 	w.point(w.sum(metricDropped), int64(dropped), counts{})
 	w.pairs(p)
+	w.levers(p)
 }
 
 // pairs writes what mirrored requests came to.

@@ -23,25 +23,41 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, http.StatusNotFound, "no_route", "no route takes this host and path")
 		return
 	}
+	now := p.now()
+	var v *visit
+	if l := t.limiters[way]; l != nil {
+		var h *held
+		if v, h = l.enter(p, way, r, now); h != nil {
+			p.hold(w, h)
+			return
+		}
+		defer v.leave()
+	}
 	target := choose(way, r, p)
 	if target == nil {
 		p.refuse(w, http.StatusServiceUnavailable, "no_version", "no version of route "+way.Route.Name+" has traffic")
+		v.count(result5xx)
 		return
 	}
-	now := p.now()
 	refusal, pass := target.Enter(now)
 	if refusal != nil {
 		p.entries.record(target, *refusal, now, p.log)
 	}
 	if !pass {
 		p.refusals.count("entry")
+		v.count(result4xx)
 		writeProblem(w, enforce.Problem{
 			Title: http.StatusText(http.StatusForbidden), Status: http.StatusForbidden, Code: assay.CodeDenied,
 			Detail: refusal.Err(target.Version.Name).Error(), Refusal: refusal,
 		})
 		return
 	}
-	x := t.doors[target.Index].serve(w, r, now)
+	d := t.doors[target.Index]
+	if len(d.regions) > 0 {
+		i := way.Valve.Region(p.keyOf(way.Route, r))
+		d, v.region = d.regions[i], v.limiter.regions[i]
+	}
+	x := d.serve(w, r, now, v)
 	if m := t.mirrors[way]; m != nil && x != nil && target != way.Mirrored() {
 		m.offer(x, r, now)
 	}
@@ -196,7 +212,7 @@ func codeOf(status int) assay.Code {
 		return assay.CodeNotFound
 	case http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
 		return assay.CodeTooLarge
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusTooManyRequests:
 		return assay.CodeUnavailable
 	}
 	return assay.CodeInvalid

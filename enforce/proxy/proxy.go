@@ -53,7 +53,8 @@ type Proxy struct {
 	state    enforce.State
 	backends map[string]*backend
 	series   map[seriesKey]*series
-	order    []seriesKey // of series, oldest first
+	order    []seriesKey      // of series, oldest first
+	gates    map[string]*gate // by route, of those with levers
 }
 
 // seriesKey names a series: what a version was asked, or what pairs of requests and
@@ -69,6 +70,8 @@ type table struct {
 	doors []*door
 	// mirrors are those of the routes that have one.
 	mirrors map[*enforce.Way]*mirror
+	// limiters are those of the routes that have levers.
+	limiters map[*enforce.Way]*limiter
 }
 
 // Open takes the folder of o and makes ready to enforce the state it finds there,
@@ -95,7 +98,7 @@ func Open(o Options) (*Proxy, error) {
 		dir: o.Dir, lock: lock, token: sha256.Sum256([]byte(o.Token)), proxies: o.TrustedProxies,
 		limits: o.Limits.orDefault(), log: o.Log, quiet: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), now: o.Now, started: o.Now(),
 		doorman:  enforce.NewDoorman(o.Trust, o.AllowDryRun),
-		backends: map[string]*backend{}, series: map[seriesKey]*series{},
+		backends: map[string]*backend{}, series: map[seriesKey]*series{}, gates: map[string]*gate{},
 	}
 	p.copies = newCopies(p.limits.Copies)
 	if o.Export.Instance == "" {
@@ -134,8 +137,25 @@ func (p *Proxy) begin(initial enforce.Config) error {
 	if err != nil {
 		return err
 	}
-	p.table.Store(t)
+	p.activate(t)
 	return nil
+}
+
+// activate lets requests be judged by t from now on.
+func (p *Proxy) activate(t *table) {
+	p.table.Store(t)
+	now := p.now()
+	live := map[string]bool{}
+	for _, l := range t.limiters {
+		live[l.route] = true
+		p.gates[l.route] = l.gate
+		l.settle(l, now)
+	}
+	for route := range p.gates {
+		if !live[route] {
+			delete(p.gates, route)
+		}
+	}
 }
 
 // Believe replaces whose attestations let a version in, at once: versions that
@@ -148,7 +168,7 @@ func (p *Proxy) Believe(trust attest.TrustPolicy, verify enforce.Verify) error {
 	if err != nil {
 		return err
 	}
-	p.table.Store(t)
+	p.activate(t)
 	return nil
 }
 
@@ -169,16 +189,22 @@ func (p *Proxy) build(s enforce.State) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &table{snap: snap, mirrors: map[*enforce.Way]*mirror{}}
+	t := &table{snap: snap, mirrors: map[*enforce.Way]*mirror{}, limiters: map[*enforce.Way]*limiter{}}
 	for _, target := range snap.Targets {
-		b := p.backends[target.Version.Backend]
-		if b == nil {
-			if b, err = newBackend(target.Version.Backend, p.limits); err != nil {
-				return nil, assay.Errorf(assay.CodeInvalid, "backend of version %s: %w", target.Version.Name, err)
-			}
-			p.backends[target.Version.Backend] = b
+		d, err := p.doorTo(target)
+		if err != nil {
+			return nil, assay.Errorf(assay.CodeInvalid, "backend of version %s: %w", target.Version.Name, err)
 		}
-		t.doors = append(t.doors, p.newDoor(target, b, p.seriesOf(target, false)))
+		t.doors = append(t.doors, d)
+	}
+	for _, w := range snap.Ways() {
+		if w.Valve != nil {
+			g := p.gates[w.Route.Name]
+			if g == nil {
+				g = newGate(w)
+			}
+			t.limiters[w] = g.newLimiter(w.Valve)
+		}
 	}
 	for _, w := range snap.Ways() {
 		if w.Mirrored() == nil {
@@ -191,6 +217,33 @@ func (p *Proxy) build(s enforce.State) (*table, error) {
 		t.mirrors[w] = m
 	}
 	return t, nil
+}
+
+// doorTo makes the door to a version, with one for each region that it runs in.
+func (p *Proxy) doorTo(t *enforce.Target) (*door, error) {
+	addresses := []string{t.Version.Backend}
+	if len(t.Version.Places) > 0 {
+		addresses = nil
+		for _, x := range t.Version.Places {
+			addresses = append(addresses, x.Backend)
+		}
+	}
+	var doors []*door
+	for _, address := range addresses {
+		b := p.backends[address]
+		if b == nil {
+			var err error
+			if b, err = newBackend(address, p.limits); err != nil {
+				return nil, err
+			}
+			p.backends[address] = b
+		}
+		doors = append(doors, p.newDoor(t, b, p.seriesOf(t, false)))
+	}
+	if len(t.Version.Places) > 0 {
+		doors[0].regions = doors
+	}
+	return doors[0], nil
 }
 
 func (p *Proxy) seriesOf(t *enforce.Target, paired bool) *series {
@@ -245,7 +298,7 @@ func (p *Proxy) change(f func(enforce.State, time.Time) (enforce.State, enforce.
 	}
 	done = true
 	p.state = next
-	p.table.Store(t)
+	p.activate(t)
 	p.forget(t)
 	p.log.Info("revision active", "revision", receipt.Revision, "key", receipt.Key, "generation", receipt.Generation)
 	return enforce.Answer{Receipt: receipt}, nil, nil
@@ -257,6 +310,9 @@ func (p *Proxy) forget(t *table) {
 	live := map[seriesKey]bool{}
 	for _, d := range t.doors {
 		used[d.backend] = true
+		for _, r := range d.regions {
+			used[r.backend] = true
+		}
 		live[seriesKey{d.series.route, d.series.version, false}] = true
 	}
 	for address, b := range p.backends {

@@ -21,6 +21,14 @@ const (
 	metricWorse        = "assay_enforce_mirror_worse_total"
 	metricPairDuration = "assay_enforce_mirror_duration_seconds"
 	metricUncopied     = "assay_enforce_mirror_dropped_total"
+
+	metricLever   = "assay_enforce_lever"
+	metricHeld    = "assay_enforce_held_total"
+	metricClass   = "assay_enforce_class_requests_total"
+	metricTenant  = "assay_enforce_tenant_requests_total"
+	metricSource  = "assay_enforce_source_requests_total"
+	metricRegion  = "assay_enforce_region_requests_total"
+	metricPending = "assay_enforce_route_in_flight"
 )
 
 var help = map[string]string{
@@ -36,7 +44,15 @@ var help = map[string]string{
 	metricPairs:        "Requests of mirrored pairs, by the version that answered and the result; each pair counts once for either version.",
 	metricWorse:        "Pairs in which this version answered worse than the other: it failed, or refused what the other did not.",
 	metricPairDuration: "Time to the head of the response, of the requests of mirrored pairs.",
-	metricUncopied:     "Requests that were not copied for want of room, or because their body is too large.",
+	metricLever:        "Where a lever of the route stands, in its unit; tenants and sources that stand at rest have no series.",
+	metricHeld:         "Requests that a lever held, by reason.",
+	metricClass:        "Requests of a class, by result; held ones reached no version.",
+	metricTenant:       "Requests of a tenant, by result; the heaviest, and those with a quota, are told apart, the others are tenant \"\".",
+	metricSource:       "Requests of a source, by result; the heaviest, and those that are cut off, are told apart, the others are source \"\".",
+	metricRegion:       "Requests that a region answered, by result.",
+	metricPending:      "Requests of a route with levers under way.",
+
+	metricUncopied: "Requests that were not copied for want of room, or because their body is too large.",
 }
 
 // page writes the Prometheus text format, version 0.0.4. Label values are names
@@ -88,6 +104,7 @@ func (p *Proxy) text() []byte {
 	out.family(metricDropped, "counter")
 	fmt.Fprintf(&out, "%s %d\n", metricDropped, p.export.status().Dropped)
 	out.pairs(p)
+	out.levers(p)
 	return out.Bytes()
 }
 
