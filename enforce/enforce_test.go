@@ -1,6 +1,7 @@
 package enforce_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"testing"
@@ -167,6 +168,9 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(shopJSON))
 	f.Add([]byte(`{"routes":[],"revoked":["sha256:00"]}`))
 	f.Add([]byte(`{"routes":[{"timeout":"-1s"}]}`))
+	if data, err := json.Marshal(levered()); err == nil {
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := enforce.ParseConfig(data)
 		if err != nil {
@@ -185,6 +189,12 @@ func FuzzParseConfig(f *testing.F) {
 func FuzzParseState(f *testing.F) {
 	f.Add([]byte(`{"config":` + shopJSON + `,"generation":3,"dials":{"shop":{"shares":[{"version":"v1","percent":90},{"version":"v2","percent":10}],"generation":2}}}`))
 	f.Add([]byte(`{"config":{"routes":[]},"generation":0,"dials":{}}`))
+	if s, err := enforce.NewState(levered()); err == nil {
+		s.Panels = map[string]enforce.Panel{"shop": {Generation: 1, Stands: []enforce.Stand{{Lever: "class-admission", Scope: "batch", Value: 20}, {Lever: "region-share", Scope: "eu", Value: 10}}}}
+		if data, err := json.Marshal(s); err == nil {
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := enforce.ParseState(data)
 		if err != nil {

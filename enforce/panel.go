@@ -198,6 +198,11 @@ func (p Panel) fits(route string, l *Levers) error {
 	if n := len(p.Stands); n > MaxStands {
 		return tooMany("panels."+route, n, MaxStands)
 	}
+	for _, s := range p.Stands {
+		if !(s.Value >= 0 && s.Value <= MaxLever) {
+			return at("panels."+route, "has %s at %v", s.Lever, s.Value)
+		}
+	}
 	if kept := p.over(l); len(kept.Stands) != len(p.Stands) {
 		return at("panels."+route, "does not fit the levers of the route")
 	}

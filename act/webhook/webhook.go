@@ -22,8 +22,9 @@ const (
 	MaxAnswer = 1 << 20
 	// MaxLevers is how many levers of one service a receiver may list.
 	MaxLevers = 500
-	// MaxTimeout is the longest that one question may take.
-	MaxTimeout = time.Minute
+	// MaxTimeout is the longest that one action may take: strategies wait no longer, and
+	// ask again at their next look.
+	MaxTimeout = 10 * time.Second
 )
 
 // Defaults of Options.
@@ -45,6 +46,8 @@ type Options struct {
 	// Levers are those that the receiver may be asked about; none allows all. What is
 	// not among them is not seen and not moved.
 	Levers []assay.Lever
+	// Services are those that the receiver may be asked about; none allows all.
+	Services []string
 	// Class is what the receiver promises; "" is act.Fenced. A receiver that looks at
 	// no fence must not claim it.
 	Class  act.Class
@@ -96,6 +99,9 @@ func (c *Client) Apply(ctx context.Context, a assay.Action) (act.Receipt, error)
 	if err := act.CheckLever(a); err != nil {
 		return act.Receipt{}, err
 	}
+	if err := c.serves(a.Service); err != nil {
+		return act.Receipt{}, err
+	}
 	if !c.moves(a.Lever) {
 		return act.Receipt{}, assay.Errorf(assay.CodeNotFound, "this door does not move %s", a.Lever)
 	}
@@ -118,26 +124,29 @@ func (c *Client) Apply(ctx context.Context, a assay.Action) (act.Receipt, error)
 
 // await looks until the lever stands as wanted, or a newer owner has moved on.
 func (c *Client) await(ctx context.Context, a assay.Action) error {
+	unseen := again(assay.Errorf(assay.CodeUnavailable, "%s of service %s was not seen at %v within %s", a.Target(), a.Service, a.Want, c.o.Timeout))
 	for {
 		var seen Standing
 		err := c.get(ctx, a.Service, &seen)
-		if err == nil {
-			stands := slices.ContainsFunc(seen.Levers, func(l act.LeverAt) bool {
-				return l.Lever == a.Lever && l.Scope == a.Scope && l.Value == a.Want
-			})
-			if stands || seen.Fence > a.Fence {
-				return nil
-			}
-			err = assay.Errorf(assay.CodeUnavailable, "%s of service %s was not seen at %v within %s", a.Target(), a.Service, a.Want, c.o.Timeout)
-		}
-		if !c.pause(ctx, c.o.ReadBack) {
-			return again(err)
+		stands := slices.ContainsFunc(seen.Levers, func(l act.LeverAt) bool {
+			return l.Lever == a.Lever && l.Scope == a.Scope && l.Value == a.Want
+		})
+		switch {
+		case err == nil && (stands || seen.Fence > a.Fence):
+			return nil
+		case err != nil && assay.CodeOf(err) != assay.CodeUnavailable:
+			return err
+		case !c.pause(ctx, c.o.ReadBack):
+			return unseen
 		}
 	}
 }
 
 // Levers implements act.Levers.
 func (c *Client) Levers(ctx context.Context, service string) ([]act.LeverAt, error) {
+	if err := c.serves(service); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	var seen Standing
@@ -154,6 +163,13 @@ func (c *Client) Observe(ctx context.Context, service string) (act.Observation, 
 	var seen Standing
 	err := c.again(ctx, func() error { return c.get(ctx, service, &seen) })
 	return act.Observation{Generation: seen.Fence, Shares: map[string]int{}, Time: seen.Time.UTC()}, err
+}
+
+func (c *Client) serves(service string) error {
+	if len(c.o.Services) == 0 || slices.Contains(c.o.Services, service) {
+		return nil
+	}
+	return assay.Errorf(assay.CodeNotFound, "this door is not for service %q", service)
 }
 
 func (c *Client) moves(l assay.Lever) bool {

@@ -2,8 +2,11 @@ package webhook_test
 
 import (
 	"bufio"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -250,6 +253,44 @@ func TestAReceiverMovesOnlyWhatItIsAskedAbout(t *testing.T) {
 	}
 	if _, err := c.Apply(t.Context(), more("k")); assay.CodeOf(err) != assay.CodeNotFound || r.levers["replicas"] != 5 {
 		t.Errorf("Apply = %v with %v replicas; want not found", err, r.levers["replicas"])
+	}
+}
+
+func TestAReceiverIsBelievedByItsAuthorityAlone(t *testing.T) {
+	s := httptest.NewUnstartedServer(newReceiver())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of the client that does not believe it
+	s.StartTLS()
+	defer s.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	if _, err := client(t, s.URL, func(o *webhook.Options) { o.Roots = pool }).Apply(t.Context(), more("k")); err != nil {
+		t.Errorf("with its authority: %v", err)
+	}
+	_, err := client(t, s.URL, func(o *webhook.Options) { o.Roots = x509.NewCertPool() }).Apply(t.Context(), more("k"))
+	if assay.CodeOf(err) != assay.CodeUnavailable || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("with another authority: %v; want unavailable, because of the certificate", err)
+	}
+}
+
+func TestATokenThatWasRotatedIsSentAtOnce(t *testing.T) {
+	now := "an-old-token"
+	c := client(t, serve(t, newReceiver()), func(o *webhook.Options) { o.Token = func() string { return now } })
+	if _, err := c.Apply(t.Context(), more("k")); assay.CodeOf(err) != assay.CodeDenied {
+		t.Errorf("with an old token: %v; want denied", err)
+	}
+	now = token
+	if _, err := c.Apply(t.Context(), more("k")); err != nil {
+		t.Errorf("with the new one: %v", err)
+	}
+}
+
+func TestAServiceThatIsNotTheDoorsIsNotFound(t *testing.T) {
+	c := client(t, serve(t, newReceiver()), func(o *webhook.Options) { o.Services = []string{"mail"} })
+	if _, err := c.Apply(t.Context(), more("k")); assay.CodeOf(err) != assay.CodeNotFound {
+		t.Errorf("Apply = %v; want not found", err)
+	}
+	if _, err := c.Levers(t.Context(), acttest.Service); assay.CodeOf(err) != assay.CodeNotFound {
+		t.Errorf("Levers = %v; want not found", err)
 	}
 }
 
