@@ -22,6 +22,7 @@ type StrategyStatus struct {
 
 	Decision *assay.Decision `json:"decision,omitempty"` // the newest
 	Bands    []StrategyBand  `json:"bands"`
+	Doors    []StrategyDoor  `json:"doors,omitempty"` // one for each lever that it moves
 	Model    *StrategyModel  `json:"model,omitempty"`
 	Question *assay.Action   `json:"question,omitempty"` // that waits for a person
 	// QuestionID names the question in an answer to it.
@@ -47,6 +48,27 @@ type StrategyBand struct {
 	High    float64 `json:"high"`
 	Held    string  `json:"held,omitempty"`
 	Toggles int     `json:"toggles"` // changes of direction in the last hour
+}
+
+// StrategyDoor is what moves one lever of a strategy, and where it stood when the
+// door was asked last.
+type StrategyDoor struct {
+	Lever  string          `json:"lever"`
+	Door   string          `json:"door"`
+	Class  string          `json:"class,omitempty"` // what it promises: fenced, idempotent, at-most-once
+	Why    string          `json:"why,omitempty"`   // it moves nothing
+	Asked  time.Time       `json:"asked,omitzero"`
+	Stands []StrategyStand `json:"stands,omitempty"`
+	// Acknowledged is the newest value that was asked for, and read back.
+	Acknowledged *StrategyStand `json:"acknowledged,omitempty"`
+}
+
+// StrategyStand is where a lever stands.
+type StrategyStand struct {
+	Scope string    `json:"scope,omitempty"`
+	Value float64   `json:"value"`
+	Time  time.Time `json:"time,omitzero"` // of an acknowledgement
+	Key   string    `json:"key,omitempty"` // of the action that was acknowledged
 }
 
 // StrategyModel is the health of the forecast that a strategy may act on.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -63,44 +62,6 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 		in.Unknown = append(in.Unknown, assay.Signal{Indicator: "strategies", Reason: "what other strategies did cannot be read: " + err.Error()})
 	}
 	return in
-}
-
-// settings reads where levers stand, from the door and from declared queries, and
-// reports whether a door moves them.
-func (c *Controller) settings(ctx context.Context, rec *record, in *Inputs) (movable bool) {
-	ctx, cancel := context.WithTimeout(ctx, worldTime)
-	defer cancel()
-	s := rec.Strategy
-	if c.cfg.Actuator != nil && s.Spec.Rollback != nil {
-		if seen, err := c.cfg.Actuator.Observe(ctx, s.Spec.Service); err == nil {
-			for _, v := range slices.Sorted(maps.Keys(seen.Shares)) {
-				in.Settings = append(in.Settings, Setting{Lever: assay.LeverShare, Scope: v, Now: float64(seen.Shares[v])})
-			}
-		}
-		movable = c.cfg.Rollouts != nil
-	}
-	if door, ok := c.cfg.Actuator.(act.Levers); ok && s.Spec.Rollback == nil {
-		if list, err := door.Levers(ctx, s.Spec.Service); err == nil {
-			for _, l := range list {
-				in.Settings = append(in.Settings, Setting{Lever: l.Lever, Scope: l.Scope, Now: l.Value})
-			}
-			movable = len(list) > 0 && c.cfg.Actuator.Class() != act.AtMostOnce
-		}
-	}
-	for _, l := range s.Spec.Levers {
-		list, err := c.cfg.Gauges.Gauge(ctx, signal.GaugeQuery{Namespace: s.Namespace, Expr: l.Query, By: l.By, Time: c.cfg.Now(), MaxAge: s.Spec.MaxAge.Value()})
-		if err != nil {
-			continue
-		}
-		for _, g := range list {
-			known := slices.ContainsFunc(in.Settings, func(x Setting) bool { return x.Lever == l.Lever && x.Scope == g.Scope })
-			if !known && g.Value >= 0 && !math.IsInf(g.Value, 0) {
-				in.Settings = append(in.Settings, Setting{Lever: l.Lever, Scope: g.Scope, Now: g.Value})
-				movable = false
-			}
-		}
-	}
-	return movable
 }
 
 // foresee makes the forecast anew when it is old.
@@ -255,7 +216,7 @@ func (c *Controller) withdrawn(ctx context.Context, rec *record, p pending) stri
 // drop gives a pending action up, unless the world shows that it was taken: an earlier
 // attempt may have been carried out although its answer was lost.
 func (c *Controller) drop(ctx context.Context, rec *record, p pending, why string) error {
-	taken, err := c.taken(ctx, p.Action)
+	taken, err := c.taken(ctx, rec, p.Action)
 	switch {
 	case err != nil && assay.CodeOf(err) != assay.CodeNotFound:
 		return err // whether it was taken must be known
@@ -266,21 +227,26 @@ func (c *Controller) drop(ctx context.Context, rec *record, p pending, why strin
 }
 
 // taken reads back whether the world is as the action wants it.
-func (c *Controller) taken(ctx context.Context, a assay.Action) (bool, error) {
+func (c *Controller) taken(ctx context.Context, rec *record, a assay.Action) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, worldTime)
 	defer cancel()
 	if a.Lever == assay.LeverShare && c.cfg.Actuator != nil {
 		seen, err := c.cfg.Actuator.Observe(ctx, a.Service)
 		return err == nil && float64(seen.Shares[a.Version]) == a.Want, err
 	}
-	door, ok := c.cfg.Actuator.(act.Levers)
+	door, ok := c.door(rec.Strategy, a.Lever).(act.Levers)
 	if !ok {
 		return false, nil
 	}
 	list, err := door.Levers(ctx, a.Service)
-	return slices.ContainsFunc(list, func(l act.LeverAt) bool {
-		return l.Lever == a.Lever && l.Scope == a.Scope && l.Value == a.Want
-	}), err
+	at := func(scope string) int {
+		return slices.IndexFunc(list, func(l act.LeverAt) bool { return l.Lever == a.Lever && l.Scope == scope })
+	}
+	i := at(a.Scope)
+	if i < 0 {
+		i = at(act.AnyScope)
+	}
+	return i >= 0 && list[i].Value == a.Want, err
 }
 
 // deliver hands an action to whoever moves its lever. Shares of traffic belong to the
@@ -295,16 +261,18 @@ func (c *Controller) deliver(ctx context.Context, rec *record, p pending) (act.R
 		err := c.cfg.Rollouts.Abort(ctx, rec.Namespace, p.Action.Service, p.Action.Version, p.Words)
 		return act.Receipt{Key: p.Action.Key, Time: c.cfg.Now().UTC(), Changed: true, Detail: "the rollout was told to abort"}, err
 	}
-	if c.cfg.Actuator == nil {
+	d := c.door(rec.Strategy, p.Action.Lever)
+	if d == nil {
 		return act.Receipt{}, assay.Errorf(assay.CodeNotFound, "no door of this installation moves %s", p.Action.Target())
 	}
-	return c.cfg.Actuator.Apply(ctx, p.Action)
+	return d.Apply(ctx, p.Action)
 }
 
 func (c *Controller) applied(ctx context.Context, rec *record, p pending, receipt act.Receipt) error {
 	now := c.cfg.Now().UTC()
 	rec.State, rec.Pending = rec.State.Applied(p.Action, now), nil
 	rec.await(p, now)
+	rec.acknowledge(p.Action, receipt)
 	rec.Refusals = slices.DeleteFunc(rec.Refusals, func(r decide.Refusal) bool { return r.Target == p.Action.Target() })
 	rec.Approvals = slices.DeleteFunc(rec.Approvals, func(a decide.Approval) bool { return a.Action.Target() == p.Action.Target() })
 	return c.write(ctx, func(tx store.Tx) error {

@@ -12,6 +12,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/act"
 	"assay.dev/assay/decide"
+	"assay.dev/assay/policy"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/store"
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,7 @@ const (
 	leaseTime        = 30 * time.Second
 	leaseName        = "mitigation"
 	coalesce         = time.Second // between two looks because of data
+	defaultDoor      = policy.ProxyDoor
 )
 
 // Rollouts is what a rollback needs of whoever carries rollouts out.
@@ -40,8 +42,10 @@ type Config struct {
 	Store    store.Store
 	Blobs    store.Blobs
 	Gauges   signal.Gauges
-	Actuator act.Actuator // nil: nothing is moved here
-	Rollouts Rollouts     // nil if nobody carries rollouts out
+	Actuator act.Actuator // the door of levers that name none; nil: nothing is moved here
+	// Doors are the others, by the name that strategies give them. May be nil.
+	Doors    map[string]act.Actuator
+	Rollouts Rollouts // nil if nobody carries rollouts out
 	// Strategies are those of the policy in force, and its revision.
 	Strategies func() ([]Strategy, assay.Digest, error)
 	// Burn is the share of an objective's whole budget that is spent in a minute now; false

@@ -43,6 +43,7 @@ func (r *Record) decide(guard decide.Guard) error {
 	if len(r.Inputs.Unknown) > 0 {
 		f.thin = orElse(f.thin, r.Inputs.Unknown[0].Reason)
 	}
+	v.undo(&f)
 	r.After.quiet(f, r.Now)
 	r.Notes = append(f.notes, f.held...)
 	p := v.problem(f)

@@ -163,7 +163,7 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 	}
 	rec.Judging, rec.Outcome = rec.Judging[1:], &out
 	if out.Effect == assay.EffectHarmed {
-		rec.State = rec.State.harmed(j.Action, j.At)
+		rec.State = rec.State.harmed(j.Action, j.At, harmOf(j, out, now))
 	}
 	return c.write(ctx, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactMitigationJudged, assay.RetainOperational, actor, now, []assay.FactID{j.Cause},

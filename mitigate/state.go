@@ -2,6 +2,7 @@ package mitigate
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -18,6 +19,8 @@ type State struct {
 	// Bands are the levers' dead bands at the last decision, for people.
 	Bands map[string]Settled `json:"bands,omitempty"`
 	Quiet time.Time          `json:"quiet,omitzero"` // since when nothing was wrong
+	// Harms are moves that did harm, at most one of a target: they are given back.
+	Harms []Harm `json:"harms,omitempty"`
 }
 
 func (s State) clone() State {
@@ -39,12 +42,13 @@ func (s State) Applied(a assay.Action, now time.Time) State {
 		from = b.Now
 	}
 	s.Dampers[a.Target()] = s.Dampers[a.Target()].Took(now, a.Kind, from, a.Want)
+	s.Harms = givenBack(s.Harms, a)
 	return s
 }
 
 // harmed remembers that an action, all its steps from a time on, did harm: to give it
 // back waits for nothing.
-func (s State) harmed(a assay.Action, at time.Time) State {
+func (s State) harmed(a assay.Action, at time.Time, h Harm) State {
 	d, ok := s.Dampers[a.Target()]
 	if !ok {
 		return s
@@ -56,5 +60,8 @@ func (s State) harmed(a assay.Action, at time.Time) State {
 		}
 	}
 	s.Dampers[a.Target()] = d
+	if a.Kind == assay.ActionAdjust { // a hard cap stands whatever it costs, and what was given back is taken again by its law
+		s.Harms = append(slices.DeleteFunc(slices.Clone(s.Harms), func(x Harm) bool { return x.Lever == a.Lever && x.Scope == a.Scope }), h)
+	}
 	return s
 }

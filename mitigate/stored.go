@@ -84,7 +84,8 @@ type record struct {
 	Decision  *assay.Decision      `json:"decision,omitempty"` // the newest
 	Lowered   string               `json:"lowered,omitempty"`
 	Effective policy.Level         `json:"effective,omitempty"`
-	Known     time.Time            `json:"known,omitzero"` // since when its inputs have been known without a break
+	Known     time.Time            `json:"known,omitzero"`  // since when its inputs have been known without a break
+	Doors     []api.StrategyDoor   `json:"doors,omitempty"` // as they answered last
 	Forecast  *Forecast            `json:"forecast,omitempty"`
 	Learned   decide.Learned       `json:"learned"`
 	Approvals []decide.Approval    `json:"approvals,omitempty"`
@@ -229,7 +230,7 @@ func (r *record) shown() api.StrategyStatus {
 		Name: r.Name, Service: s.Spec.Service, Law: r.Law, Level: string(s.Spec.Level), Effective: string(r.Effective), Lowered: r.Lowered,
 		Precedence: s.Spec.Precedence, Rules: s.Spec.Deterministic, Revision: string(r.Revision), Paused: r.Paused, Decision: r.Decision, Fact: r.Fact, Bands: []api.StrategyBand{},
 	}
-	out.Outcome = r.Outcome
+	out.Outcome, out.Doors = r.Outcome, r.Doors
 	out.Helped, out.Attempts = r.Learned.Success(s.Spec.Service)
 	if r.Decision != nil {
 		out.Decided = r.Decision.Time

@@ -71,7 +71,7 @@ type StrategySpec struct {
 	MinCompleteness float64 `json:"minCompleteness,omitempty"`
 	// Signals are what the law reads, each under the name that the law gives it.
 	Signals []StrategySignal `json:"signals"`
-	// Levers say by PromQL where levers stand that no door of this installation reads back; such a lever is never moved automatically.
+	// Levers name the door that moves a lever, or say by PromQL where one stands that no door reads back, which is never moved automatically. What is left out is moved by the proxy, if it can be.
 	Levers []StrategyLever `json:"levers,omitempty"`
 	// Damping changes how calmly the lever is moved; the law's own if left out.
 	Damping *Damping `json:"damping,omitempty"`
@@ -112,12 +112,14 @@ type StrategySignal struct {
 	By string `json:"by,omitempty"`
 }
 
-// StrategyLever is where a lever stands.
+// StrategyLever is what moves a lever, or where it stands.
 type StrategyLever struct {
 	// Lever is its name, for example replicas.
 	Lever assay.Lever `json:"lever"`
-	// Query is PromQL that gives where it stands, or one number for each value of the label in by.
-	Query string `json:"query"`
+	// Door moves it and says where it stands: the name of one of the installation's doors, or proxy.
+	Door string `json:"door,omitempty"`
+	// Query is PromQL that gives where it stands, or one number for each value of the label in by; only without a door.
+	Query string `json:"query,omitempty"`
 	// By is the label that tells its scopes apart; left out for one.
 	By string `json:"by,omitempty"`
 }
@@ -175,6 +177,10 @@ func (s StrategySpec) declared() (out []string) {
 // Errorf is an error at the place of one of the strategy's fields, for checks
 // that other packages make; numbers of list entries are written in decimal.
 func (s Strategy) Errorf(field []string, format string, args ...any) error {
+	return s.errorf(field, format, args...)
+}
+
+func (s Strategy) errorf(field []string, format string, args ...any) *assay.Error {
 	if s.doc == (strict.Document{}) { // not made by Parse
 		e := assay.Errorf(assay.CodeInvalid, format, args...)
 		e.Field = strings.Join(field, ".")

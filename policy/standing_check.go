@@ -159,8 +159,16 @@ func (s StrategySpec) checkLevers(d strict.Document) error {
 			return d.Errorf(at, "is more than the %d that are read", MaxSignals)
 		case !slices.Contains(known, string(l.Lever)):
 			return d.Errorf(append(at, "lever"), "%s, which law %s moves", strict.OneOf(string(l.Lever), known), s.Law())
-		case strings.TrimSpace(l.Query) == "":
-			return d.Errorf(append(at, "query"), "is missing")
+		case strings.TrimSpace(l.Query) == "" && l.Door == "":
+			return d.Errorf(append(at, "query"), "is missing, and so is door; give one of them")
+		case l.Query != "" && l.Door != "":
+			return d.Errorf(append(at, "query"), "stands beside door %s, which says itself where the lever stands", l.Door)
+		case l.Door != "" && !nameForm.MatchString(l.Door):
+			return d.Errorf(append(at, "door"), "%q is not 1 to 63 lower-case letters, digits and dashes", l.Door)
+		case l.Door != "" && l.By != "":
+			return d.Errorf(append(at, "by"), "belongs to query; door %s knows its scopes", l.Door)
+		case l.Door != "" && s.Door(l.Lever) != l.Door:
+			return d.Errorf(append(at, "door"), "is the second one of %s: %s is named already", l.Lever, s.Door(l.Lever))
 		}
 	}
 	return nil

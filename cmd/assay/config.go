@@ -40,6 +40,7 @@ var settings = []setting{
 	{name: "evidence-days", def: "0", usage: "days that assay serve keeps reports after the last verdict that used them; 0 means for ever"},
 	{name: "proxy", usage: "URL of the enforcer's control API, for assay serve"},
 	{name: "proxy-token", usage: "bearer token of the enforcer's control API", secret: true},
+	{name: "doors", usage: "file of the doors, besides the enforcer, that move levers of strategies"},
 	{name: "log-level", def: "info", usage: "debug, info, warn or error"},
 }
 

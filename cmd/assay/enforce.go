@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,7 @@ type doorOptions struct {
 	otlp        string // where metrics are pushed, "" for nowhere
 	otlpToken   string
 	otlpEvery   time.Duration
+	proxies     []netip.Prefix // whose headers say whom they speak for
 }
 
 // proxyFlags are the flags of `enforce proxy`.
@@ -46,6 +48,7 @@ type proxyFlags struct {
 	trust           string
 	verifiers       []string
 	allowDryRun     bool
+	proxies         []string
 	otlp            string
 	otlpEvery       time.Duration
 }
@@ -85,6 +88,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	fs.StringVar(&f.trust, "trust", "", "trust file or public file of who may attest (default DIR/keys/assay.trust.yaml, or assay.pub if there is none)")
 	fs.StringArrayVar(&f.verifiers, "allow-verifier", nil, "verifier.id that the keys may sign (default --verifier-id); may be repeated")
 	fs.BoolVar(&f.allowDryRun, "allow-dry-run", false, "accept routes that only record what they would refuse")
+	fs.StringArrayVar(&f.proxies, "trusted-proxy", nil, "address or network of proxies whose X-Forwarded headers, and claims of class and tenant, are believed; may be repeated")
 	fs.StringVar(&f.otlp, "otlp", "", "URL that metrics are pushed to as OTLP, for example http://127.0.0.1:7070/v1/metrics")
 	fs.DurationVar(&f.otlpEvery, "otlp-interval", 5*time.Second, "time between two batches of metrics")
 	_ = cmd.MarkFlagRequired("routes") // fails only for a flag that does not exist
@@ -138,6 +142,16 @@ func (a *app) doorOptions(f proxyFlags) (doorOptions, error) {
 	}
 	if err := checkCollector(f); err != nil {
 		return o, err
+	}
+	for _, text := range f.proxies {
+		n, err := netip.ParsePrefix(text)
+		if a, errAddr := netip.ParseAddr(text); errAddr == nil {
+			n, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return o, usageError{fmt.Errorf("--trusted-proxy %q is no address and no network", text)}
+		}
+		o.proxies = append(o.proxies, n)
 	}
 	raw, err := readFile(f.routes, enforce.MaxConfig)
 	if err != nil {

@@ -56,9 +56,10 @@ type proxying struct {
 	data, control string
 }
 
-func (w *world) proxy() proxying {
+func (w *world) proxy(flags ...string) proxying {
 	w.t.Helper()
-	cmd := w.command([]string{proxyToken}, "enforce", "proxy", "--dir", "state", "--routes", "routes.json", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0")
+	args := append([]string{"enforce", "proxy", "--dir", "state", "--routes", "routes.json", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"}, flags...)
+	cmd := w.command([]string{proxyToken}, args...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -41,7 +41,7 @@ Reads DIR (default: the configured policy directory) and changes nothing.
 Exit codes: 0 no errors, warnings included · 1 DIR cannot be read or parsed · 2 usage · 3 errors found.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			problems, err := lintPolicy(cmd.Context(), a.policyDir(args))
+			problems, err := a.lintPolicy(cmd.Context(), a.policyDir(args))
 			if err != nil {
 				return err
 			}
@@ -217,7 +217,7 @@ func (a *app) diagnosePolicy(ctx context.Context) diagnosis {
 	if _, err := os.Stat(path); err != nil && !a.cfg.chosen("policy") {
 		return diagnosis{"policy", "warn", "no policy directory " + path, "write a first gate; its form: assay policy schema Gate"}
 	}
-	problems, err := lintPolicy(ctx, path)
+	problems, err := a.lintPolicy(ctx, path)
 	switch {
 	case err != nil:
 		return diagnosis{"policy", "fail", oneLine(err), "assay policy lint " + path}

@@ -11,11 +11,13 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/control"
 	"assay.dev/assay/ledger"
+	"assay.dev/assay/mitigate"
 	"assay.dev/assay/server"
 	"assay.dev/assay/store"
 	"assay.dev/assay/ui"
@@ -51,7 +53,9 @@ With --advisories PATH, a folder or zip file of OSV records, it holds what runs
 against them every hour; see assay inventory scan.
 
 With --proxy URL, the control address of an enforcer (its token in ASSAY_PROXY_TOKEN),
-it carries rollouts out. A file DIR/halt stops every such action until it is removed.
+it carries rollouts out, and moves what strategies may move there; with --doors FILE
+also levers that live elsewhere. A file DIR/halt stops every such action until it is
+removed.
 
 Reads the policy directory; changes the state directory.
 
@@ -66,6 +70,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	cmd.Flags().Var(&f.targets, "scrape", "page of metrics to fetch every 15 s; may be repeated")
 	f.admission.add(cmd)
 	cmd.Flags().StringVar(&a.advisories, "advisories", "", "folder or zip file of OSV records to hold what runs against, every hour")
+	cmd.Flags().DurationVar(&f.prove, "prove", mitigate.DefaultProve, "how long the inputs of a strategy must have been known before it acts by itself; 0 for at once")
 	cmd.Flags().BoolVar(&f.anonymous, "anonymous-viewer", false, "show the pages of --namespace without a token; only on a loopback address")
 	return cmd
 }
@@ -75,6 +80,7 @@ type serveFlags struct {
 	listen    string
 	targets   scrapeTargets
 	anonymous bool
+	prove     time.Duration
 	admission admissionFlags
 }
 
@@ -99,8 +105,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 			return err
 		}
 		door = cfg.Enforcer
-		a.addStrategies(in, cfg, reg)
-		return nil
+		return a.addStrategies(in, cfg, f.prove, reg)
 	}
 	in, err := a.open(ctx, true, reg)
 	if err != nil {

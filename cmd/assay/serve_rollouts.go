@@ -23,6 +23,12 @@ import (
 type enforcer struct {
 	act.Actuator
 	rollout.Door
+	levers act.Levers
+}
+
+// Levers implements act.Levers.
+func (e *enforcer) Levers(ctx context.Context, service string) ([]act.LeverAt, error) {
+	return e.levers.Levers(ctx, service)
 }
 
 // leaseHolder names the process that works on a state directory. The directory's

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/control"
@@ -13,10 +14,18 @@ import (
 
 // addStrategies lets the plane run the strategies of the policy in force. Without a
 // door that moves their levers they decide and propose, and nothing is done.
-func (a *app) addStrategies(in *installation, cfg *control.Config, reg prometheus.Registerer) {
+func (a *app) addStrategies(in *installation, cfg *control.Config, prove time.Duration, reg prometheus.Registerer) error {
+	doors, err := a.openDoors()
+	if err != nil {
+		return err
+	}
+	if prove <= 0 {
+		prove = -1
+	}
 	conf := mitigate.Config{
 		Store: in.store, Blobs: in.blobs, Gauges: in.telemetry.db, Strategies: a.declaredStrategies,
 		Halted: a.halted, Guard: a.judged, Recorded: cfg.Poke, Now: a.now, Log: a.log, Registerer: reg, Holder: leaseHolder,
+		Doors: doors, Prove: prove,
 		Burn: func(_ context.Context, namespace, objective string) (float64, bool) {
 			return spentPerMinute(cfg.Books, namespace, objective, a)
 		},
@@ -30,6 +39,7 @@ func (a *app) addStrategies(in *installation, cfg *control.Config, reg prometheu
 	in.strategies = mitigate.New(conf)
 	in.telemetry.listeners = append(in.telemetry.listeners, in.strategies.Arrived)
 	cfg.Strategies = in.strategies
+	return nil
 }
 
 // declaredStrategies are those of the policy in force.

@@ -84,11 +84,12 @@ func (a *app) strategyTable(list []api.StrategyStatus) {
 
 func (a *app) strategyExplainCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain STRATEGY",
-		Short: "Explain where a strategy's levers stand and why",
+		Use:     "explain STRATEGY",
+		Aliases: []string{"status"},
+		Short:   "Explain where a strategy's levers stand and why",
 		Long: `Explain where a strategy's levers stand and why: the newest decision with its
 reasons, the bounds between which nothing is done, how often the direction changed,
-and how good its forecasts are.
+which door moves each lever and what it acknowledged, and how good its forecasts are.
 
 Reads the policy directory and the state directory, or asks --server; changes nothing.
 
@@ -127,6 +128,7 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 		}
 		a.out.Table([]string{"LEVER", "STANDS", "WANTED", "NOTHING IS DONE", "TURNS/H", "HELD BECAUSE"}, rows)
 	}
+	a.doorTable(s.Doors)
 	if m := s.Model; m != nil {
 		fmt.Fprintf(a.out, "forecast of %s: skill %.2f, 90 %% intervals held %.0f %%; %s\n", m.At.Format(time.RFC3339), m.Skill, 100*m.Cover, trust(*m))
 	}
@@ -136,6 +138,35 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 	if s.Fact != "" {
 		fmt.Fprintf(a.out, "the whole decision: assay decisions explain %s\n", s.Fact)
 	}
+}
+
+// doorTable shows what moves each lever, and what was acknowledged.
+func (a *app) doorTable(doors []api.StrategyDoor) {
+	var rows [][]string
+	for _, d := range doors {
+		stands, acknowledged := []string{}, "nothing yet"
+		for _, s := range d.Stands {
+			stands = append(stands, scoped(s))
+		}
+		if k := d.Acknowledged; k != nil {
+			acknowledged = scoped(*k) + " at " + k.Time.Format(time.RFC3339)
+		}
+		door := d.Door
+		if d.Class != "" {
+			door += " (" + d.Class + ")"
+		}
+		rows = append(rows, []string{d.Lever, door, strings.Join(stands, ", "), acknowledged, d.Why})
+	}
+	if len(rows) > 0 {
+		a.out.Table([]string{"LEVER", "DOOR", "STANDS", "ACKNOWLEDGED", "WHY IT MOVES NOTHING BY ITSELF"}, rows)
+	}
+}
+
+func scoped(s api.StrategyStand) string {
+	if s.Scope == "" {
+		return fmt.Sprintf("%.4g", s.Value)
+	}
+	return fmt.Sprintf("%s %.4g", s.Scope, s.Value)
 }
 
 func trust(m api.StrategyModel) string {

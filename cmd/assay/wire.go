@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"io"
 	"io/fs"
@@ -18,7 +19,9 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/act"
 	actproxy "assay.dev/assay/act/proxy"
+	actwebhook "assay.dev/assay/act/webhook"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/attest/keyfile"
 	"assay.dev/assay/attest/process"
@@ -375,12 +378,16 @@ func loadRevision(ctx context.Context, path string) (*policy.Revision, error) {
 	return dir.Load(ctx, path)
 }
 
-func lintPolicy(ctx context.Context, path string) ([]rego.Problem, error) {
+func (a *app) lintPolicy(ctx context.Context, path string) ([]rego.Problem, error) {
 	rev, err := dir.Load(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	problems := append(rego.Lint(rev), lintSignals(rev)...)
+	doors, err := a.lintDoors(rev)
+	if err != nil {
+		return nil, err
+	}
+	problems := slices.Concat(rego.Lint(rev), lintSignals(rev), doors)
 	for i := range problems {
 		if problems[i].File != "" {
 			problems[i].File = filepath.Join(path, problems[i].File)
@@ -437,7 +444,8 @@ func openAuthority(data []byte, o authorityOptions) (attest.Authority, error) {
 func (a *app) openDoor(o doorOptions) (door, error) {
 	return proxy.Open(proxy.Options{
 		Dir: o.dir, Initial: o.initial, Trust: o.trust.Policy, Verify: verifyAny(o.trust.Ledger), AllowDryRun: o.allowDryRun, Token: o.token, Log: a.log, Now: a.now,
-		Export: proxy.Export{URL: o.otlp, Token: o.otlpToken, Interval: o.otlpEvery},
+		TrustedProxies: o.proxies,
+		Export:         proxy.Export{URL: o.otlp, Token: o.otlpToken, Interval: o.otlpEvery},
 	})
 }
 
@@ -472,5 +480,12 @@ func (a *app) openEnforcer() (*enforcer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &enforcer{c, c}, nil
+	return &enforcer{c, c, c}, nil
+}
+
+// newDoor is a door that a receiver keeps.
+func (a *app) newDoor(s doorSpec, roots *x509.CertPool, timeout time.Duration) (act.Actuator, error) {
+	return actwebhook.New(actwebhook.Options{
+		URL: s.URL, Token: a.secret(s.TokenFile), Roots: roots, Insecure: s.Insecure, Timeout: timeout, Levers: s.Levers, Services: s.Services, Class: s.Class,
+	})
 }
