@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,10 +140,18 @@ func TestAPartOfAClassIsLetInByClient(t *testing.T) {
 	}
 }
 
+// stopped is a clock that moves only when it is told to.
+func stopped() (use func(*proxy.Options), skip func(time.Duration)) {
+	began := time.Now()
+	var passed atomic.Int64
+	use = func(o *proxy.Options) { o.Now = func() time.Time { return began.Add(time.Duration(passed.Load())) } }
+	return use, func(d time.Duration) { passed.Add(int64(d)) }
+}
+
 func TestATenantAboveItsQuotaIsHeldAndOthersAreNot(t *testing.T) {
 	s := newSigner(t)
-	now := time.Now()
-	d := open(t, levered(classes(), version(t, s, "v1", backend(t, says("v1")), 100)), s, func(o *proxy.Options) { o.Now = func() time.Time { return now } })
+	clock, skip := stopped()
+	d := open(t, levered(classes(), version(t, s, "v1", backend(t, says("v1")), 100)), s, clock)
 	d.pull(assay.LeverQuota, "acme", 5)
 	for i := range 5 {
 		if a := d.get("/", "X-Tenant", "acme"); a.status != http.StatusOK {
@@ -153,7 +162,7 @@ func TestATenantAboveItsQuotaIsHeldAndOthersAreNot(t *testing.T) {
 	if a := d.get("/", "X-Tenant", "other"); a.status != http.StatusOK {
 		t.Errorf("another tenant gets %d", a.status)
 	}
-	now = now.Add(400 * time.Millisecond) // two more at 5 a second
+	skip(400 * time.Millisecond) // two more at 5 a second
 	for _, want := range []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests} {
 		if a := d.get("/", "X-Tenant", "acme"); a.status != want {
 			t.Errorf("after 0.4 s it gets %d, want %d", a.status, want)
@@ -167,8 +176,8 @@ func TestATenantAboveItsQuotaIsHeldAndOthersAreNot(t *testing.T) {
 
 func TestARateIsForAllAndCriticalRequestsUseItUp(t *testing.T) {
 	s := newSigner(t)
-	now := time.Now()
-	d := open(t, levered(classes(), version(t, s, "v1", backend(t, says("v1")), 100)), s, func(o *proxy.Options) { o.Now = func() time.Time { return now } })
+	clock, skip := stopped()
+	d := open(t, levered(classes(), version(t, s, "v1", backend(t, says("v1")), 100)), s, clock)
 	d.pull(assay.LeverRateLimit, "", 4)
 	for range 20 {
 		if a := d.get("/pay"); a.status != http.StatusOK {
@@ -176,7 +185,7 @@ func TestARateIsForAllAndCriticalRequestsUseItUp(t *testing.T) {
 		}
 	}
 	held(t, d.get("/"), http.StatusTooManyRequests, "rate_limit")
-	now = now.Add(300 * time.Millisecond) // what critical requests took beyond the rate is forgotten, not owed
+	skip(300 * time.Millisecond) // what critical requests took beyond the rate is forgotten, not owed
 	if a := d.get("/"); a.status != http.StatusOK {
 		t.Errorf("0.3 s later, at 4 a second, it gets %d", a.status)
 	}
