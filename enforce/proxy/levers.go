@@ -109,11 +109,12 @@ func (p *page) levers(of *Proxy) {
 					p.family(f.metric, kind)
 					first = false
 				}
-				labels := `service="` + c.service + `",route="` + c.route + `"`
+				var labels strings.Builder
+				labels.WriteString(`service="` + c.service + `",route="` + c.route + `"`)
 				for i, v := range x.values {
-					labels += "," + f.labels[i] + `="` + escape.Replace(v) + `"`
+					labels.WriteString("," + f.labels[i] + `="` + escape.Replace(v) + `"`)
 				}
-				p.sample(f.metric, labels, strconv.FormatFloat(x.value, 'f', -1, 64))
+				p.sample(f.metric, labels.String(), strconv.FormatFloat(x.value, 'f', -1, 64))
 			}
 		}
 	}
