@@ -16,6 +16,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/control"
+	"assay.dev/assay/internal/heap"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/mitigate"
 	"assay.dev/assay/server"
@@ -64,7 +65,10 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
   assay token create ci --role developer --dir /var/lib/assay
   assay serve --dir /var/lib/assay --policy policies`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			heap.Serve()
+			return a.serve(cmd.Context(), f)
+		},
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address to listen on")
 	cmd.Flags().Var(&f.targets, "scrape", "page of metrics to fetch every 15 s; may be repeated")
