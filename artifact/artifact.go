@@ -10,6 +10,7 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -107,14 +108,17 @@ func ReadBundle(ctx context.Context, blobs store.Blobs, bundle assay.Digest) ([]
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, attest.MaxBundle+1))
-	if err != nil {
+	var b bytes.Buffer
+	if s, ok := r.(interface{ Size() int64 }); ok && s.Size() <= attest.MaxBundle {
+		b.Grow(int(s.Size()) + bytes.MinRead) // what it is read into is then the right size at once
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r, attest.MaxBundle+1)); err != nil {
 		return nil, err
 	}
-	if len(data) > attest.MaxBundle {
+	if b.Len() > attest.MaxBundle {
 		return nil, assay.Errorf(assay.CodeTooLarge, "bundle %s has more than %d bytes", bundle, attest.MaxBundle)
 	}
-	return data, nil
+	return b.Bytes(), nil
 }
 
 // with returns s after the attestation a about subject.

@@ -2,13 +2,10 @@ package artifact
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unique"
 
 	"assay.dev/assay"
 	"assay.dev/assay/store"
@@ -19,13 +16,17 @@ import (
 //
 // Only Refresh reads the store, and only what was recorded since the last time; one
 // goroutine calls it, most simply by Follow. What it learns becomes visible as a
-// whole, in one step. An Index holds about 1 KB for an artifact with three judgements.
+// whole, in one step. An Index holds about 400 bytes for an artifact with three judgements,
+// and no pointers to follow for it: the collector of a process with a hundred thousand
+// artifacts in memory has as little to do as that of an empty one, and nobody who asks
+// meanwhile waits for it.
 type Index struct {
 	store     store.Store
 	namespace string
 
 	now     atomic.Pointer[snapshot]
-	turn    sync.Mutex // held by Refresh
+	turn    sync.Mutex        // held by Refresh
+	ids     map[string]uint32 // places in snapshot.words; of Refresh
 	poke    chan struct{}
 	mu      sync.Mutex // guards changed
 	changed chan struct{}
@@ -33,12 +34,12 @@ type Index struct {
 
 // NewIndex returns an index that knows nothing until its first Refresh.
 func NewIndex(s store.Store, namespace string) *Index {
-	x := &Index{store: s, namespace: namespace, poke: make(chan struct{}, 1), changed: make(chan struct{})}
+	x := &Index{store: s, namespace: namespace, poke: make(chan struct{}, 1), ids: map[string]uint32{}, changed: make(chan struct{})}
 	x.now.Store(&snapshot{})
 	return x
 }
 
-// Known is what the index knows of one artifact. It is shared: never change it.
+// Known is what the index knows of one artifact. It is the caller's own.
 type Known struct {
 	Name         string      // as the newest verdict calls it
 	Judgements   []Judgement // the newest of each gate and environment, by name
@@ -63,8 +64,8 @@ func (x *Index) Lookup(d assay.Digest) (Known, bool) {
 	if !ok {
 		return Known{}, false
 	}
-	k, ok := x.now.Load().artifacts[id[0]][id]
-	return k, ok
+	s := x.now.Load()
+	return s.artifacts[id[0]].get(id, s.words)
 }
 
 // Resolve returns the digest that an image reference stands for: its own, or that
@@ -75,8 +76,12 @@ func (x *Index) Resolve(ref string) (assay.Digest, bool) {
 	if err != nil || digest != "" {
 		return digest, err == nil
 	}
-	m, ok := x.now.Load().references[shardOf(canonical)][canonical]
-	return m.Digest, ok
+	id := nameSum(canonical)
+	m, ok := x.now.Load().references[id[0]][id]
+	if !ok {
+		return "", false
+	}
+	return assay.DigestOf(m.digest), true
 }
 
 // Len is the number of artifacts known.
@@ -127,7 +132,7 @@ func (x *Index) Refresh(ctx context.Context) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
 	old := x.now.Load()
-	next := old.edit()
+	next := old.edit(x.ids)
 	err := x.store.View(ctx, func(r store.Reader) error {
 		if old.through == 0 {
 			return x.load(r, next)
@@ -140,6 +145,7 @@ func (x *Index) Refresh(ctx context.Context) error {
 	if next.through == old.through {
 		return nil
 	}
+	next.tidy()
 	x.now.Store(&next.snapshot)
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -186,90 +192,6 @@ func (x *Index) read(r store.Reader, next *edit) error {
 			next.refer(referenceOf(said.Subject), Meaning{Digest: row.Fact.Subject, Time: row.Fact.Time, Fact: row.Fact.ID})
 		}
 	}
-}
-
-// shards is how many parts a snapshot has: one change copies one part of it.
-const shards = 256
-
-// snapshot is an immutable state of the index.
-type snapshot struct {
-	through    int64
-	count      int
-	artifacts  [shards]map[[32]byte]Known
-	references [shards]map[string]Meaning
-}
-
-// edit is a snapshot under construction, which shares the parts that did not change.
-type edit struct {
-	snapshot
-	own, ownRefs [shards]bool // copied already
-}
-
-func (s *snapshot) edit() *edit { return &edit{snapshot: *s} }
-
-func (e *edit) put(s Summary) {
-	id, ok := sum(s.Subject.Digest)
-	if !ok {
-		return
-	}
-	part := id[0]
-	if !e.own[part] {
-		e.artifacts[part], e.own[part] = own(e.artifacts[part]), true
-	}
-	if _, known := e.artifacts[part][id]; !known {
-		e.count++
-	}
-	e.artifacts[part][id] = known(s)
-}
-
-func (e *edit) refer(ref string, m Meaning) {
-	part := shardOf(ref)
-	if !e.ownRefs[part] {
-		e.references[part], e.ownRefs[part] = own(e.references[part]), true
-	}
-	if old, ok := e.references[part][ref]; !ok || m.later(old) {
-		e.references[part][ref] = m
-	}
-}
-
-func own[K comparable, V any](m map[K]V) map[K]V {
-	if m == nil {
-		return map[K]V{}
-	}
-	return maps.Clone(m)
-}
-
-// known keeps what decisions need. What repeats between artifacts is kept once.
-func known(s Summary) Known {
-	k := Known{Name: s.Subject.Name, Attestations: s.Attestations, Judgements: make([]Judgement, 0, len(s.Judgements))}
-	for _, a := range s.Judgements {
-		k.Judgements = append(k.Judgements, Judgement{
-			Gate: one(a.Gate), Environment: one(a.Environment), Mode: one(a.Mode), Outcome: one(a.Outcome),
-			Time: a.Time, Policy: one(a.Policy), Bundle: a.Bundle, KeyID: one(a.KeyID),
-		})
-	}
-	return k
-}
-
-func one[T comparable](v T) T { return unique.Make(v).Value() }
-
-// sum returns the bytes of a digest.
-func sum(d assay.Digest) (id [32]byte, ok bool) {
-	h := d.Hex()
-	if len(h) != 2*len(id) || len(d) != len(h)+len("sha256:") {
-		return id, false
-	}
-	_, err := hex.Decode(id[:], []byte(h))
-	return id, err == nil
-}
-
-// shardOf spreads names over the parts (FNV-1a).
-func shardOf(s string) byte {
-	h := uint32(2166136261)
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
-	}
-	return byte(h>>24) ^ byte(h)
 }
 
 // each calls do with every value of k's namespace and bucket.

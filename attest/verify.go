@@ -80,6 +80,9 @@ func (r Report) Err() error {
 	return nil
 }
 
+// mostSteps is how many Verify itself adds at most.
+const mostSteps = 11
+
 // Add appends a check that a caller made beyond Verify, for example of a ledger
 // proof. If an earlier step failed it is marked as not reached and do is not called.
 func (r *Report) Add(name string, do func() (string, error)) {
@@ -115,7 +118,7 @@ type verification struct {
 // as not reached. Damaged input is a failed first step, not an error.
 func Verify(data []byte, policy TrustPolicy, want Expect, now time.Time) Report {
 	v := &verification{policy: policy, want: want, now: now, data: data}
-	var r Report
+	r := Report{Steps: make([]Step, 0, mostSteps)}
 	r.Add("signature", v.signature)
 	r.KeyIDs = v.keyIDs
 	if w := v.witness(); r.OK() && w != nil {

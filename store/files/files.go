@@ -179,7 +179,7 @@ func (b *Blobs) Open(ctx context.Context, d assay.Digest) (io.ReadCloser, error)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &verifier{f: f, want: d, sum: sha256.New(), src: contextReader{ctx: ctx, r: f}}, nil
+	return &verifier{f: f, size: info.Size(), want: d, sum: sha256.New(), src: contextReader{ctx: ctx, r: f}}, nil
 }
 
 // Remove removes the blob with that digest, durably. One that is not there is no error.
@@ -211,10 +211,15 @@ func place(d assay.Digest) (dir, name string) {
 // verifier fails the last read of a blob whose bytes do not have its digest.
 type verifier struct {
 	f    *os.File
+	size int64
 	src  contextReader
 	sum  hash.Hash
 	want assay.Digest
 }
+
+// Size is the number of bytes that the file had when it was opened: a hint for who
+// reads it whole.
+func (v *verifier) Size() int64 { return v.size }
 
 func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.src.Read(p)
