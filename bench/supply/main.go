@@ -7,9 +7,24 @@
 // does not hold. Run it with `make bench-supply` on a machine that does nothing else.
 package main
 
-import "assay.dev/assay/bench/run"
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"assay.dev/assay/bench/run"
+	"assay.dev/assay/ledger/posix"
+)
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == bareWord {
+		if err := serveBare(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	posix.RedirectLog(slog.New(slog.DiscardHandler))
 	run.Main("supply", 3,
 		run.Part{Name: "ledger", Run: benchLedger},
 		run.Part{Name: "verify", Run: benchVerify},
