@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -46,15 +47,32 @@ func limit(root fs.FS) int64 {
 	return math.MaxInt64
 }
 
-// groupMemory is what the process's control group may use; a container sees its own
-// at the root. One without a limit has none.
-func groupMemory(root fs.FS) (int64, bool) {
-	text, err := fs.ReadFile(root, "sys/fs/cgroup/memory.max")
-	if err != nil {
-		return 0, false
+// groups is where control groups are shown.
+const groups = "sys/fs/cgroup"
+
+// groupMemory is what the process's control group may use, or one that it is in, the
+// least of them: of a service its own, of a container that at the root, which is all it
+// sees. A group without a limit says "max".
+func groupMemory(root fs.FS) (least int64, ok bool) {
+	at := "/"
+	if text, err := fs.ReadFile(root, "proc/self/cgroup"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if rest, found := strings.CutPrefix(line, "0::"); found { // version 2
+				at = path.Clean("/" + strings.TrimSpace(rest))
+			}
+		}
 	}
-	bytes, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return bytes, err == nil && bytes > 0
+	for {
+		text, err := fs.ReadFile(root, path.Join(groups, at, "memory.max"))
+		bytes, perr := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err == nil && perr == nil && bytes > 0 && (!ok || bytes < least) {
+			least, ok = bytes, true
+		}
+		if at == "/" {
+			return least, ok
+		}
+		at = path.Dir(at)
+	}
 }
 
 // machineMemory is what the machine has in all.

@@ -17,6 +17,13 @@ func TestAServersHeapStaysBelowWhatItMayUse(t *testing.T) {
 		want  int64
 	}{
 		{"in a container", map[string]string{"sys/fs/cgroup/memory.max": "536870912\n", "proc/meminfo": meminfo}, 536870912 / 100 * share},
+		{"as a service", map[string]string{
+			"proc/self/cgroup": "1:name=systemd:/x\n0::/system.slice/assay.service\n", "sys/fs/cgroup/system.slice/assay.service/memory.max": "2000000000\n",
+			"sys/fs/cgroup/system.slice/memory.max": "1000000000\n", "proc/meminfo": meminfo,
+		}, 1000000000 / 100 * share},
+		{"in a container that sees its host's path", map[string]string{
+			"proc/self/cgroup": "0::/../docker/77\n", "sys/fs/cgroup/memory.max": "536870912\n", "proc/meminfo": meminfo,
+		}, 536870912 / 100 * share},
 		{"in a group without a limit", map[string]string{"sys/fs/cgroup/memory.max": "max\n", "proc/meminfo": meminfo}, machine},
 		{"without groups", map[string]string{"proc/meminfo": meminfo}, machine},
 		{"where nothing is known", nil, math.MaxInt64},
