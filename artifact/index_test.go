@@ -303,8 +303,8 @@ func putOne(tx store.Tx, i int) error {
 }
 
 func TestAHundredThousandArtifactsFitIntoTheirMemory(t *testing.T) {
-	n, most := 100_000, int64(200<<20) // bytes; admission as a whole has 500 MB
-	if testenv.RaceDetector {          // a tenth, in a tenth: filling the store is what takes long
+	n, most := 100_000, int64(60<<20) // bytes; admission as a whole has 500 MB
+	if testenv.RaceDetector {         // a tenth, in a tenth: filling the store is what takes long
 		n, most = n/10, most/10
 	}
 	s := mem.New(mem.Config{})
