@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"assay.dev/assay"
@@ -11,12 +12,14 @@ import (
 )
 
 // burstSlot is the shortest length of time that counts are added up over before their
-// variance is looked at; longer ones, up to sixteen of them, are looked at too.
-const burstSlot = 15 * time.Second
+// variance is looked at; longer ones, up to sixteen of them, are looked at too. Short
+// ones tell a burst from more errors at once, so a longer reading is a slot of its own.
+const burstSlot = time.Second
 
 // learn adds what the old version counted in one interval to what is known about
-// bursts. The new version's counts are no part of it: they are what is judged.
-func (w *Watch) learn(p Plan, ind Indicator, control []infer.Count, from, to time.Time) error {
+// bursts, and keeps the worst reading of the new version. The new version's counts are no
+// part of the dispersion: they are what is judged.
+func (w *Watch) learn(p Plan, ind Indicator, canary, control []infer.Count, from, to time.Time) error {
 	if p.Certainty == assay.Exact || ind.Kind == KindCount {
 		return nil
 	}
@@ -26,6 +29,7 @@ func (w *Watch) learn(p Plan, ind Indicator, control []infer.Count, from, to tim
 	}
 	for i, c := range control {
 		b := &next[i]
+		b.Worst = max(b.Worst, canary[i].Events)
 		if b.Began.IsZero() {
 			b.Began = from.UTC()
 		}
@@ -51,10 +55,31 @@ func (t test) dispersion(p Plan, w Watch) (float64, string) {
 	if p.Certainty == assay.Exact || len(w.Bursts) == 0 {
 		return stated, ind.Calibration.words(stated)
 	}
-	if learned := w.Bursts[t.slot].Learned.Factor(); learned > stated {
+	if learned := w.Bursts[t.slot].Learned.Beyond(stated); learned > stated {
 		return learned, fmt.Sprintf("evidence divided by %.2g, learned from %s since the rollout began", learned, p.Control)
 	}
 	return stated, ind.Calibration.words(stated)
+}
+
+const (
+	// burstEvents is how many events of one reading are taken for one burst at the most;
+	// one in a thousand is longer where they are nine times as variable as independent ones.
+	burstEvents = 30
+	// burstHarm is ln E that the combined harm must reach without that burst.
+	burstHarm = 2
+)
+
+// withoutBurst is ln E of harm if the test's worst reading of the new version had a
+// burst less, and how many events that would be. Before anybody can know that events come in bursts, a single one looks like
+// a regression: harm that rests on one reading alone waits for another. Bounds are
+// exceeded too often for one reading to decide anything. Calibrated.
+func (t test) withoutBurst(p Plan, w Watch) (harm float64, events uint64) {
+	s := w.Tests[t.slot]
+	if p.Certainty == assay.Exact || len(w.Bursts) == 0 || t.bound != 0 {
+		return t.comparison.Harm(s), 0
+	}
+	events = min(w.Bursts[t.slot].Worst, burstEvents)
+	return t.comparison.HarmWithout(s, events), events
 }
 
 // abortAt is the threshold of the combined harm. The exact one is ln(1/alpha). The
@@ -76,7 +101,9 @@ func (p Plan) abortAt(s State, tests []test, phi []float64) (float64, string) {
 		total += t.weight
 	}
 	factor /= total
-	return exact + math.Log(factor), fmt.Sprintf("calibrated: at ln(1/alpha) false aborts are at most %.2g of alpha, measured by bench/detect", factor)
+	b := append(make([]byte, 0, 96), "calibrated: at ln(1/alpha) false aborts are at most "...)
+	b = strconv.AppendFloat(b, factor, 'g', 2, 64)
+	return exact + math.Log(factor), string(append(b, " of alpha, measured by bench/detect"...))
 }
 
 // overshootAlpha is the greatest alpha for which the overshoot was measured.
@@ -89,5 +116,8 @@ func (p Plan) overshoot(share, phi float64) float64 {
 		return 1
 	}
 	share = share * p.Accept / (share*p.Accept + 1 - share) // of the events, at the null
+	if phi == 1 {
+		return infer.Overshoot(share)
+	}
 	return math.Pow(infer.Overshoot(share), 1/phi)
 }

@@ -45,19 +45,19 @@ func perSecond(d assay.Decision, s State) float64 {
 // candidates are all actions that the rollout could take now, with their expected
 // loss until the next look and whether the evidence allows them.
 func candidates(p Plan, s State, e evidence, d assay.Decision) []assay.Candidate {
-	from := s.Weight(p)
+	from, each := s.Weight(p), excess(d)*perSecond(d, s)*p.Look.Seconds()
 	weigh := func(kind assay.ActionKind, weight int, eligible bool, reason string) assay.Candidate {
 		c := assay.Candidate{
 			Action:   assay.Action{Kind: kind, Service: p.Service, Version: p.Canary, From: from, Weight: weight},
 			Eligible: eligible, Reason: reason, Budget: -1,
-			Errors: excess(d) * perSecond(d, s) * p.Look.Seconds() * float64(weight) / 100,
+			Errors: each * float64(weight) / 100,
 		}
 		if p.Budget > 0 {
 			c.Budget = min(c.Errors/p.Budget, 1e12) // a budget of almost nothing is no number that JSON has
 		}
 		return c
 	}
-	out := []assay.Candidate{weigh(assay.ActionAbort, 0, e.harmful, harmReason(e, d))}
+	out := append(make([]assay.Candidate, 0, 4), weigh(assay.ActionAbort, 0, e.harmful, harmReason(e, d)))
 	ok, why := mayAdvance(p, s, e, d)
 	if weight := p.Steps[min(s.Step+1, len(p.Steps)-1)]; weight == 100 {
 		out = append(out, weigh(assay.ActionFinish, 100, ok, why))
@@ -73,13 +73,21 @@ func harmReason(e evidence, d assay.Decision) string {
 	if l := d.Look; e.harmful && l != nil {
 		return fmt.Sprintf("%s has z %.2f at look %d of %d, the boundary is %.2f", l.Test, l.Z, l.Number, l.Of, l.Boundary)
 	}
-	if e.harmful {
-		return fmt.Sprintf("harm e %s reached %s", evalue(e.harm), evalue(d.AbortAt))
-	}
-	if math.IsInf(e.harm, -1) {
+	switch {
+	case e.harmful:
+		return compared("harm", e.harm, " reached ", d.AbortAt)
+	case e.alone != "":
+		return compared("harm", e.harm, " reached ", d.AbortAt) + ", but " + e.alone
+	case math.IsInf(e.harm, -1):
 		return "no signal is known"
 	}
-	return fmt.Sprintf("harm e %s has not reached %s", evalue(e.harm), evalue(d.AbortAt))
+	return compared("harm", e.harm, " has not reached ", d.AbortAt)
+}
+
+// compared writes where an e value stands.
+func compared(name string, e float64, how string, at float64) string {
+	b := append(append(make([]byte, 0, 64), name...), " e "...)
+	return string(appendE(append(appendE(b, e), how...), at))
 }
 
 // mayAdvance reports whether the evidence and the step's minimum are there.
@@ -88,12 +96,12 @@ func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
 	case !e.known:
 		return false, "a required signal is unknown"
 	case !e.safe:
-		return false, fmt.Sprintf("safety e %s has not reached %s", evalue(d.Safe), evalue(d.ShipAt))
+		return false, compared("safety", d.Safe, " has not reached ", d.ShipAt)
 	}
 	if why := missing(p, s, d); why != "" {
 		return false, why
 	}
-	return true, fmt.Sprintf("safety e %s reached %s", evalue(d.Safe), evalue(d.ShipAt))
+	return true, compared("safety", d.Safe, " reached ", d.ShipAt)
 }
 
 // missing is what the next step lacks besides evidence of safety, "" if nothing.

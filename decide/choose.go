@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"assay.dev/assay"
@@ -37,6 +38,8 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 		c.settle(c.hold, at+e.unknown+".")
 	case e.safe:
 		c.settle(c.hold, at+c.forward.Reason+".")
+	case e.alone != "":
+		c.settle(c.hold, at+c.abort.Reason+".")
 	default:
 		c.settle(c.hold, at+"neither harm nor safety is shown; "+remaining(*d)+".")
 	}
@@ -100,9 +103,7 @@ func title(k assay.ActionKind) string { return strings.ToUpper(string(k[:1])) + 
 // reasons lists the numbers behind the words.
 func (c choice) reasons(e evidence) {
 	d := c.d
-	d.Reasons = append(d.Reasons,
-		fmt.Sprintf("combined harm e %s, abort at %s (alpha %s %%)", evalue(d.Harm), evalue(d.AbortAt), number(100*c.plan.Alpha)),
-		fmt.Sprintf("least safety e %s, go on at %s (beta %s %%, margin %s times)", evalue(d.Safe), evalue(d.ShipAt), number(100*c.plan.Beta), number(c.plan.Margin)))
+	d.Reasons = append(slices.Grow(d.Reasons, len(d.Tests)+5), combined(c.plan, *d), least(c.plan, *d))
 	if d.AbortBasis != "" {
 		d.Reasons = append(d.Reasons, "the abort threshold is "+d.AbortBasis)
 	}
@@ -112,7 +113,22 @@ func (c choice) reasons(e evidence) {
 	if e.unknown != "" {
 		d.Reasons = append(d.Reasons, e.unknown)
 	}
-	for _, t := range d.Tests {
-		d.Reasons = append(d.Reasons, testWords(*d, t))
+	for i := range d.Tests {
+		d.Reasons = append(d.Reasons, testWords(d, &d.Tests[i]))
 	}
+}
+
+func combined(p Plan, d assay.Decision) string {
+	b := appendE(append(make([]byte, 0, 96), "combined harm e "...), d.Harm)
+	b = appendE(append(b, ", abort at "...), d.AbortAt)
+	b = strconv.AppendFloat(append(b, " (alpha "...), 100*p.Alpha, 'g', -1, 64)
+	return string(append(b, " %)"...))
+}
+
+func least(p Plan, d assay.Decision) string {
+	b := appendE(append(make([]byte, 0, 96), "least safety e "...), d.Safe)
+	b = appendE(append(b, ", go on at "...), d.ShipAt)
+	b = strconv.AppendFloat(append(b, " (beta "...), 100*p.Beta, 'g', -1, 64)
+	b = strconv.AppendFloat(append(b, " %, margin "...), p.Margin, 'g', -1, 64)
+	return string(append(b, " times)"...))
 }

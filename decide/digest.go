@@ -3,9 +3,9 @@ package decide
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"assay.dev/assay"
@@ -13,11 +13,13 @@ import (
 )
 
 // digest is SHA-256 over what a decision was made of: plan, state, readings, guard
-// verdicts and instant in order, numbers as eight bytes and texts with their length
-// before them. It is made at every decision, which JSON of all of it would make three
+// verdicts and instant in order, counts as varints, other numbers as eight bytes, and texts
+// with their length before them. It is made at every decision, which JSON of all of it would make three
 // times as expensive.
 func digest(p Plan, s State, readings []assay.Reading, guards []assay.GuardVerdict, now time.Time) assay.Digest {
-	w := &words{sum: sha256.New()}
+	w := rooms.Get().(*words)
+	defer rooms.Put(w)
+	w.buf = w.buf[:0]
 	w.plan(p)
 	w.state(s)
 	w.number(uint64(len(readings)))
@@ -32,52 +34,31 @@ func digest(p Plan, s State, readings []assay.Reading, guards []assay.GuardVerdi
 		w.text(g.Reason)
 	}
 	w.time(now)
-	w.flush()
-	var sum [sha256.Size]byte
-	w.sum.Sum(sum[:0])
-	return assay.DigestOf(sum)
+	return assay.DigestOf(sha256.Sum256(w.buf))
 }
 
-// words hashes the canonical bytes, a buffer at a time.
-type words struct {
-	sum  hash.Hash
-	used int
-	buf  [2048]byte
-}
+// words are the canonical bytes.
+type words struct{ buf []byte }
 
-func (w *words) flush() {
-	w.sum.Write(w.buf[:w.used]) // a hash never fails
-	w.used = 0
-}
+// rooms keep the bytes of the last digests: all of them are about as long.
+var rooms = sync.Pool{New: func() any { return new(words) }}
 
-func (w *words) number(v uint64) {
-	if w.used > len(w.buf)-8 {
-		w.flush()
-	}
-	binary.BigEndian.PutUint64(w.buf[w.used:], v)
-	w.used += 8
-}
-
-func (w *words) float(v float64)  { w.number(math.Float64bits(v)) }
-func (w *words) time(t time.Time) { w.number(uint64(t.UnixNano())) }
+func (w *words) number(v uint64)  { w.buf = binary.AppendUvarint(w.buf, v) }
+func (w *words) eight(v uint64)   { w.buf = binary.BigEndian.AppendUint64(w.buf, v) }
+func (w *words) float(v float64)  { w.eight(math.Float64bits(v)) }
+func (w *words) time(t time.Time) { w.eight(uint64(t.UnixNano())) }
 
 func (w *words) text(s string) {
 	w.number(uint64(len(s)))
-	for len(s) > 0 {
-		if w.used == len(w.buf) {
-			w.flush()
-		}
-		n := copy(w.buf[w.used:], s)
-		w.used += n
-		s = s[n:]
-	}
+	w.buf = append(w.buf, s...)
 }
 
 func (w *words) floats(v []float64) {
-	w.number(uint64(len(v)))
+	b := binary.AppendUvarint(slices.Grow(w.buf, 8*len(v)+binary.MaxVarintLen64), uint64(len(v)))
 	for _, x := range v {
-		w.float(x)
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(x))
 	}
+	w.buf = b
 }
 
 func (w *words) texts(v []string) {
@@ -191,18 +172,24 @@ func (w *words) evidence(s infer.State) {
 }
 
 func (w *words) bursts(b Bursts) {
+	w.number(b.Worst)
 	w.count(b.Slot)
 	w.time(b.Began)
 	for _, a := range b.Learned.Scales {
 		w.number(a.Terms)
 		w.floats([]float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
 		w.number(uint64(a.Held))
-		for _, slot := range slices.Concat(a.Last, []infer.Slot{a.Block}) {
-			w.number(uint64(len(slot)))
-			for _, c := range slot {
-				w.count(c)
-			}
+		for _, slot := range a.Last {
+			w.slot(slot)
 		}
+		w.slot(a.Block)
+	}
+}
+
+func (w *words) slot(s infer.Slot) {
+	w.number(uint64(len(s)))
+	for _, c := range s {
+		w.count(c)
 	}
 }
 

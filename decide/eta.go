@@ -24,29 +24,31 @@ func (a arrival) later(b arrival) arrival {
 }
 
 const (
-	// etaPrior is how many events' worth of "the new version is like the old one" is
-	// added to what was seen: few events say little about what is to come.
-	etaPrior = 10
-	// etaWalk and etaRate are squared coefficients of variation, found by bench/detect:
-	// of the walk of the evidence per nat that is missing, and of its drift per event.
-	etaWalk = 1.4
-	etaRate = 2.5
+	// etaPrior is how many bursts' worth (of events that come alone: events' worth) of
+	// "the new version is like the old one" is added to what was seen: few say little
+	// about what is to come.
+	etaPrior = 20
+	// etaWalk and etaRate are squared coefficients of variation: of the walk of the
+	// evidence per nat that is missing, and of its drift per burst.
+	etaWalk = 1.7
+	etaRate = 4
 	// z80 is the normal quantile that leaves a tenth on either side.
 	z80 = 1.2816
 )
 
 // arrival predicts when the test shows safety. The evidence is a walk whose drift is
 // that of the rates seen so far, drawn towards equality; its first passage is taken
-// to be lognormal; phi is the dispersion of the counts. Calibrated: bench/detect prints how often the interval holds.
-func (t test) arrival(s infer.State, at, phi float64) arrival {
-	missing := at - t.safe(s)
+// to be lognormal; safe is the evidence now and phi the dispersion of the counts. Calibrated:
+// bench/detect prints how often the interval holds.
+func (t test) arrival(s infer.State, safe, at, phi float64) arrival {
+	missing := at - safe
 	if missing <= 0 {
 		return arrival{}
 	}
-	mean := t.comparison.MeanUntilSafe(s, at, etaPrior)
+	mean := t.comparison.MeanUntilSafe(s, at, etaPrior*phi)
 	if t.ceiling != nil {
 		// Either half suffices; each is given the threshold plus ln 2.
-		mean = t.comparison.MeanUntilSafe(s, at+math.Ln2, etaPrior)
+		mean = t.comparison.MeanUntilSafe(s, at+math.Ln2, etaPrior*phi)
 		if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && s.Treated.Exposure > 0 && (mean < 0 || n < mean) {
 			mean = n
 		}
@@ -56,7 +58,7 @@ func (t test) arrival(s infer.State, at, phi float64) arrival {
 	}
 	missing = max(missing, 0.01)
 	spread := math.Log1p(etaWalk/missing + etaRate/(float64(s.Treated.Events)/phi+etaPrior))
-	median := mean / math.Exp(spread/8)
+	median := mean / math.Exp(spread/2)
 	width := math.Exp(z80 * math.Sqrt(spread))
 	return arrival{median: median, low: median / width, high: median * width}
 }

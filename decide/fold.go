@@ -22,7 +22,7 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 			return nil, err
 		}
 	}
-	var signals []assay.Signal
+	signals := make([]assay.Signal, 0, len(p.Indicators))
 	for i, ind := range p.Indicators {
 		w := &s.Watches[i]
 		refused := ""
@@ -65,67 +65,86 @@ func completeness(parts []pair) float64 {
 	return least
 }
 
+// at is where a reading belongs, and which ones are there: the canary's and the
+// control's, by their place in the readings counted from 1.
+type at struct {
+	start, end int64
+	stratum    string
+	arms       [2]int
+}
+
+func (k at) compare(o at) int {
+	return cmp.Or(cmp.Compare(k.start, o.start), cmp.Compare(k.end, o.end), cmp.Compare(k.stratum, o.stratum))
+}
+
 // intervals matches the readings of one indicator by interval and stratum, oldest
 // interval first, strata by name. A stratum that one version had no request of has no
 // reading of it: beside a stratum that both have, it counts as an empty one.
 func intervals(p Plan, indicator string, readings []assay.Reading) (out [][]pair) {
-	type at struct {
-		start, end int64
-		stratum    string
-	}
-	found := map[at]*pair{}
-	var order []at
-	for _, r := range readings {
+	var room [8]at
+	found := room[:0]
+	for i := range readings {
+		r := &readings[i]
+		if r.Indicator != indicator || r.Service != p.Service || r.Environment != p.Environment || r.Version != p.Canary && r.Version != p.Control {
+			continue
+		}
+		key := at{start: r.Start.UnixNano(), end: r.End.UnixNano(), stratum: r.Stratum}
 		arm := 0
 		if r.Version == p.Control {
 			arm = 1
-		} else if r.Version != p.Canary {
-			continue
 		}
-		if r.Indicator != indicator || r.Service != p.Service || r.Environment != p.Environment {
-			continue
-		}
-		key := at{r.Start.UnixNano(), r.End.UnixNano(), r.Stratum}
-		if found[key] == nil {
-			found[key] = &pair{}
-			order = append(order, key)
-		}
-		found[key][arm] = r
+		key.arms[arm] = i + 1
+		found = append(found, key)
 	}
-	slices.SortFunc(order, func(x, y at) int {
-		return cmp.Or(cmp.Compare(x.start, y.start), cmp.Compare(x.end, y.end), cmp.Compare(x.stratum, y.stratum))
-	})
-	for len(order) > 0 {
+	// Equal ones keep their order, so of two that say the same the later one counts.
+	slices.SortStableFunc(found, at.compare)
+	found = merge(found)
+	for len(found) > 0 {
 		n := 1
-		for n < len(order) && order[n].start == order[0].start && order[n].end == order[0].end {
+		for n < len(found) && found[n].start == found[0].start && found[n].end == found[0].end {
 			n++
 		}
-		if parts := complete(order[:n], func(k at) pair { return *found[k] }); parts != nil {
+		if parts := complete(found[:n], readings); parts != nil {
 			out = append(out, parts)
 		}
-		order = order[n:]
+		found = found[n:]
+	}
+	return out
+}
+
+// merge puts the arms of equal places together.
+func merge(sorted []at) []at {
+	out := sorted[:0]
+	for _, k := range sorted {
+		if n := len(out); n > 0 && out[n-1].compare(k) == 0 {
+			for arm, i := range k.arms {
+				if i > 0 {
+					out[n-1].arms[arm] = i
+				}
+			}
+			continue
+		}
+		out = append(out, k)
 	}
 	return out
 }
 
 // complete is the pairs of one interval, nil if no reading has its partner.
-func complete[K any](keys []K, of func(K) pair) (parts []pair) {
-	whole := false
-	for _, k := range keys {
-		whole = whole || of(k)[0].Version != "" && of(k)[1].Version != ""
-	}
-	if !whole {
+func complete(keys []at, readings []assay.Reading) []pair {
+	if !slices.ContainsFunc(keys, func(k at) bool { return k.arms[0] > 0 && k.arms[1] > 0 }) {
 		return nil
 	}
-	for _, k := range keys {
-		one := of(k)
-		for arm, other := range []int{1, 0} {
-			if one[arm].Version == "" { // the stratum had none of its requests
-				empty := one[other]
-				one[arm] = assay.Reading{Start: empty.Start, End: empty.End, EventTime: empty.EventTime, Completeness: 1, Stratum: empty.Stratum}
+	parts := make([]pair, len(keys))
+	for n, k := range keys {
+		for arm, i := range k.arms {
+			if i > 0 {
+				parts[n][arm] = readings[i-1]
+				continue
 			}
+			// The stratum had none of its requests.
+			o := readings[k.arms[1-arm]-1]
+			parts[n][arm] = assay.Reading{Start: o.Start, End: o.End, EventTime: o.EventTime, Completeness: 1, Stratum: o.Stratum}
 		}
-		parts = append(parts, one)
 	}
 	return parts
 }
@@ -136,7 +155,8 @@ func complete[K any](keys []K, of func(K) pair) (parts []pair) {
 func (w *Watch) add(p Plan, tests []test, indicator int, parts []pair) (string, error) {
 	ind := p.Indicators[indicator]
 	next, carry := slices.Clone(w.Tests), w.Carry
-	control := make([]infer.Count, len(next))
+	counted := make([]infer.Count, 2*len(next))
+	canary, control := counted[:len(next)], counted[len(next):]
 	for _, part := range parts {
 		for _, t := range tests {
 			if t.indicator != indicator {
@@ -150,6 +170,7 @@ func (w *Watch) add(p Plan, tests []test, indicator int, parts []pair) (string, 
 			if why != "" {
 				return why, nil
 			}
+			canary[t.slot].Events += x.Events
 			control[t.slot].Events += y.Events
 			control[t.slot].Exposure += y.Exposure
 			state := next[t.slot]
@@ -162,7 +183,7 @@ func (w *Watch) add(p Plan, tests []test, indicator int, parts []pair) (string, 
 			}
 		}
 	}
-	if err := w.learn(p, ind, control, parts[0][0].Start, parts[0][0].End); err != nil {
+	if err := w.learn(p, ind, canary, control, parts[0][0].Start, parts[0][0].End); err != nil {
 		return "", err
 	}
 	w.Tests, w.Carry = next, carry

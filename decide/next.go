@@ -2,6 +2,7 @@ package decide
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // Engine names the rules of this package in every decision. It changes whenever
 // the same inputs may give another decision.
-const Engine = "decide/2"
+const Engine = "decide/3"
 
 // MaxReadings bounds the readings of one decision.
 const MaxReadings = 10_000
@@ -70,6 +71,7 @@ func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time)
 type evidence struct {
 	harm    float64 // combined ln E of the known tests; unknown ones count as 0
 	harmful bool
+	alone   string // why harm that was shown is not believed yet, "" if it is
 	safe    bool
 	known   bool   // every required signal is known
 	unknown string // the first signal that is not, and why
@@ -84,23 +86,19 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		}
 		e.known = e.known && (sig.Known || !p.Indicators[i].Required)
 	}
-	var all, known []infer.Weighted
-	var safe []float64
+	var rooms [2][fewTests]infer.Weighted
+	var room [2][fewTests]float64
+	all, known, safe, phis := rooms[0][:0], rooms[1][:0], room[0][:0], room[1][:0]
 	total, knownWeight := 0.0, 0.0
-	phis := make([]float64, len(tests))
 	d.Tests = make([]assay.TestValue, 0, len(tests))
 	eta := arrival{}
-	for i, t := range tests {
+	for i := range tests {
+		t := &tests[i]
 		old, new := before.Watches[t.indicator], after.Watches[t.indicator]
 		phi, why := t.dispersion(p, new)
-		phis[i] = phi
-		t.comparison = t.comparison.Deflated(phi)
-		if t.ceiling != nil { // bursts flatter a tolerable rate as they do the old version's
-			known := *t.ceiling
-			known.Dispersion = max(1, phi)
-			t.ceiling = &known
-		}
-		v := value(p, t, old.Tests[t.slot], new.Tests[t.slot])
+		phis = append(phis, phi)
+		t.deflate(phi)
+		v := value(p, *t, old.Tests[t.slot], new.Tests[t.slot])
 		if phi > 1 {
 			v.Dispersion, v.Basis = phi, why
 		}
@@ -116,7 +114,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 			continue
 		}
 		safe = append(safe, v.Safe)
-		eta = eta.later(t.arrival(new.Tests[t.slot], -math.Log(p.Beta), phi))
+		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, -math.Log(p.Beta), phi))
 	}
 	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
 	diverge(p, d.Tests, tests)
@@ -128,11 +126,50 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		e.harm = mean + math.Log(knownWeight/total)
 	}
 	d.AbortAt, d.AbortBasis = p.abortAt(after, tests, phis)
-	e.harmful = e.harm >= d.AbortAt
+	if e.harmful = e.harm >= d.AbortAt; e.harmful {
+		e.alone = p.alone(after, tests, d.Signals, total)
+		e.harmful = e.alone == ""
+	}
 	e.safe = d.Safe >= d.ShipAt
 	d.Score = new(score(*d))
 	return e
 }
+
+// deflate divides the test's evidence by phi. Bursts flatter a tolerable rate as they do
+// the old version's.
+func (t *test) deflate(phi float64) {
+	t.comparison = t.comparison.Deflated(phi)
+	if t.ceiling != nil {
+		known := *t.ceiling
+		known.Dispersion = max(1, phi)
+		t.ceiling = &known
+	}
+}
+
+// fewTests is how many tests fit without being allocated.
+const fewTests = 24
+
+// alone says that harm was shown by one reading alone, "" if it was not.
+func (p Plan) alone(s State, tests []test, signals []assay.Signal, total float64) string {
+	var known []infer.Weighted
+	weight, worst := 0.0, uint64(0)
+	for _, t := range tests {
+		if !signals[t.indicator].Known {
+			continue
+		}
+		e, events := t.withoutBurst(p, s.Watches[t.indicator])
+		known = append(known, infer.Weighted{LogE: e, Weight: t.weight})
+		weight, worst = weight+t.weight, max(worst, events)
+	}
+	mean, _ := infer.Average(known) // harm was shown, so there is one, and weights were checked
+	if e := mean + math.Log(weight/total); e < burstHarm {
+		return fmt.Sprintf("without the %d bad events of one reading, which may be one burst, it is %s and not %s", worst, evalue(e), evalue(burstHarm))
+	}
+	return ""
+}
+
+// harmSizes is how many sizes the mixture of harm has.
+var harmSizes = len(infer.HarmSizes())
 
 // value describes one test before and after the readings.
 func value(p Plan, t test, before, after infer.State) assay.TestValue {
@@ -153,10 +190,9 @@ func value(p Plan, t test, before, after infer.State) assay.TestValue {
 	if !math.IsInf(ci.High, 1) {
 		v.RatioHigh = ci.High
 	}
-	v.Remaining = t.remaining(after, -math.Log(p.Beta))
-	sizes := c.Posterior(after)
-	v.Sizes = make([]assay.HarmSize, 0, len(sizes))
-	for _, z := range sizes {
+	v.Remaining = t.remaining(after, v.Safe, -math.Log(p.Beta))
+	v.Sizes = make([]assay.HarmSize, 0, harmSizes)
+	for z := range c.Posterior(after) {
 		v.Sizes = append(v.Sizes, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
 	}
 	slices.SortStableFunc(v.Sizes, func(a, b assay.HarmSize) int { return cmp.Compare(b.Share, a.Share) })
@@ -175,10 +211,10 @@ func (t test) safe(s infer.State) float64 {
 	return mean
 }
 
-// remaining is canary requests until safe reaches at; −1 is never at these rates.
-// The two halves of safe are each given the whole threshold plus ln 2.
-func (t test) remaining(s infer.State, at float64) float64 {
-	if t.safe(s) >= at {
+// remaining is canary requests until safe, which it is now, reaches at; −1 is never at
+// these rates. The two halves of safe are each given the whole threshold plus ln 2.
+func (t test) remaining(s infer.State, safe, at float64) float64 {
+	if safe >= at {
 		return 0
 	}
 	if t.ceiling == nil {

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -252,7 +253,11 @@ const boundsShare = 0.12
 
 // tests compiles the plan: one test per indicator, or per bound or class of it.
 func (p Plan) tests() ([]test, error) {
-	var out []test
+	slots := 0
+	for _, i := range p.Indicators {
+		slots += i.slots()
+	}
+	out := make([]test, 0, slots)
 	mixed := slices.ContainsFunc(p.Indicators, func(i Indicator) bool { return len(i.Bounds) == 0 })
 	for n, i := range p.Indicators {
 		comparison, err := p.compiled(i) // one for all bounds: they differ in what they count
@@ -268,7 +273,8 @@ func (p Plan) tests() ([]test, error) {
 			switch {
 			case len(i.Bounds) > 0:
 				t.bound = i.Bounds[slot]
-				t.name = i.Name + ">" + number(t.bound) + "s"
+				name := append(append(make([]byte, 0, 64), i.Name...), '>')
+				t.name = string(append(strconv.AppendFloat(name, t.bound, 'g', -1, 64), 's'))
 			case len(i.Classes) > 0:
 				t.class = i.Classes[slot]
 				t.name = i.Name + ":" + t.class

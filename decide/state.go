@@ -50,10 +50,13 @@ type Watch struct {
 	Looks int `json:"looks,omitempty"`
 }
 
-// Bursts are what one test has learned from the old version alone.
+// Bursts are what one test has learned about bursts.
 type Bursts struct {
+	// Learned is the old version's dispersion.
 	Learned infer.Dispersion `json:"learned"`
-	// Slot is the minute that is being counted, from Began on.
+	// Worst is how many events of the new version one reading had at the most.
+	Worst uint64 `json:"worst,omitempty"`
+	// Slot is the stretch of the old version that is being counted, from Began on.
 	Slot  infer.Count `json:"slot,omitzero"`
 	Began time.Time   `json:"began,omitzero"`
 }
@@ -132,11 +135,9 @@ func (s State) check(p Plan, tests []test) error {
 	return nil
 }
 
-// clone copies s so that Next never changes what the caller holds.
+// clone copies s so that Next never changes what the caller holds: what a Watch points to
+// is replaced and never changed.
 func (s State) clone() State {
 	s.Watches = slices.Clone(s.Watches)
-	for i := range s.Watches {
-		s.Watches[i].Tests = slices.Clone(s.Watches[i].Tests)
-	}
 	return s
 }

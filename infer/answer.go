@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"iter"
 	"math"
 	"slices"
 
@@ -8,32 +9,64 @@ import (
 )
 
 // Harm is ln E against "ratio ≤ Harm.Null". Reject when it reaches ln(1/α).
-func (k *Comparison) Harm(s State) float64 {
-	var room [fewSizes]float64
-	e := logSumExp(k.components(room[:0], s, k.harm))
-	if k.late == 0 {
-		return e
-	}
-	// Beginnings that are still to come have shown nothing yet: each counts as 1.
-	terms := [lateKept + 2]float64{math.Log1p(-k.late) + e, math.Log(k.late / float64(doublings(s)+1))}
-	for i, at := range s.Starts {
-		terms[i+2] = math.Log(at.Weight) + logSumExp(k.since(room[:0], s, at))
-	}
-	return logSumExp(terms[:2+len(s.Starts)])
+func (k *Comparison) Harm(s State) float64 { return k.harmOf(s, 0) }
+
+// HarmWithout is Harm if the treated arm had had so many events less, all of them at its
+// share of the exposure: what is left when one burst is taken away. For odds, where it
+// depends on the block, it is an approximation for rare events.
+func (k *Comparison) HarmWithout(s State, events uint64) float64 {
+	return k.harmOf(s, min(events, s.Treated.Events))
 }
 
-// fewSizes is how many sizes of a mixture fit without being allocated: answers are
-// asked for at every look of every rollout.
-const fewSizes = 16
+const (
+	// fewSizes is how many sizes of a mixture fit without being allocated: answers are
+	// asked for at every look of every rollout.
+	fewSizes = 16
+	// fewTerms is the same for all beginnings together.
+	fewTerms = (1+lateKept)*fewSizes + 1
+)
 
-// since appends to out the log terms of the harm side's mixture if the evidence begins
-// at at. out is empty.
+func (k *Comparison) harmOf(s State, without uint64) float64 {
+	var rooms [2][fewTerms]float64
+	out, weights := k.gains(rooms[0][:0], s, k.harm), append(rooms[1][:0], k.harm.weights...)
+	if k.late > 0 {
+		for i := range weights {
+			weights[i] *= 1 - k.late
+		}
+		for _, at := range s.Starts {
+			out = k.since(out, s, at)
+			for _, w := range k.harm.weights {
+				weights = append(weights, at.Weight*w)
+			}
+		}
+	}
+	if without > 0 {
+		for n := 0; n < len(out); n += len(k.harm.sizes) {
+			k.takeAway(out[n:], s, without)
+		}
+	}
+	if k.late > 0 { // beginnings that are still to come have shown nothing yet: each counts as 1
+		out, weights = append(out, 0), append(weights, k.late/float64(doublings(s)+1))
+	}
+	return logMeanExp(out, weights)
+}
+
+// takeAway lowers the gains of the harm side's sizes by what so many events brought.
+func (k *Comparison) takeAway(gains []float64, s State, events uint64) {
+	x, w := float64(events), float64(s.Treated.Exposure)/max(1, float64(s.Treated.Exposure+s.Control.Exposure))
+	null := k.ratios[k.harm.null]
+	for i, j := range k.harm.sizes {
+		norm := math.Log1p(w*(k.ratios[j]-1)) - math.Log1p(w*(null-1))
+		gains[i] -= x * (k.nodes[j] - k.nodes[k.harm.null] - norm) / k.phi
+	}
+}
+
+// since appends to out what each size of the harm side gained if the evidence begins at at.
 func (k *Comparison) since(out []float64, s State, at Start) []float64 {
-	out = append(out, k.harm.logw...)
 	x := float64(s.Treated.Events - at.Events)
 	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
 	for i, j := range k.harm.sizes {
-		out[i] += (x*(k.nodes[j]-k.nodes[k.harm.null]) - (s.LogNorm[j] - at.LogNorm[i+1] - null)) / k.phi
+		out = append(out, (x*(k.nodes[j]-k.nodes[k.harm.null])-(s.LogNorm[j]-at.LogNorm[i+1]-null))/k.phi)
 	}
 	return out
 }
@@ -41,7 +74,19 @@ func (k *Comparison) since(out []float64, s State, at Start) []float64 {
 // Safe is ln E against "ratio ≥ Safe.Null". Reject when it reaches ln(1/β).
 func (k *Comparison) Safe(s State) float64 {
 	var room [fewSizes]float64
-	return logSumExp(k.components(room[:0], s, k.safe))
+	return logMeanExp(k.gains(room[:0], s, k.safe), k.safe.weights)
+}
+
+// gains appends to out, which is empty, what each size of one side gained.
+func (k *Comparison) gains(out []float64, s State, d side) []float64 {
+	for _, j := range d.sizes {
+		gain := 0.0
+		if len(s.LogNorm) > 0 {
+			gain = k.gain(s, j, d.null)
+		}
+		out = append(out, gain)
+	}
+	return out
 }
 
 // components appends the log terms of one side's mixture to out, which is empty.
@@ -64,15 +109,17 @@ func (k *Comparison) gain(s State, j, null int) float64 {
 
 // Posterior is the weight of each size of harm given that there is harm, in the
 // order of Harm.Sizes: the components of the harm mixture, normalised.
-func (k *Comparison) Posterior(s State) []Size {
-	var room [fewSizes]float64
-	c := k.components(room[:0], s, k.harm)
-	total := logSumExp(c)
-	out := make([]Size, len(c))
-	for i := range c {
-		out[i] = Size{Ratio: k.ratios[k.harm.sizes[i]], Weight: math.Exp(c[i] - total)}
+func (k *Comparison) Posterior(s State) iter.Seq[Size] {
+	return func(yield func(Size) bool) {
+		var room [fewSizes]float64
+		c := k.components(room[:0], s, k.harm)
+		total := logSumExp(c)
+		for i := range c {
+			if !yield(Size{Ratio: k.ratios[k.harm.sizes[i]], Weight: math.Exp(c[i] - total)}) {
+				return
+			}
+		}
 	}
-	return out
 }
 
 // Certainty is what the answers rest on, with the assumptions in one sentence.
@@ -172,7 +219,8 @@ func (k *Comparison) UntilSafe(s State, threshold float64) (float64, bool) {
 }
 
 func (k *Comparison) until(s State, d side, threshold float64) (float64, bool) {
-	gains := k.components(nil, s, d)
+	var room [fewSizes]float64
+	gains := k.components(room[:0], s, d)
 	for i := range gains {
 		gains[i] -= d.logw[i]
 	}
@@ -257,6 +305,21 @@ func logSumExp(x []float64) float64 {
 	for _, v := range x {
 		if v-m > negligible {
 			sum += math.Exp(v - m)
+		}
+	}
+	return m + math.Log(sum)
+}
+
+// logMeanExp is ln Σ w·e^x without overflow, for weights that sum to 1.
+func logMeanExp(x, weights []float64) float64 {
+	m := slices.Max(x)
+	if math.IsInf(m, 0) {
+		return m
+	}
+	sum := 0.0
+	for i, v := range x {
+		if v-m > negligible {
+			sum += weights[i] * math.Exp(v-m)
 		}
 	}
 	return m + math.Log(sum)

@@ -16,14 +16,15 @@ type Weighted struct {
 // e-process again, under any dependence between the tests (CodeInvalid if a
 // weight is not positive or there is no test). Weights must not depend on data.
 func Average(tests []Weighted) (float64, error) {
-	terms := make([]float64, len(tests))
+	var room [fewSizes]float64
+	terms := room[:0]
 	total := 0.0
 	for i, t := range tests {
 		if !(t.Weight > 0 && t.Weight <= 1e9) || math.IsNaN(t.LogE) {
 			return 0, assay.Errorf(assay.CodeInvalid, "test %d has weight %v and ln E %v", i, t.Weight, t.LogE)
 		}
 		total += t.Weight
-		terms[i] = math.Log(t.Weight) + t.LogE
+		terms = append(terms, math.Log(t.Weight)+t.LogE)
 	}
 	if len(tests) == 0 {
 		return 0, assay.Errorf(assay.CodeInvalid, "no tests to average")

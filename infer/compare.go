@@ -136,9 +136,10 @@ type Comparison struct {
 
 // side is a compiled Side: indexes into the nodes.
 type side struct {
-	null  int
-	sizes []int
-	logw  []float64
+	null    int
+	sizes   []int
+	weights []float64 // of the sizes, summing to 1
+	logw    []float64
 }
 
 // New compiles c; CodeInvalid says what is wrong with it.
@@ -211,6 +212,7 @@ func (k *Comparison) compile(name string, s Side, sign float64) (side, error) {
 	out := side{null: k.node(s.Null)}
 	for _, z := range s.Sizes {
 		out.sizes = append(out.sizes, k.node(z.Ratio))
+		out.weights = append(out.weights, z.Weight/total)
 		out.logw = append(out.logw, math.Log(z.Weight/total))
 	}
 	return out, nil

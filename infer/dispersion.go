@@ -132,9 +132,9 @@ func (a *Scale) along(x, y, z Count) {
 	}
 	diff := x.Rate() - 2*y.Rate() + z.Rate()
 	spread := 1/float64(x.Exposure) + 4/float64(y.Exposure) + 1/float64(z.Exposure)
-	// Weighted by the events: in expectation num is den times the dispersion. With n
-	// events in all, their own mean takes 1/n of the spread away.
-	a.term(diff*diff/spread/p*events/3, (1-p)*max(events-1, 0)/3, overlap)
+	// Weighted by the events: in expectation num is den times the dispersion. Given the
+	// events of all three slots that is so for any number of them.
+	a.term(diff*diff/spread/p*events/3, (1-p)*events/3, overlap)
 }
 
 // overlap is by how much terms that share slots widen the variance of their sum: second
@@ -163,9 +163,11 @@ func (a Scale) estimate() (phi, se float64) {
 	phi = a.Num / a.Den
 	empirical := math.Sqrt(max(0, a.Num2-2*phi*a.NumDen+phi*phi*a.Den2)) / a.Den
 	// Squares of few terms hide their own spread: at least that of independent events.
-	poisson := math.Sqrt(2*a.Den2) / a.Den
-	return phi, max(empirical, poisson)
+	return phi, max(empirical, a.independent())
 }
+
+// independent is the standard error of the estimate if events are independent.
+func (a Scale) independent() float64 { return math.Sqrt(2*a.Den2) / a.Den }
 
 // minTerms is how many terms an estimate needs before it is believed.
 const minTerms = 8
@@ -204,6 +206,36 @@ func (d Dispersion) Factor() float64 {
 		}
 	}
 	return Burst(out)
+}
+
+// beyondTerms and beyondNormal are how many terms, and how many standard normal
+// deviations, it takes to say that counts contradict a dispersion. They are looked at
+// again and again, so it takes more than once.
+const (
+	beyondTerms  = 3
+	beyondNormal = 3.1
+)
+
+// Beyond is what evidence is divided by when a dispersion was known before: known,
+// unless the counts contradict it, and then their own factor if that is greater. The
+// spread of the estimate is that of counts with the known dispersion, a chi-squared one,
+// and not the one that is seen: a burst or two make their own spread so wide that they
+// would be taken for chance for a long time.
+func (d Dispersion) Beyond(known float64) float64 {
+	known = max(known, 1)
+	out := known
+	for _, a := range d.Scales {
+		if a.Terms < beyondTerms || a.Den == 0 {
+			continue
+		}
+		p, se := a.estimate()
+		null := a.independent()
+		skew := null * null / 9 // of a chi-squared variable per degree of freedom, by Wilson and Hilferty
+		if p > known*math.Pow(1-skew+beyondNormal*math.Sqrt(skew), 3) {
+			out = max(out, Burst(p+1.645*se))
+		}
+	}
+	return out
 }
 
 // Burst is the factor for a dispersion that is known: a quarter more the further it

@@ -54,8 +54,8 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 			for _, t := range terms[:n+1] {
 				sum += t
 			}
-			for i := 0; i < len(ratios); i += 4 {
-				for j, p := range evaluate(terms[:n+1], ratios[i:min(i+4, len(ratios))]) {
+			for i := 0; i < len(ratios); i += lanes {
+				for j, p := range evaluate(terms[:n+1], ratios[i:min(i+lanes, len(ratios))]) {
 					if i+j < len(ratios) {
 						out[i+j] += nodes[i+j]*float64(lo) + math.Log(p/sum)
 					}
@@ -70,18 +70,22 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 	}
 }
 
-// evaluate is the polynomial at up to four ratios, by Horner's rule side by side: each
+// lanes is how many ratios a polynomial is evaluated at side by side.
+const lanes = 8
+
+// evaluate is the polynomial at up to eight ratios, by Horner's rule side by side: each
 // step waits for the one before it, and not for its neighbours.
-func evaluate(terms, ratios []float64) [4]float64 {
-	var r [4]float64
+func evaluate(terms, ratios []float64) (out [lanes]float64) {
+	var r [lanes]float64
 	copy(r[:], ratios)
 	top := terms[len(terms)-1]
-	a, b, c, d := top, top, top, top
+	a, b, c, d, e, f, g, h := top, top, top, top, top, top, top, top
 	for j := len(terms) - 2; j >= 0; j-- {
 		t := terms[j]
 		a, b, c, d = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t
+		e, f, g, h = e*r[4]+t, f*r[5]+t, g*r[6]+t, h*r[7]+t
 	}
-	return [4]float64{a, b, c, d}
+	return [lanes]float64{a, b, c, d, e, f, g, h}
 }
 
 // polynomial fills in the terms relative to the one at lo, and reports whether their

@@ -14,8 +14,12 @@ func (k *Comparison) MeanUntilSafe(s State, threshold, prior float64) float64 {
 	rate := (float64(s.Control.Events+s.Treated.Events) + 0.5) / (float64(s.Control.Exposure+s.Treated.Exposure) + 1)
 	w := float64(s.Treated.Exposure) / float64(s.Treated.Exposure+s.Control.Exposure)
 	extra := prior / rate // treated exposure with prior events
-	now := k.components(nil, s, k.safe)
-	drift := make([]float64, len(now))
+	var rooms [2][fewSizes]float64
+	now, drift := k.components(rooms[0][:0], s, k.safe), rooms[1][:0]
+	still := 0.0 // per request, at the null
+	if k.kind == Odds {
+		still = oddsNorm(rate, w, k.ratios[k.safe.null])
+	}
 	for i, j := range k.safe.sizes {
 		// What prior events and their control bring: for rates the log normaliser at
 		// its mean; for odds the same times the share that is no event.
@@ -23,28 +27,25 @@ func (k *Comparison) MeanUntilSafe(s State, threshold, prior float64) float64 {
 		gain := prior * (k.nodes[j] - k.nodes[k.safe.null])
 		gain -= prior / w * (math.Log1p(w*(r-1)) - math.Log1p(w*(null-1)))
 		if k.kind == Odds {
-			gain = extra / w * oddsGain(rate, w, r, null)
+			gain = extra / w * (w*rate*(k.nodes[j]-k.nodes[k.safe.null]) - (oddsNorm(rate, w, r) - still))
 		}
-		drift[i] = (now[i] - k.safe.logw[i] + gain/k.phi) / (float64(s.Treated.Exposure) + extra)
+		drift = append(drift, (now[i]-k.safe.logw[i]+gain/k.phi)/(float64(s.Treated.Exposure)+extra))
 	}
 	return reach(now, drift, threshold)
 }
 
-// oddsGain is the mean gain per request of odds r against null when both arms have
-// the rate q: the cumulant of Fisher's distribution at a large block.
-func oddsGain(q, w, r, null float64) float64 {
-	norm := func(r float64) float64 {
-		// Per request: events are split so that the odds are r times as large.
-		a, b, c := (r-1)*w, -(w*r + (1 - w) + q*(r-1)), q*r
-		x := q
-		if math.Abs(a) > 1e-12 {
-			x = (-b - math.Sqrt(max(0, b*b-4*a*c))) / (2 * a)
-		}
-		p := x                   // treated rate
-		y := (q - w*p) / (1 - w) // control rate
-		return w*entropy(p) + (1-w)*entropy(y) - entropy(q) + w*p*math.Log(r)
+// oddsNorm is the log normaliser per request of Fisher's distribution in a large block
+// where both arms have the rate q and one has r times the other's odds: events are split so
+// that they are.
+func oddsNorm(q, w, r float64) float64 {
+	a, b, c := (r-1)*w, -(w*r + (1 - w) + q*(r-1)), q*r
+	x := q
+	if math.Abs(a) > 1e-12 {
+		x = (-b - math.Sqrt(max(0, b*b-4*a*c))) / (2 * a)
 	}
-	return w*q*(math.Log(r)-math.Log(null)) - (norm(r) - norm(null))
+	p := x                   // treated rate
+	y := (q - w*p) / (1 - w) // control rate
+	return w*entropy(p) + (1-w)*entropy(y) - entropy(q) + w*p*math.Log(r)
 }
 
 func entropy(p float64) float64 { return -xlogy(p, p) - xlogy(1-p, 1-p) }
