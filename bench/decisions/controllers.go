@@ -105,6 +105,10 @@ func (a *argo) look(t time.Duration, canary, _ *count) (float64, end, error) {
 	} else if done {
 		a.result = a.metric.Next(a.result, peer.ArgoSample{Values: rate})
 	}
+	return a.verdict()
+}
+
+func (a *argo) verdict() (float64, end, error) {
 	switch peer.ArgoAction(peer.ArgoRun([]peer.ArgoResult{a.result})) {
 	case "abort":
 		return 0, aborted, nil
@@ -142,6 +146,10 @@ func (f *flagger) look(t time.Duration, canary, _ *count) (float64, end, error) 
 	if done, rate, _ := f.minute.add(t, canary); done {
 		f.state = f.analysis.Next(f.state, func() bool { return f.check.OK(rate) })
 	}
+	return f.verdict()
+}
+
+func (f *flagger) verdict() (float64, end, error) {
 	switch f.state.Phase {
 	case peer.FlaggerFailed:
 		return 0, aborted, nil
@@ -188,6 +196,10 @@ func (k *kayenta) look(t time.Duration, canary, control *count) (float64, end, e
 		k.control = append(k.control, float64(k.sum[1].bad)/float64(k.sum[1].total))
 		k.sum = [2]count{}
 	}
+	return k.judge(t)
+}
+
+func (k *kayenta) judge(t time.Duration) (float64, end, error) {
 	if t%k.every != 0 {
 		return k.share, running, nil
 	}

@@ -147,6 +147,10 @@ func measure(s sizes, seed uint64, t traces, list []*simulate.Prepared, log io.W
 		r.eta = append(r.eta, e)
 	}
 	say("announced requests")
+	if r.latency, err = latencies(seed, s.extra, s.bad); err != nil {
+		return r, err
+	}
+	say("latency")
 	if r.operations, err = operate(list, s.seeds, seed); err != nil {
 		return r, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"assay.dev/assay/bench/result"
+	"assay.dev/assay/decide"
 )
 
 // page is docs/scoreboard.md.
@@ -22,10 +23,12 @@ A cell is one setting of traffic, the old version's error rate, how many times m
 A cell has enough traffic when the canary requests expected in our plan's horizon of one hour are at least twice both floors: below the first no test finds the regression at a false-abort rate of %g %%, below the second none clears a healthy release of failing %d times as often; without it, a controller that goes on is guessing, and ours holds and says how many requests it still needs.
 %s
 
+%s
+
 ## Measures
 
 %s
-`, r.seed, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), 100*badShare, 100*(1-badShare), 100*alpha, margin, r.whereWorse(), measures(rows))
+`, r.seed, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), 100*badShare, 100*(1-badShare), 100*alpha, margin, r.whereWorse(), r.afterwards(), measures(rows))
 	r.rules(&b)
 	r.summary(&b)
 	r.falseAborts(&b)
@@ -34,6 +37,7 @@ A cell has enough traffic when the canary requests expected in our plan's horizo
 	r.sceneTables(&b)
 	r.outageTable(&b)
 	r.etaTable(&b)
+	latencyTable(&b, r.latency)
 	operationTable(&b, r.operations, r.sizes.seeds)
 	return b.String()
 }
@@ -43,6 +47,16 @@ func (r report) whereWorse() string {
 	claim, part, rest, within := r.compare(claimed, anybody), r.compare(half, anybody), r.compare(thin, anybody), r.compare(inside, anybody)
 	return fmt.Sprintf("Where we are worse: of %d cells with enough traffic and a regression of at least the plan's margin (%d times), ours has the lowest loss in %d, the same as the best peer within chance (%g standard errors) in %d, and a higher one in %d; of the %d that can find the regression but not clear a healthy release, where ours makes good releases wait, it is higher in %d; with traffic for neither in %d of %d; of the %d cells whose regression lies inside the margin, which our plan accepts on purpose, in %d; and on a healthy release our false-abort rate is low but not zero, where a fixed threshold far from the service's rate never aborts.",
 		claim.cells, margin, claim.lower, chance, claim.equal, claim.higher, part.cells, part.higher, rest.higher, rest.cells, within.cells, within.higher)
+}
+
+// firstChance is how many standard errors a difference had to have at first.
+const firstChance = 2
+
+// afterwards names what was decided when a result was known, and what comes out without.
+func (r report) afterwards() string {
+	first := r.compareBeyond(firstChance, found, anybody)
+	return fmt.Sprintf("Chosen after a result was seen: at first a cell had enough traffic when the regression could be found, and chance was %d standard errors; the floor to clear a healthy release was added, and chance became %g, when ours was worse in cells that have the first and not the second. By the first definitions there are %d cells with enough traffic, and ours is higher than the best peer, tuned ones too, in %d, lowest in %d. The constants of the engine that this page measures (%s) were chosen by simulations with other seeds than this page's, after a page of the engine before it was known.",
+		firstChance, chance, first.cells, first.higher, first.lower, decide.Engine)
 }
 
 func measures(rows []result.Row) string {

@@ -26,6 +26,7 @@ type report struct {
 	scenes     []cellResult // off the grid, healthy and bad in turns
 	outage     []outageRow
 	eta        []eta
+	latency    []latencyRow
 	operations []operation
 }
 
@@ -86,7 +87,11 @@ type compared struct {
 func anybody(contender) bool      { return true }
 func documented(c contender) bool { return !strings.HasSuffix(c.Name, " tuned") }
 
-func (r report) compare(take func(cell) bool, against func(contender) bool) (n compared) {
+func (r report) compare(take func(cell) bool, against func(contender) bool) compared {
+	return r.compareBeyond(chance, take, against)
+}
+
+func (r report) compareBeyond(chance float64, take func(cell) bool, against func(contender) bool) (n compared) {
 	for _, c := range r.grid {
 		if !take(c.cell) {
 			continue
@@ -104,6 +109,7 @@ func (r report) compare(take func(cell) bool, against func(contender) bool) (n c
 	return n
 }
 
+func found(c cell) bool   { return c.Ratio >= margin && c.finds() }
 func claimed(c cell) bool { return c.Ratio >= margin && c.enough() }
 func half(c cell) bool    { return c.Ratio >= margin && c.finds() && !c.enough() }
 func thin(c cell) bool    { return c.Ratio >= margin && !c.finds() }
@@ -195,7 +201,7 @@ func (r report) rows() []result.Row {
 			Against(r.contenders[best].Name, []float64{ours}, []float64{least}).WantRatio("<=", 0.5),
 		one("aborts and promotions while telemetry is out", "rollouts", float64(outage), r.sizes.outage).Want("<=", 0),
 	}
-	return slices.Concat(rows, r.etaRows(), operationRows(r.operations))
+	return slices.Concat(rows, r.etaRows(), latencyRows(r.latency), operationRows(r.operations))
 }
 
 func (r report) etaRows() (rows []result.Row) {

@@ -58,13 +58,20 @@ type rollout struct {
 	errors infer.State
 	bounds [5]infer.State
 	all    bool // latency bounds too
+	worst  uint64
 }
 
-// boundsWeight is what five bounds together weigh beside errors in decide's plans.
-const boundsWeight = 0.12
+const (
+	// boundsWeight is what five bounds together weigh beside errors in decide's plans.
+	boundsWeight = 0.12
+	// burstEvents and burstHarm are decide's: harm counts if without so many events of the
+	// worst look it is still at least that.
+	burstEvents = 30
+	burstHarm   = 2
+)
 
 // look simulates n requests and returns how far the combined ln E of harm lies above
-// the shipped threshold for level a.
+// the shipped threshold, −Inf where it rests on one look alone.
 func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 	m := binomial(r.rng, n, share)
 	var err error
@@ -72,11 +79,11 @@ func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 	if r.errors, err = r.sim.errors.Update(r.errors, pair); err != nil {
 		return 0, err
 	}
-	harm := r.sim.errors.Harm(r.errors)
+	r.worst = max(r.worst, pair.Treated.Events)
+	tests := []infer.Weighted{{LogE: r.sim.errors.Harm(r.errors), Weight: 1}}
 	if r.all {
 		// A request above one bound is above all lower ones.
 		x, y, before := m, n-m, 1.0
-		tests := []infer.Weighted{{LogE: harm, Weight: 1}}
 		for i, q := range exceed {
 			x, y = binomial(r.rng, x, q/before), binomial(r.rng, y, q/before)
 			before = q
@@ -86,8 +93,15 @@ func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 			}
 			tests = append(tests, infer.Weighted{LogE: r.sim.latency.Harm(r.bounds[i]), Weight: boundsWeight / float64(len(exceed))})
 		}
-		if harm, err = infer.Average(tests); err != nil {
-			return 0, err
+	}
+	harm, err := infer.Average(tests)
+	if err != nil {
+		return 0, err
+	}
+	if harm >= burstHarm {
+		tests[0].LogE = r.sim.errors.HarmWithout(r.errors, min(r.worst, burstEvents))
+		if without, err := infer.Average(tests); err != nil || without < burstHarm {
+			return math.Inf(-1), err
 		}
 	}
 	m, n = r.errors.Treated.Exposure, r.errors.Treated.Exposure+r.errors.Control.Exposure
