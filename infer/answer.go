@@ -297,7 +297,7 @@ func logSumExp(x []float64) float64 {
 	if len(x) == 0 {
 		return math.Inf(-1)
 	}
-	m := slices.Max(x)
+	m := greatest(x)
 	if math.IsInf(m, 0) {
 		return m
 	}
@@ -312,7 +312,7 @@ func logSumExp(x []float64) float64 {
 
 // logMeanExp is ln Σ w·e^x without overflow, for weights that sum to 1.
 func logMeanExp(x, weights []float64) float64 {
-	m := slices.Max(x)
+	m := greatest(x)
 	if math.IsInf(m, 0) {
 		return m
 	}
@@ -323,4 +323,15 @@ func logMeanExp(x, weights []float64) float64 {
 		}
 	}
 	return m + math.Log(sum)
+}
+
+// greatest is the maximum of x, which has no NaN: slices.Max looks for one.
+func greatest(x []float64) float64 {
+	m := x[0]
+	for _, v := range x[1:] {
+		if v > m {
+			m = v
+		}
+	}
+	return m
 }

@@ -2,7 +2,7 @@ package infer
 
 import "math"
 
-// overshoots is what Overshoot interpolates: some 2 to 8 % above what bench/detect
+// overshoots is what Overshoot interpolates: 2 to 4 % above the most that bench/detect
 // measures with the sizes of HarmSizes, because blocks that are looked at while they
 // grow give some of it back. The bench prints the measure again and fails when an
 // entry is too small.

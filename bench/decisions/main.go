@@ -147,7 +147,7 @@ func measure(s sizes, seed uint64, t traces, list []*simulate.Prepared, log io.W
 		r.eta = append(r.eta, e)
 	}
 	say("announced requests")
-	if r.latency, err = latencies(seed, s.extra, s.bad); err != nil {
+	if r.latency, err = latencies(seed, 5*s.extra, s.bad); err != nil {
 		return r, err
 	}
 	say("latency")

@@ -69,8 +69,8 @@ func (s *simulation) bursty(shared string, log io.Writer) ([]result.Row, error) 
 		if err != nil {
 			return nil, err
 		}
-		if w.later > 0 && w.look != time.Second {
-			row.Target, row.Holds = "none", true // nobody could know before, and long readings hide bursts
+		if w.later > 0 {
+			row.Target, row.Holds = "none", true // nobody could know before
 		}
 		rows = append(rows, row)
 	}
