@@ -49,9 +49,7 @@ func (c latencyCell) String() string {
 
 func latencyCells() (out []latencyCell) {
 	for _, traffic := range []float64{10, 100} {
-		for _, c := range []latencyCell{{traffic, 1, 0}, {traffic, 1.2, 0}, {traffic, 1.5, 0}, {traffic, 1, 0.01}, {traffic, 1, 0.05}} {
-			out = append(out, c)
-		}
+		out = append(out, latencyCell{traffic, 1, 0}, latencyCell{traffic, 1.2, 0}, latencyCell{traffic, 1.5, 0}, latencyCell{traffic, 1, 0.01}, latencyCell{traffic, 1, 0.05})
 	}
 	return out
 }
