@@ -82,4 +82,8 @@ const (
 	FactAdmissionDenied    = "admission.denied"
 	FactAdmissionAllowed   = "admission.allowed"
 	FactAnomalyFound       = "anomaly.found"
+	FactModelRefitted      = "model.refitted"
+	FactModelDemoted       = "model.demoted"
+	FactModelPromoted      = "model.promoted"
+	FactModelRolledBack    = "model.rolled-back"
 )

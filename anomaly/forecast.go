@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"assay.dev/assay/infer"
+	"assay.dev/assay/model"
 	"assay.dev/assay/policy"
 )
 
@@ -34,6 +35,8 @@ type Step struct {
 // Forecast is how much load is expected, and what that is worth.
 type Forecast struct {
 	Made time.Time `json:"made"` // the end of the last slot that it knows
+	// Version of the model that decides, see package model; rules are none.
+	Version string `json:"version,omitempty"`
 	// Trusted says whether automatic actions may rest on it: it has skill and its
 	// intervals hold what they say, in the past and since. Without it they are reactive.
 	Trusted   bool    `json:"trusted"`
@@ -51,6 +54,10 @@ type load struct {
 	s    loadState
 	zone *time.Location
 	made Forecast
+
+	model  *model.Model // nil before the first forecast
+	active *expected    // of the version that decides
+	shadow *expected    // of the one that runs beside
 }
 
 // loadState is what is kept of a load.
@@ -90,6 +97,7 @@ func (l *load) close(n int64) {
 		if l.s.Minutes > 0 {
 			v = float32(l.s.Sum / float64(l.s.Minutes))
 			l.hold(l.s.Open, float64(v))
+			l.watch(l.s.Open, float64(v))
 		}
 		if len(l.s.Slots) == 0 {
 			l.s.First = l.s.Open
@@ -158,11 +166,13 @@ func factor(planned []policy.Planned, at time.Time) (float64, bool) {
 	return f, true
 }
 
-// forecast predicts from slots that begin with number first. It is slow (tens of
-// milliseconds) and pure.
-func forecast(y []float64, first int64, zone *time.Location, s loadState, planned []policy.Planned) Forecast {
+// forecast predicts by a version of the model from slots that begin with number first. It
+// is slow (tens of milliseconds) and pure. What is expected is nil if there is too little.
+func forecast(y []float64, first int64, zone *time.Location, s loadState, planned []policy.Planned, v model.Version) (Forecast, *expected) {
 	day, week := int(24*time.Hour/slot), int(7*24*time.Hour/slot)
-	out := Forecast{Made: slotTime(first + int64(len(y))), Live: s.Live, LiveSlots: s.Held}
+	rules := repeated(y, day)
+	y, first = since(y, first, v)
+	out := Forecast{Made: slotTime(first + int64(len(y))), Version: v.Name, Live: s.Live, LiveSlots: s.Held}
 	cfg := infer.ForecastConfig{Horizon: horizon, Phase: func(i int) [2]int {
 		at := slotTime(first + int64(i)).In(zone)
 		n := (at.Hour()*60 + at.Minute()) / int(slot/time.Minute)
@@ -177,23 +187,48 @@ func forecast(y []float64, first int64, zone *time.Location, s loadState, planne
 	p, err := infer.Predict(y, cfg)
 	if err != nil {
 		out.Reason = "reactive: " + err.Error()
-		return out
+		return out, nil
 	}
 	out.Skill, out.Coverage, out.Sharpness = p.Skill, p.Cover90, p.Width90
-	out.Trusted, out.Reason = judge(p, s)
+	out.Trusted, out.Reason = judge(p, s, cfg.Seasons[0] > 0)
+	e := &expected{first: first + int64(len(y)), mean: p.Mean, rules: rules, trusted: out.Trusted}
 	for k := range p.Mean {
-		at := slotTime(first + int64(len(y)+k))
+		at := slotTime(e.first + int64(k))
 		f, _ := factor(planned, at)
+		e.factor, e.deciles = append(e.factor, f), append(e.deciles, p.Deciles(k))
 		out.Steps = append(out.Steps, Step{
 			Time: at, Mean: max(0, f*p.Mean[k]),
 			Low: max(0, f*p.Quantile(k, s.Level/2)), High: max(0, f*p.Quantile(k, 1-s.Level/2)),
 		})
 	}
+	return out, e
+}
+
+// repeated is what repeating the last season says of the steps to come, or the last value
+// if less than a season is known.
+func repeated(y []float64, season int) []float64 {
+	last := math.NaN()
+	for _, v := range y {
+		if !math.IsNaN(v) {
+			last = v
+		}
+	}
+	out := make([]float64, horizon)
+	for k := range out {
+		out[k] = last
+		if i := len(y) + k - season; i >= 0 && i < len(y) && !math.IsNaN(y[i]) {
+			out[k] = y[i]
+		}
+	}
 	return out
 }
 
-func judge(p infer.Prediction, s loadState) (trusted bool, reason string) {
+// judge says whether decisions may rest on a forecast. One that knows no day yet is held
+// against nothing but its own last hours, which are alike.
+func judge(p infer.Prediction, s loadState, seasonal bool) (trusted bool, reason string) {
 	switch {
+	case !seasonal:
+		return false, "reactive: less than two days are known, so there is no day before to compare with"
 	case p.Origins < 2:
 		return false, "reactive: too little has been seen to check a forecast"
 	case p.Skill <= 0:

@@ -33,6 +33,8 @@ type Found struct {
 	High      *float64      `json:"high,omitempty"`
 	Certainty string        `json:"certainty"` // exact or calibrated
 	Basis     string        `json:"basis"`     // what the bound on false alarms rests on
+	// Late is that it was found more than an hour after its time, as after an outage.
+	Late bool `json:"late,omitempty"`
 	// Suppressed is the known change that explains it, "" if there is none: nobody is to
 	// be woken by it.
 	Suppressed string `json:"suppressed,omitempty"`

@@ -29,9 +29,10 @@ type gates struct {
 
 // gatesState is the gates' page of the notebook, beside their lines.
 type gatesState struct {
-	After    int64   `json:"after"` // commit of the newest fact that was counted
-	Open     int64   `json:"open"`  // number of the slot that is being counted, since 1970
-	Ran      float64 `json:"ran"`   // in it
+	After    int64   `json:"after"`            // commit of the newest fact that was counted
+	Learnt   int64   `json:"learnt,omitempty"` // the minutes before were learnt from
+	Open     int64   `json:"open"`             // number of the slot that is being counted, since 1970
+	Ran      float64 `json:"ran"`              // in it
 	Failed   float64 `json:"failed"`
 	Pooled   float64 `json:"pooled"` // runs that the next share is taken of
 	PoolFail float64 `json:"pool_fail"`
@@ -57,7 +58,7 @@ type ran struct {
 // slots that have ended.
 func (w *Watcher) watchGates(ctx context.Context, now time.Time) (more bool, err error) {
 	if w.gates.fresh {
-		if err := w.openGates(ctx); err != nil {
+		if err := w.openGates(ctx, now); err != nil {
 			return false, err
 		}
 	}
@@ -86,11 +87,11 @@ func (w *Watcher) watchGates(ctx context.Context, now time.Time) (more bool, err
 	if err != nil {
 		return false, assay.Errorf(assay.CodeInternal, "the page of gates cannot be written: %w", err)
 	}
-	g.pending = append(g.pending, timely(found, now)...)
+	g.pending = append(g.pending, timely(found, g.s.Learnt, now.Unix())...)
 	if len(g.pending) == 0 && open-saved < keepEvery/10 {
 		return more, nil
 	}
-	if err := w.write(ctx, map[store.Key][]byte{w.servicePage(gatesPage): page}, g.pending); err != nil {
+	if err := w.write(ctx, map[store.Key][]byte{w.servicePage(gatesPage): page}, g.pending, noModels); err != nil {
 		return false, err
 	}
 	w.mu.Lock()
@@ -99,7 +100,7 @@ func (w *Watcher) watchGates(ctx context.Context, now time.Time) (more bool, err
 	return more, nil
 }
 
-func (w *Watcher) openGates(ctx context.Context) error {
+func (w *Watcher) openGates(ctx context.Context, now time.Time) error {
 	var k keptGates
 	ok := false
 	err := w.cfg.Store.View(ctx, func(r store.Reader) (err error) {
@@ -111,7 +112,7 @@ func (w *Watcher) openGates(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.gates.fresh = false
+	w.gates.fresh, w.gates.s.Learnt = false, now.Unix()/60
 	if g := newGates(); ok && g.runs.restore(k.Runs) && g.failures.restore(k.Failures) {
 		g.s, g.saved, g.fresh = k.State, k.State.Open, false
 		w.gates = g
@@ -164,3 +165,6 @@ func (g *gates) until(at time.Time) (found []Found) {
 }
 
 func first(f *Found, _ float64) *Found { return f }
+
+// noModels is for pages without models: gates have none.
+func noModels(store.Tx) ([]func(), error) { return nil, nil }

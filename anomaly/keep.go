@@ -62,10 +62,12 @@ func (w *Watcher) open(ctx context.Context, s *service) error {
 		w.forget(s)
 		return nil
 	}
-	if s.joint != nil && page.Joint != nil {
-		s.joint.Restore(*page.Joint) // one of other indicators is learnt anew
+	for i, joint := range s.joints {
+		if i < len(page.Joints) {
+			joint.Restore(page.Joints[i]) // one of other indicators is learnt anew
+		}
 	}
-	s.next, s.saved = page.Next, page.Next
+	s.next, s.saved, s.learnt = page.Next, page.Next, page.Learnt
 	return nil
 }
 
@@ -108,7 +110,7 @@ func (w *Watcher) keep(ctx context.Context, s *service, planned []policy.Planned
 	if err != nil {
 		return err
 	}
-	if err := w.write(ctx, pages, s.pending); err != nil {
+	if err := w.write(ctx, pages, s.pending, s.putModels); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -119,9 +121,9 @@ func (w *Watcher) keep(ctx context.Context, s *service, planned []policy.Planned
 
 // pages are a service's pages as they are kept.
 func (w *Watcher) pages(s *service) (map[store.Key][]byte, error) {
-	page := serviceState{Next: s.next}
-	if s.joint != nil {
-		page.Joint = new(s.joint.State())
+	page := serviceState{Next: s.next, Learnt: s.learnt}
+	for _, joint := range s.joints {
+		page.Joints = append(page.Joints, joint.State())
 	}
 	out := map[store.Key][]byte{}
 	put := func(k store.Key, v any) error {
@@ -145,8 +147,12 @@ func (w *Watcher) pages(s *service) (map[store.Key][]byte, error) {
 	return out, nil
 }
 
-func (w *Watcher) write(ctx context.Context, pages map[store.Key][]byte, found []Found) error {
-	err := w.cfg.Store.Update(ctx, func(tx store.Tx) error {
+func (w *Watcher) write(ctx context.Context, pages map[store.Key][]byte, found []Found, more func(store.Tx) ([]func(), error)) error {
+	var committed []func()
+	err := w.cfg.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if committed, err = more(tx); err != nil {
+			return err
+		}
 		for k, data := range pages {
 			if _, err := tx.Put(k, data, store.AnyVersion); err != nil {
 				return err
@@ -165,6 +171,9 @@ func (w *Watcher) write(ctx context.Context, pages map[store.Key][]byte, found [
 	})
 	if err != nil {
 		return err
+	}
+	for _, f := range committed {
+		f()
 	}
 	for _, f := range found {
 		w.metrics.alarm(f)

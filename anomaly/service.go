@@ -3,6 +3,7 @@ package anomaly
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -76,6 +77,9 @@ type subjectState struct {
 	Thin      int     `json:"thin"`     // minutes, now, in which many series were missing
 	Unread    int     `json:"unread"`   // minutes, now, that could not be counted
 	Announced bool    `json:"announced"`
+	Level     float64 `json:"level"`  // usual events of a minute
+	Factor    float64 `json:"factor"` // of another unit that what comes now seems to be counted in, 0 if it does not
+	Scaled    int     `json:"scaled"` // minutes, now, in which it does
 }
 
 // kept is a subject's page of the notebook.
@@ -170,6 +174,9 @@ func (u *subject) telemetry(at time.Time, m measure) *Found {
 	count(&s.Unread, m.err != nil)
 	count(&s.Nameless, m.known && !m.versions && s.Versions >= steadyFrom)
 	count(&s.Thin, m.known && m.complete < halfOf)
+	if m.known {
+		u.scale(m.total)
+	}
 	channel, words, score := u.trouble(m)
 	if channel == "" {
 		if m.known {
@@ -199,6 +206,8 @@ func (u *subject) trouble(m measure) (infer.Channel, string, float64) {
 		return ChannelMeaning, "telemetry: what comes can no longer be counted: " + m.err.Error(), float64(s.Unread)
 	case s.Nameless >= silentFor:
 		return ChannelMeaning, fmt.Sprintf("telemetry: no series names its version any more, for %d minutes; %d minutes had it", s.Nameless, s.Versions), float64(s.Nameless)
+	case s.Scaled >= silentFor:
+		return ChannelMeaning, fmt.Sprintf("telemetry: events come at %.4g times the rate that they did, for %d minutes, as if they were counted in another unit", s.Factor, s.Scaled), s.Factor
 	case s.Thin >= silentFor:
 		return ChannelComplete, fmt.Sprintf("telemetry: only %.0f %% of the series report, for %d minutes", 100*m.complete, s.Thin), float64(s.Thin)
 	}
@@ -210,28 +219,34 @@ type service struct {
 	name     string
 	zone     *time.Location
 	subjects []*subject
-	joint    *infer.Joint // nil if there are too few indicators, or too many
-	names    []string     // of its indicators
-	next     int64        // the minute to read next, since 1970; 0 before the first
-	saved    int64        // the minute that was next when it was last kept
-	fresh    bool         // the notebook was not looked at yet
-	failed   error        // of the newest read
-	pending  []Found      // that are not written yet; only Step uses them
+	joints   []*infer.Joint // of groups of its indicators, in their order; see groupOf
+	names    []string       // of its indicators
+	learnt   int64          // see serviceState
+	next     int64          // the minute to read next, since 1970; 0 before the first
+	saved    int64          // the minute that was next when it was last kept
+	fresh    bool           // the notebook was not looked at yet
+	failed   error          // of the newest read
+	pending  []Found        // that are not written yet; only Step uses them
 }
 
 // serviceState is a service's page of the notebook.
 type serviceState struct {
-	Next  int64             `json:"next"`
-	Joint *infer.JointState `json:"joint,omitempty"`
+	Next   int64              `json:"next"`
+	Learnt int64              `json:"learnt,omitempty"` // the minutes before were learnt from, and their alarms are nobody's news
+	Joints []infer.JointState `json:"joints,omitempty"`
 }
+
+// groupOf is how many objectives are watched together: each has two indicators. A service
+// with more of them has several groups.
+const groupOf = infer.MaxTogether / 2
 
 func newService(name string, zone *time.Location, subjects []*subject) *service {
 	s := &service{name: name, zone: zone, subjects: subjects, fresh: true}
 	for _, u := range subjects {
 		s.names = append(s.names, indicatorRequests+" of "+u.id, indicatorBad+" of "+u.id)
 	}
-	if len(s.names) <= infer.MaxTogether {
-		s.joint = infer.NewJoint(infer.DefaultConformal(), len(s.names), zone)
+	for group := range slices.Chunk(s.names, infer.MaxTogether) {
+		s.joints = append(s.joints, infer.NewJoint(infer.DefaultConformal(), len(group), zone))
 	}
 	return s
 }
@@ -247,8 +262,13 @@ func (s *service) observe(at time.Time, list []measure, aside bool) (found []Fou
 			due = append(due, u)
 		}
 	}
-	if s.joint != nil && !aside {
-		if j := s.joint.Observe(at, s.names, errs); j.Alarm && len(found) == 0 {
+	alone := len(found) > 0
+	for i, joint := range s.joints {
+		if aside {
+			break
+		}
+		from, to := i*infer.MaxTogether, min((i+1)*infer.MaxTogether, len(errs))
+		if j := joint.Observe(at, s.names[from:to], errs[from:to]); j.Alarm && !alone {
 			found = append(found, Found{
 				Indicator: indicatorTogether, Channel: infer.ChannelTogether, Words: j.Why, Time: at, Score: j.Capital,
 				Certainty: string(assay.Calibrated), Basis: "ranks of distances whose scales and correlations are learnt",
@@ -259,4 +279,26 @@ func (s *service) observe(at time.Time, list []measure, aside bool) (found []Fou
 		found[i].Service = s.name
 	}
 	return found, due
+}
+
+// near reports whether a service is all but up to date.
+func (s *service) near(now time.Time) bool {
+	return s.next > 0 && now.Unix()/60-s.next <= nearMinutes
+}
+
+// inTurn are the services in the order of a step: first those that are up to date, so
+// that what happens now never waits for what was, then the others, each first in its turn.
+func inTurn(list []*service, turn int, now time.Time) (out []*service) {
+	var behind []*service
+	for _, s := range list {
+		if s.near(now) {
+			out = append(out, s)
+		} else {
+			behind = append(behind, s)
+		}
+	}
+	if n := len(behind); n > 0 {
+		behind = slices.Concat(behind[turn%n:], behind[:turn%n])
+	}
+	return append(out, behind...)
 }

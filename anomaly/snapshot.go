@@ -9,10 +9,13 @@ import (
 
 // Indicators is a service as it is watched.
 type Indicators struct {
-	Service    string      `json:"service"`
-	Zone       string      `json:"zone"`
-	Until      time.Time   `json:"until"`             // the minutes before are judged
-	Trouble    string      `json:"trouble,omitempty"` // why nothing is judged, "" if it is
+	Service string    `json:"service"`
+	Zone    string    `json:"zone"`
+	Until   time.Time `json:"until"`             // the minutes before are judged
+	Trouble string    `json:"trouble,omitempty"` // why nothing is judged, "" if it is
+	// Together is how many groups of indicators are watched together; each has at most
+	// infer.MaxTogether of them, and what spans two groups is not seen.
+	Together   int         `json:"together"`
 	Objectives []Objective `json:"objectives"`
 }
 
@@ -46,7 +49,7 @@ func (w *Watcher) Service(name string) (Indicators, error) {
 		return Indicators{}, e
 	}
 	s := w.services[i]
-	out := Indicators{Service: s.name, Zone: s.zone.String(), Until: time.Unix(s.next*60, 0).UTC(), Objectives: []Objective{}}
+	out := Indicators{Service: s.name, Zone: s.zone.String(), Until: time.Unix(s.next*60, 0).UTC(), Together: len(s.joints), Objectives: []Objective{}}
 	if s.failed != nil {
 		out.Trouble = s.failed.Error()
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/decide"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/slo"
@@ -23,12 +24,15 @@ const (
 	Settle = 30 * time.Second
 	// past is how far back a watcher without a notebook begins.
 	past = 15 * 24 * time.Hour
-	// lateAfter is the age of a minute from which on it is learnt from, and no alarm.
+	// lateAfter is the age from which on an alarm is late.
 	lateAfter = time.Hour
 	// keepEvery is after how many minutes the notebook is kept though nothing was found.
 	keepEvery = 60
-	// stepMinutes are how many minutes of a service one step takes.
+	// stepMinutes are how many minutes of services that are behind one step takes; those
+	// that are not behind go first.
 	stepMinutes = 240
+	// nearMinutes is how many minutes a service may be behind and still goes first.
+	nearMinutes = 10
 	// tick is how often a Watcher looks whether a minute has settled.
 	tick = 5 * time.Second
 	// pace is the least time between two steps while there is past to read.
@@ -57,6 +61,7 @@ type Watcher struct {
 	metrics metrics
 
 	stepping sync.Mutex // held by Step
+	turn     int        // of services that are behind; only Step uses it
 
 	mu       sync.Mutex // guards what follows
 	services []*service
@@ -160,8 +165,20 @@ func (w *Watcher) Step(ctx context.Context, now time.Time) (more bool) {
 	w.mu.Lock()
 	services := slices.Clone(w.services)
 	w.mu.Unlock()
-	for _, s := range services {
-		behind, err := w.serve(ctx, s, rev, now)
+	left := stepMinutes
+	for _, s := range inTurn(services, w.turn, now) {
+		most := stepMinutes
+		if !s.near(now) {
+			most = left
+		}
+		if most <= 0 { // another step takes it
+			more = true
+			continue
+		}
+		taken, behind, err := w.serve(ctx, s, rev, now, most)
+		if taken > nearMinutes {
+			left -= taken
+		}
 		w.mu.Lock()
 		s.failed = err
 		w.mu.Unlock()
@@ -170,6 +187,7 @@ func (w *Watcher) Step(ctx context.Context, now time.Time) (more bool) {
 		}
 		more = more || behind && err == nil
 	}
+	w.turn++
 	behind, err := w.watchGates(ctx, now)
 	if err != nil && ctx.Err() == nil {
 		w.cfg.Log.Warn("gates are not watched", "error", err)
@@ -177,42 +195,44 @@ func (w *Watcher) Step(ctx context.Context, now time.Time) (more bool) {
 	return (more || behind) && ctx.Err() == nil
 }
 
-// serve takes a service's minutes that have settled.
-func (w *Watcher) serve(ctx context.Context, s *service, rev *policy.Revision, now time.Time) (behind bool, err error) {
+// serve takes at most so many of a service's minutes that have settled.
+func (w *Watcher) serve(ctx context.Context, s *service, rev *policy.Revision, now time.Time, most int) (taken int, behind bool, err error) {
 	planned := rev.Planned(w.cfg.Namespace, s.name)
 	last := now.Add(-Settle).Unix() / 60 // the first minute that has not settled
 	if s.fresh {
 		if err := w.open(ctx, s); err != nil {
-			return false, err
+			return taken, false, err
 		}
 	}
-	if first := now.Add(-past).Unix() / 60; s.next < first {
-		s.next = first
+	if s.next == 0 { // there is no notebook: what was is learnt from
+		s.learnt = last
 	}
+	s.next = max(s.next, now.Add(-past).Unix()/60)
 	var found []Found
 	renew := map[*subject]bool{}
-	for n := 0; s.next < last && n < stepMinutes; {
+	for s.next < last && taken < most {
 		if err := w.minute(ctx, s, planned, last, &found, renew); err != nil {
-			s.pending = append(s.pending, timely(found, now)...)
-			return false, err
+			s.pending = append(s.pending, timely(found, s.learnt, now.Unix())...)
+			return taken, false, err
 		}
-		n++
+		taken++
+	}
+	if len(renew) > 0 {
+		if err := w.models(ctx, s, time.Unix(s.next*60, 0).UTC()); err != nil {
+			s.pending = append(s.pending, timely(found, s.learnt, now.Unix())...)
+			return taken, false, err
+		}
 	}
 	for u := range renew {
 		w.forecast(s, u, planned)
 	}
-	s.pending = append(s.pending, timely(found, now)...)
-	if len(s.pending) > 0 || s.next-s.saved >= keepEvery {
+	s.pending = append(s.pending, timely(found, s.learnt, now.Unix())...)
+	if len(s.pending) > 0 || s.next-s.saved >= keepEvery || s.news() {
 		if err := w.keep(ctx, s, planned); err != nil {
-			return false, err
+			return taken, false, err
 		}
 	}
-	return s.next < last, nil
-}
-
-// timely are the alarms that are not about minutes long past: those were learnt from.
-func timely(found []Found, now time.Time) []Found {
-	return slices.DeleteFunc(found, func(f Found) bool { return now.Sub(f.Time) > lateAfter })
+	return taken, s.next < last, nil
 }
 
 // minute takes the next minute, or the whole next hour if nothing was ever counted and
@@ -272,17 +292,27 @@ func (w *Watcher) read(ctx context.Context, u *subject, from, to time.Time) ([]a
 	return w.cfg.Source.Read(ctx, signal.Query{Namespace: w.cfg.Namespace, Indicator: u.indicator, Start: from, End: to})
 }
 
-// forecast makes a load's forecast anew, if it is time to.
+// forecast makes a load's forecast anew, if it is time to: by the version that decides,
+// and by the one that runs beside.
 func (w *Watcher) forecast(s *service, u *subject, planned []policy.Planned) {
 	w.mu.Lock()
-	due, y, first, state := u.load.due(), u.load.input(planned), u.load.s.First, u.load.s
+	y, first, state, m := u.load.input(planned), u.load.s.First, u.load.s, *u.load.model
+	due := u.load.due() || u.load.made.Version != m.Care.Active // another decides
 	w.mu.Unlock()
 	if !due {
 		return
 	}
-	f := forecast(y, first, s.zone, state, planned)
+	v, learns := m.Active()
+	f, active := forecast(y, first, s.zone, state, planned, v)
+	if !learns { // rules expect no load to come: what is written down of a version is to hold rules against
+		f = Forecast{Made: f.Made, Version: decide.ModelRules, Reason: "reactive: " + m.Why(), Live: f.Live, LiveSlots: f.LiveSlots}
+	}
+	var shadow *expected
+	if v, ok := m.Shadow(); ok {
+		_, shadow = forecast(y, first, s.zone, state, planned, v)
+	}
 	w.mu.Lock()
-	u.load.made = f
+	u.load.made, u.load.active, u.load.shadow = f, active, shadow
 	w.mu.Unlock()
 	w.metrics.forecast(f)
 }

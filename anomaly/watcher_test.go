@@ -1,6 +1,7 @@
 package anomaly_test
 
 import (
+	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/anomaly"
 	"assay.dev/assay/slo"
+	"assay.dev/assay/store"
 )
 
 const learnt = 600 // minutes after which a world here is known
@@ -219,18 +221,167 @@ func TestAlarmsThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
 	w := newWorld(t, "")
 	w.usual(learnt + 60)
 	w.set(learnt+5, minuteOf{total: 9000, bad: 5})
+	down := &failing{Store: w.store}
+	w.store = down
 	a := w.watcher()
 	w.until(a, learnt)
-	ended := w.store
-	w.store = newWorld(t, "").store
-	_ = ended.Close()
-	// The watcher still writes to the closed store: nothing is acknowledged.
+	down.err = assay.Errorf(assay.CodeUnavailable, "the disk is full")
 	w.until(a, learnt+20)
-	if _, err := a.Service("checkout"); err != nil {
+	if s, err := a.Service("checkout"); err != nil || !strings.Contains(s.Trouble, "the disk is full") {
+		t.Fatalf("a store that takes no facts is no trouble: %q, %v", s.Trouble, err)
+	}
+	down.err = nil
+	if got := w.since(learnt); len(got) != 0 {
+		t.Fatalf("%d alarms in a store that took nothing", len(got))
+	}
+	w.until(a, learnt+30)
+	got := w.since(learnt)
+	if len(got) == 0 || got[0].Indicator != "requests" || !got[0].Time.Equal(begin.Add((learnt+5)*time.Minute)) || got[0].Late {
+		t.Errorf("found %+v", got)
+	}
+	if s, _ := a.Service("checkout"); s.Trouble != "" {
+		t.Errorf("trouble %q", s.Trouble)
+	}
+}
+
+// failing is a store that answers nothing while it has an error.
+type failing struct {
+	store.Store
+	err error
+}
+
+func (f *failing) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.Store.Update(ctx, fn)
+}
+
+func TestWhatIsFoundAfterAnOutageIsRecordedAndLate(t *testing.T) {
+	w := newWorld(t, "")
+	w.usual(learnt + 400)
+	w.set(learnt+5, minuteOf{total: 9000, bad: 5})
+	w.until(w.watcher(), learnt)
+	w.now = begin.Add((learnt + 300) * time.Minute) // five hours in which nothing watched
+	a := w.watcher()
+	w.until(a, learnt+310)
+	got := w.since(learnt)
+	if len(got) == 0 || !got[0].Late || !got[0].Time.Equal(begin.Add((learnt+5)*time.Minute)) {
+		t.Fatalf("what was hours ago is lost: %+v", got)
+	}
+	lost := newWorld(t, "")
+	lost.usual(learnt + 400)
+	lost.set(learnt+5, minuteOf{total: 9000, bad: 5})
+	lost.now = begin.Add((learnt + 300) * time.Minute)
+	lost.until(lost.watcher(), learnt+310)
+	if got := lost.found(); len(got) != 0 {
+		t.Errorf("of a past that is learnt from, news are made: %+v", got)
+	}
+}
+
+func TestAMetricThatIsCountedInAnotherUnitChangedItsMeaning(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(minuteOf) minuteOf
+		want   string
+	}{
+		"in thousandths":   {func(m minuteOf) minuteOf { m.total *= 1000; m.bad *= 1000; return m }, "1000 times the rate"},
+		"in seconds":       {func(m minuteOf) minuteOf { m.total *= 60; m.bad *= 60; return m }, "60 times the rate"},
+		"a crowd":          {func(m minuteOf) minuteOf { m.total *= 8; return m }, ""},
+		"an outage":        {func(m minuteOf) minuteOf { m.total, m.bad = m.total/100, 0; return m }, ""},
+		"one wild minute":  {nil, ""},
+		"nothing happened": {func(m minuteOf) minuteOf { return m }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.usual(learnt + 60)
+			for n := learnt; n < learnt+60; n++ {
+				m := w.minutes[begin.Unix()/60+int64(n)]
+				switch {
+				case c.change != nil:
+					w.set(n, c.change(m))
+				case n == learnt+5:
+					m.total *= 1000
+					w.set(n, m)
+				}
+			}
+			w.until(w.watcher(), learnt+60)
+			var got []string
+			for _, f := range w.since(learnt) {
+				if f.Channel == anomaly.ChannelMeaning {
+					got = append(got, f.Words)
+				}
+			}
+			switch {
+			case c.want == "" && len(got) > 0:
+				t.Errorf("found %v", got)
+			case c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)):
+				t.Errorf("found %v, want %q once", got, c.want)
+			}
+		})
+	}
+}
+
+func TestIndicatorsOfManyObjectivesAreWatchedTogetherInGroups(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.watcher()
+	for count, want := range map[int]int{1: 1, 4: 1, 5: 2, 9: 3} {
+		var list []slo.Objective
+		for i := range count {
+			o := objective()
+			o.Index = i
+			list = append(list, o)
+		}
+		if err := a.SetObjectives(list); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := a.Service("checkout"); err != nil || s.Together != want {
+			t.Errorf("%d objectives are watched in %d groups, %v; want %d", count, s.Together, err, want)
+		}
+	}
+	w.usual(120)
+	w.until(a, 100)
+	if s, err := a.Service("checkout"); err != nil || s.Trouble != "" {
+		t.Errorf("%q, %v", s.Trouble, err)
+	}
+}
+
+// A service that is read from its beginning does not hold up one that is watched.
+func TestWhatIsBehindIsReadInTurnAndNeverBeforeWhatHappensNow(t *testing.T) {
+	w := newWorld(t, "")
+	w.usual(3000)
+	a := w.watcher()
+	w.until(a, 2000)
+	var list []slo.Objective
+	for _, name := range []string{"checkout", "mail", "search"} {
+		o := objective()
+		o.Service = name
+		list = append(list, o)
+	}
+	if err := a.SetObjectives(list); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ := a.Service("checkout"); s.Trouble == "" {
-		t.Error("a store that does not take facts is no trouble")
+	w.now = begin.Add(2002*time.Minute + anomaly.Settle)
+	reads := w.reads
+	if more := a.Step(t.Context(), w.now); !more {
+		t.Fatal("nothing is behind")
+	}
+	until := func(name string) time.Time {
+		s, err := a.Service(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Until
+	}
+	if got := until("checkout"); !got.Equal(begin.Add(2002 * time.Minute)) {
+		t.Errorf("what is watched is at %s", got)
+	}
+	if n := w.reads - reads; n > 600 {
+		t.Errorf("one step reads %d times", n)
+	}
+	for a.Step(t.Context(), w.now) {
+	}
+	if m, s := until("mail"), until("search"); !m.Equal(begin.Add(2002*time.Minute)) || !s.Equal(m) {
+		t.Errorf("in the end they are at %s and %s", m, s)
 	}
 }
 

@@ -41,6 +41,7 @@ type world struct {
 	broken   error // of reads from brokenAt on
 	brokenAt time.Time
 
+	reads   int
 	mu      sync.Mutex
 	minutes map[int64]minuteOf
 }
@@ -105,6 +106,7 @@ func (w *world) Read(_ context.Context, q signal.Query) ([]assay.Reading, error)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.reads++
 	out := assay.Reading{Indicator: q.Indicator.Name, Version: "v1", Start: q.Start, End: q.End, EventTime: q.End, Completeness: 1}
 	known := false
 	for at := q.Start.Unix() / 60; at < q.End.Unix()/60; at++ {

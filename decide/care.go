@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"assay.dev/assay"
 	"assay.dev/assay/infer"
 )
 
@@ -26,19 +25,28 @@ type ModelChange struct {
 	Recent int `json:"recent,omitempty"`
 }
 
-// CareConfig says how a model is cared for. DefaultCare has the defaults.
+// CareConfig says how a model is cared for. DefaultCare and EffectCare have the defaults.
 type CareConfig struct {
 	Day      int     `json:"day"`       // steps over which its skill is judged
+	MinSkill float64 `json:"min_skill"` // below, rules do better
 	Warm     int     `json:"warm"`      // steps that say what its errors normally are
 	Alpha    float64 `json:"alpha"`     // probability of ever promoting a version that is no better
-	Block    int     `json:"block"`     // steps that are compared as one, because errors of neighbours go together
+	Block    int     `json:"block"`     // steps that count as one, because errors of neighbours go together
+	Slack    float64 `json:"slack"`     // a lasting rise of its errors that is no drift, in standard deviations of a block
+	Window   int     `json:"window"`    // blocks over which its coverage is judged
 	MinCover float64 `json:"min_cover"` // of 80 % intervals
-	MaxCover float64 `json:"max_cover"`
+	MaxCover float64 `json:"max_cover"` // intervals that are too wide keep too much, and no harm comes of it
 }
 
-// DefaultCare is for steps of five minutes.
-func DefaultCare() CareConfig {
-	return CareConfig{Day: 288, Warm: 100, Alpha: 0.01, Block: 12, MinCover: 0.65, MaxCover: 0.92}
+// DefaultCare is for a forecast in steps of time.
+func DefaultCare(step time.Duration) CareConfig {
+	day, hour := max(int(24*time.Hour/step), 1), max(int(time.Hour/step), 1)
+	return CareConfig{Day: day, Warm: max(day, 24), Alpha: 0.01, Block: hour, Slack: 1, Window: 168, MinCover: 0.65, MaxCover: 0.97}
+}
+
+// EffectCare is for what actions are expected to do, of which there are few.
+func EffectCare() CareConfig {
+	return CareConfig{Day: 20, MinSkill: -0.25, Warm: 10, Alpha: 0.01, Block: 1, Slack: 0.5, Window: 40, MinCover: 0.5, MaxCover: 1}
 }
 
 // Came is one step of the world next to what was forecast of it, by each without having
@@ -48,6 +56,9 @@ type Came struct {
 	Active float64 `json:"active"` // forecast by the version that decides
 	PIT    float64 `json:"pit"`    // probability that it gave to less than Value
 	Rules  float64 `json:"rules"`  // what repeating the last season says
+	// Width of the interval that it expected, in the value's unit, so that a busy hour's
+	// larger errors are no drift; 0 if it said none.
+	Width float64 `json:"width,omitempty"`
 	// Shadow is the forecast of the version that waits to be promoted; not a number if
 	// there is none.
 	Shadow float64 `json:"-"`
@@ -61,7 +72,9 @@ type Care struct {
 	Past   []ModelChange `json:"past,omitempty"`   // newest last, at most maxChanges
 
 	Steps  int               `json:"steps"` // since Active was chosen
-	Mean   float64           `json:"mean"`  // of its first errors
+	Run    float64           `json:"run"`   // sum of the errors of the block under way
+	InRun  int               `json:"in_run"`
+	Mean   float64           `json:"mean"` // of its first blocks of errors
 	Spread float64           `json:"spread"`
 	Rise   infer.PageHinkley `json:"rise"`
 	Recent infer.ADWIN       `json:"recent"`
@@ -79,7 +92,6 @@ var stakes = [3]float64{0.1, 0.25, 0.5}
 
 const (
 	maxChanges    = 100
-	maxPITs       = 200
 	miscalibrated = 1e-4 // p-value of equal bins below which coverage is believed to be off
 )
 
@@ -143,42 +155,69 @@ func (c Care) Step(cfg CareConfig, s Came, now time.Time) (Care, *ModelChange) {
 	return c, nil
 }
 
-// watch says why the model may no longer decide, and how much of the past is like now.
+// watch says why the model may no longer decide, and how many steps of the past are like now.
 func (c *Care) watch(cfg CareConfig, s Came) (why string, recent int) {
-	if c.Active == ModelRules || math.IsNaN(s.Active) {
+	if c.Active == ModelRules || math.IsNaN(s.Active) || math.IsNaN(s.Rules) {
 		return "", 0
 	}
 	c.Steps++
 	err := math.Abs(s.Value - s.Active)
 	fade := math.Exp2(-2 / float64(cfg.Day))
 	c.Errors = [2]float64{c.Errors[0]*fade + err, c.Errors[1]*fade + math.Abs(s.Value-s.Rules)}
-	c.PITs = append(slices.Clone(c.PITs[max(0, len(c.PITs)-maxPITs+1):]), min(max(s.PIT, 0), 1))
-	if c.Steps <= cfg.Warm {
-		d := err - c.Mean
-		c.Mean += d / float64(c.Steps)
-		c.Spread += d * (err - c.Mean)
-		return "", 0
+	if s.Width > 0 {
+		err /= s.Width
 	}
-	spread := math.Sqrt(c.Spread/float64(cfg.Warm-1)) + 1e-12*(1+c.Mean)
-	z := min(max((err-c.Mean)/spread, -10), 10) // one wild error is no drift
-	risen := false
-	c.Rise, risen = c.Rise.Add(z)
-	c.Recent, _ = c.Recent.Add(z)
-	n, level := c.Recent.Window()
+	risen, level, n := c.rises(cfg, err)
 	if risen {
-		return fmt.Sprintf("its errors have risen: %.2g standard deviations above what they were, over the last %.0f steps", level, n), int(n)
+		return fmt.Sprintf("its errors have risen: %.2g standard deviations above what they were, over the last %d steps", level, n), n
 	}
-	if skill := 1 - c.Errors[0]/(c.Errors[1]+1e-300); c.Steps >= cfg.Day && skill < 0 {
-		return fmt.Sprintf("it was worse than repeating the last season for a day: skill %.2f", skill), int(n)
+	if c.Steps <= cfg.Warm {
+		n = c.Steps
 	}
-	if len(c.PITs) < maxPITs {
+	if skill := 1 - c.Errors[0]/(c.Errors[1]+1e-300); c.Steps >= cfg.Day && skill < cfg.MinSkill {
+		return fmt.Sprintf("it was worse than rules over its last steps: skill %.2f", skill), n
+	}
+	// One step of a block, each time another: neighbours err alike and say it once.
+	if block := c.Steps / cfg.Block; c.Steps%cfg.Block == block*5%cfg.Block {
+		c.PITs = append(slices.Clone(c.PITs[max(0, len(c.PITs)-cfg.Window+1):]), min(max(s.PIT, 0), 1))
+	}
+	if len(c.PITs) < cfg.Window {
 		return "", 0
 	}
 	cal, _ := infer.Calibrate(c.PITs) // the values were clamped
 	if (cal.Cover80 < cfg.MinCover || cal.Cover80 > cfg.MaxCover) && cal.ChiP < miscalibrated {
-		return fmt.Sprintf("its 80 %% intervals held %.0f %% of the last %d steps", 100*cal.Cover80, cal.N), int(n)
+		return fmt.Sprintf("its 80 %% intervals held %.0f %% of %d steps", 100*cal.Cover80, cal.N), n
 	}
 	return "", 0
+}
+
+// rises takes an error in and reports, at the end of each block, whether the means of
+// blocks have risen for good, by how much, and for how many steps they have been alike.
+func (c *Care) rises(cfg CareConfig, err float64) (risen bool, level float64, steps int) {
+	c.Run, c.InRun = c.Run+err, c.InRun+1
+	if c.InRun < cfg.Block {
+		n, level := c.Recent.Window()
+		return false, level, int(n) * cfg.Block
+	}
+	err = c.Run / float64(cfg.Block)
+	c.Run, c.InRun = 0, 0
+	blocks, warm := c.Steps/cfg.Block, max(cfg.Warm/cfg.Block, 2)
+	if blocks <= warm {
+		d := err - c.Mean
+		c.Mean += d / float64(blocks)
+		c.Spread += d * (err - c.Mean)
+		return false, 0, c.Steps
+	}
+	spread := math.Sqrt(c.Spread/float64(warm-1)) + 1e-12*(1+c.Mean)
+	z := min(max((err-c.Mean)/spread, -10), 10) // one wild error is no drift
+	c.Rise.Slack = cfg.Slack
+	c.Rise, risen = c.Rise.Add(z)
+	c.Recent, _ = c.Recent.Add(z)
+	n, level := c.Recent.Window()
+	if risen { // the window may not have been cut yet
+		n = min(n, c.Rise.Since)
+	}
+	return risen, level, int(n) * cfg.Block
 }
 
 // bet stakes on the shadow's next block and reports whether the evidence suffices.
@@ -192,18 +231,17 @@ func (c *Care) bet(cfg CareConfig, active, shadow float64) bool {
 		d = (c.Block[0] - c.Block[1]) / all
 	}
 	c.Block, c.InRow = [2]float64{}, 0
-	wealth := 0.0
 	for i, stake := range stakes {
 		c.Wealth[i] += math.Log1p(stake * d)
-		wealth += math.Exp(min(c.Wealth[i], 100)) / float64(len(stakes))
 	}
-	return wealth >= 1/cfg.Alpha
+	return c.Evidence() >= 1/cfg.Alpha
 }
 
-// Check refuses a configuration that nothing can be cared for with; CodeInvalid.
-func (c CareConfig) Check() error {
-	if c.Day < 1 || c.Warm < 10 || c.Block < 1 || !(c.Alpha > 0 && c.Alpha < 1) || !(c.MinCover >= 0 && c.MinCover < c.MaxCover && c.MaxCover <= 1) {
-		return assay.Errorf(assay.CodeInvalid, "%+v does not say how to care for a model", c)
+// Evidence is what a stake of one on the shadow has become: that it errs less than who
+// decides, this many to one. 1 without a shadow.
+func (c Care) Evidence() (wealth float64) {
+	for _, w := range c.Wealth {
+		wealth += math.Exp(min(w, 100)) / float64(len(stakes))
 	}
-	return nil
+	return wealth
 }

@@ -71,6 +71,13 @@ type Refusal struct {
 	Reason string    `json:"reason"`
 }
 
+// Scopes of kill switches.
+const (
+	HaltGlobal    = "global"
+	HaltNamespace = "namespace"
+	HaltService   = "service"
+)
+
 // Halt is a kill switch that is on.
 type Halt struct {
 	Scope  string `json:"scope"` // global, namespace or service

@@ -61,14 +61,23 @@ type rails struct {
 }
 
 func (g rails) halted() string {
-	if len(g.h.Halts) == 0 {
-		return ""
-	}
-	h := g.h.Halts[0]
-	if h.Scope == "global" {
+	return Halted(g.h.Halts)
+}
+
+// String is the kill switch in one line.
+func (h Halt) String() string {
+	if h.Scope == HaltGlobal {
 		return "the automation is halted everywhere: " + h.Reason
 	}
 	return fmt.Sprintf("the automation of %s %s is halted: %s", h.Scope, h.Name, h.Reason)
+}
+
+// Halted is what the first kill switch says, "" without any.
+func Halted(list []Halt) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0].String()
 }
 
 // limit holds a value inside its hard caps.

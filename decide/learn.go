@@ -270,3 +270,21 @@ func (l Learned) insights(o *Option, service string, now time.Time) (out [len(hy
 	}
 	return out, harmed / judged
 }
+
+// Guess is the share of what is bad that is expected to go away with an option, if a
+// hypothesis is true.
+func (l Learned) Guess(o Option, h Hypothesis, service string, now time.Time) Size {
+	known, _ := l.insights(&o, service, now)
+	if i := slices.Index(hypotheses[:], h); i >= 0 {
+		return known[i].next
+	}
+	return Size{}
+}
+
+// Below is the probability that a normal of this size gives to less than v.
+func (s Size) Below(v float64) float64 {
+	if s.SD <= 0 {
+		return 0.5
+	}
+	return normalCDF((v - s.Mean) / s.SD)
+}

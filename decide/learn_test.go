@@ -208,3 +208,18 @@ func TestTheLongestUntouchedLessonIsForgottenFirst(t *testing.T) {
 		}
 	}
 }
+
+// A deterministic scope rests on no model, and a harm is none: it was counted.
+func TestWhatHarmedTooOftenIsDisabledForRulesToo(t *testing.T) {
+	l := learn(t, decide.NewLearned(), result("shop", assay.EffectHarmed, -0.1, 0), result("shop", assay.EffectHarmed, -0.1, time.Minute), result("shop", assay.EffectHarmed, -0.1, 2*time.Minute))
+	p := busy()
+	p.Deterministic, p.Learned = true, l
+	for i := range p.Options {
+		p.Options[i].Action.Kind, p.Options[i].Action.Lever = assay.ActionAdjust, assay.LeverReplicas
+		p.Options[i].Rule = &decide.Rule{Fires: true, Words: "the queue is long"}
+	}
+	d, err := decide.Weigh(p, func(assay.Action) []assay.GuardVerdict { return nil }, start.Add(time.Hour), nil)
+	if err != nil || d.Action.Kind != assay.ActionPage || !strings.Contains(d.Words, "it is disabled: it has harmed too often") {
+		t.Errorf("%s, %v", d.Words, err)
+	}
+}

@@ -68,11 +68,7 @@ func (v *view) top() int {
 // the budget than doing nothing, by more than the margin.
 func (v *view) weigh(out *option) {
 	o := &out.Option
-	in, harm := v.p.Learned.insights(o, v.p.Service, v.now)
-	out.known = in
-	if harm >= harmLimit {
-		out.disabled = harm
-	}
+	in := v.disable(out)
 	out.suppressed = in[v.top()].suppressed
 	active := max(0, v.minutes-o.Lead.Minutes())
 	success, second := 0.0, 0.0
@@ -99,6 +95,16 @@ func (v *view) weigh(out *option) {
 	l.Disruption = o.Disruption
 	l.Blast = o.Blast * v.p.Rates.Failure * (1 - min(1, success))
 	l.Total = l.Burn + l.Own + l.Money + l.Disruption + l.Blast
+}
+
+// disable takes what is known of an option in: what harmed too often is not taken, by
+// rules neither.
+func (v *view) disable(out *option) [len(hypotheses)]insight {
+	harm := 0.0
+	if out.known, harm = v.p.Learned.insights(&out.Option, v.p.Service, v.now); harm >= harmLimit {
+		out.disabled = harm
+	}
+	return out.known
 }
 
 // harmed is the probability that what goes away (a share of burn) is less than cost.

@@ -13,7 +13,7 @@ import (
 
 // WeighEngine names the rules of Weigh in its decisions. It changes whenever the same
 // inputs may give another decision.
-const WeighEngine = "weigh/1"
+const WeighEngine = "weigh/2"
 
 // Names of guards that Weigh itself knows.
 const (
@@ -57,6 +57,7 @@ func Weigh(p Problem, guard Guard, now time.Time, draws []float64) (assay.Decisi
 	for i, o := range p.Options {
 		w.options[i].Option = o
 		if p.byRules() {
+			w.disable(&w.options[i])
 			continue
 		}
 		if w.weigh(&w.options[i]); p.Explore > 0 {

@@ -17,6 +17,7 @@ type PageHinkley struct {
 	Mean      float64 `json:"mean"`
 	Sum       float64 `json:"sum"`
 	Least     float64 `json:"least"`
+	Since     float64 `json:"since"` // values since then: where a rise is found, it began about there
 }
 
 // DefaultPageHinkley is the detector that has seen nothing yet. The textbook's 0.005 and
@@ -34,7 +35,10 @@ func (p PageHinkley) Add(v float64) (PageHinkley, bool) {
 	p.N++
 	p.Mean += (v - p.Mean) / p.N
 	p.Sum += v - p.Mean - p.Slack
-	p.Least = min(p.Least, p.Sum)
+	p.Since++
+	if p.Sum <= p.Least {
+		p.Least, p.Since = p.Sum, 0
+	}
 	return p, p.Sum-p.Least > p.Threshold
 }
 

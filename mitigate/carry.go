@@ -27,7 +27,7 @@ const worldTime = 10 * time.Second
 // unknown then, and the decision says so.
 func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 	now, s := c.cfg.Now().UTC(), rec.Strategy
-	in := Inputs{Burn: -1, Learned: rec.Learned, Extra: rec.extra(now), Cleared: rec.cleared(now)}
+	in := Inputs{Burn: -1, Extra: rec.extra(now), Cleared: rec.cleared(now)}
 	for _, sig := range s.Spec.Signals {
 		q := signal.GaugeQuery{Namespace: s.Namespace, Expr: sig.Query, By: sig.By, Time: now, MaxAge: s.Spec.MaxAge.Value()}
 		list, err := c.cfg.Gauges.Gauge(ctx, q)
@@ -53,6 +53,13 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 			in.Unknown = append(in.Unknown, assay.Signal{Indicator: "changes", Reason: "what was changed cannot be read: " + err.Error()})
 		}
 	}
+	v, learns := rec.cared.effects.Active()
+	if in.Learned = rec.learned(v); !learns {
+		in.Reactive = rec.cared.effects.Why()
+	}
+	if s.Spec.Explore > 0 {
+		in.Seed = c.cfg.Seed()
+	}
 	c.foresee(ctx, rec, now)
 	if rec.Forecast != nil {
 		in.Forecasts = []Forecast{*rec.Forecast}
@@ -71,7 +78,7 @@ func (c *Controller) foresee(ctx context.Context, rec *record, now time.Time) {
 		rec.Forecast = nil
 		return
 	}
-	if rec.Forecast != nil && now.Sub(rec.Forecast.At) < Refresh(s) {
+	if rec.Forecast != nil && now.Sub(rec.Forecast.At) < Refresh(s) && rec.Forecast.Version == rec.cared.load.Care.Active {
 		return
 	}
 	f := s.Spec.Scale.Forecast
@@ -88,7 +95,7 @@ func (c *Controller) foresee(ctx context.Context, rec *record, now time.Time) {
 			past = past[1:]
 		}
 		var fc Forecast
-		if fc, err = Foresee(s, past, end); err == nil {
+		if fc, err = rec.forecast(past, end); err == nil {
 			rec.Forecast = &fc
 			return
 		}
@@ -137,7 +144,7 @@ func (c *Controller) keep(ctx context.Context, rec *record, r Record) error {
 			rec.Actions++
 			a := d.Action
 			a.Key, a.Fence = fmt.Sprintf("mitigation/%s/%s/%d", rec.Namespace, rec.Name, rec.Actions), uint64(c.held().Generation)
-			rec.Pending = &pending{Action: a, Cause: id, Decided: now, Words: d.Words}
+			rec.Pending = &pending{Action: a, Cause: id, Decided: now, Words: d.Words, Guess: rec.expect(r)}
 		}
 		return rec.put(tx)
 	})
@@ -192,7 +199,7 @@ func (c *Controller) apply(ctx context.Context, rec *record) error {
 // withdrawn says why a pending action may not be taken any more, "" if it may: the
 // strategy, its level, a pause and what policies say may have changed since.
 func (c *Controller) withdrawn(ctx context.Context, rec *record, p pending) string {
-	if why := c.cfg.Halted(); why != "" {
+	if why := decide.Halted(c.cfg.Halted(rec.Namespace, rec.Strategy.Spec.Service)); why != "" {
 		return why
 	}
 	now := c.cfg.Now().UTC()

@@ -51,12 +51,14 @@ type Config struct {
 	// Burn is the share of an objective's whole budget that is spent in a minute now; false
 	// if nobody knows. May be nil.
 	Burn func(ctx context.Context, namespace, objective string) (float64, bool)
-	// Halted says why nothing may be done now, "" if it may. It must answer without the
-	// store. May be nil.
-	Halted func() string
+	// Halted are the kill switches that are pulled for a service, none if it may be acted
+	// upon. It must answer without the store. May be nil.
+	Halted func(namespace, service string) []decide.Halt
 	// Guard is what policies say to the actions of a strategy, nil if none judges them; may
 	// be nil itself.
-	Guard      func(ctx context.Context, namespace, environment, plan string) decide.Guard
+	Guard func(ctx context.Context, namespace, environment, plan string) decide.Guard
+	// Seed is a random number for the draws of strategies that explore; nil is 0 always.
+	Seed       func() uint64
 	Recorded   func() // called after facts were committed; may be nil
 	Now        func() time.Time
 	Log        *slog.Logger
@@ -94,7 +96,10 @@ func New(cfg Config) *Controller {
 		cfg.Prove = DefaultProve
 	}
 	if cfg.Halted == nil {
-		cfg.Halted = func() string { return "" }
+		cfg.Halted = func(string, string) []decide.Halt { return nil }
+	}
+	if cfg.Seed == nil {
+		cfg.Seed = func() uint64 { return 0 }
 	}
 	if cfg.Recorded == nil {
 		cfg.Recorded = func() {}
@@ -268,6 +273,9 @@ func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest,
 			return err
 		}
 	}
+	if err := c.models(ctx, &rec); err != nil {
+		return err
+	}
 	in := c.inputs(ctx, &rec)
 	if err := c.judge(ctx, &rec, in); err != nil {
 		return err
@@ -300,11 +308,9 @@ func (c *Controller) judged(ctx context.Context, s Strategy) decide.Guard {
 // strategies did.
 func (c *Controller) history(ctx context.Context, rec *record, movable bool) (decide.History, error) {
 	h := decide.History{Approvals: rec.Approvals, Refusals: rec.Refusals}
-	if why := c.cfg.Halted(); why != "" {
-		h.Halts = append(h.Halts, decide.Halt{Scope: "global", Reason: why})
-	}
+	h.Halts = c.cfg.Halted(rec.Namespace, rec.Strategy.Spec.Service)
 	if rec.Paused != "" {
-		h.Halts = append(h.Halts, decide.Halt{Scope: "service", Name: rec.Strategy.Spec.Service, Reason: rec.Paused})
+		h.Halts = append(h.Halts, decide.Halt{Scope: decide.HaltService, Name: rec.Strategy.Spec.Service, Reason: rec.Paused})
 	}
 	others, err := list(ctx, c.cfg.Store, rec.Namespace)
 	for _, o := range others {

@@ -65,6 +65,25 @@ func (b *board) Abort(_ context.Context, _, _, version, reason string) error {
 	return nil
 }
 
+// halts are the kill switches of the board: everywhere, or of the scope that a colon ends.
+func (b *board) halts(namespace, service string) []decide.Halt {
+	switch scope, why, _ := strings.Cut(b.halted, ": "); {
+	case b.halted == "":
+		return nil
+	case scope == decide.HaltService:
+		if name, why, _ := strings.Cut(why, ": "); name == service {
+			return []decide.Halt{{Scope: scope, Name: name, Reason: why}}
+		}
+		return nil
+	case scope == decide.HaltNamespace:
+		if name, why, _ := strings.Cut(why, ": "); name == namespace {
+			return []decide.Halt{{Scope: scope, Name: name, Reason: why}}
+		}
+		return nil
+	}
+	return []decide.Halt{{Scope: decide.HaltGlobal, Reason: b.halted}}
+}
+
 func newBoard(t *testing.T, example string, levers ...act.LeverAt) *board {
 	t.Helper()
 	r := exampleStrategy(t, example)
@@ -114,7 +133,7 @@ func (b *board) controller(declared func() ([]mitigate.Strategy, assay.Digest, e
 			}
 			return b.guard(ctx, namespace, environment, plan)
 		},
-		Halted: func() string { return b.halted }, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
+		Halted: b.halts, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
 	}
 	for _, f := range change {
 		f(&conf)

@@ -11,6 +11,7 @@ import (
 	"assay.dev/assay/act"
 	"assay.dev/assay/act/sim"
 	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
 	"assay.dev/assay/mitigate"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/signal"
@@ -212,7 +213,9 @@ func TestTheKillSwitchHoldsAlsoWhatWouldGiveBack(t *testing.T) {
 	}
 	b.ctl = b.controller(b.declared, func(c *mitigate.Config) {
 		c.Burn = func(context.Context, string, string) (float64, bool) { return 2e-3, true }
-		c.Halted = func() string { return "somebody pulled it" }
+		c.Halted = func(string, string) []decide.Halt {
+			return []decide.Halt{{Scope: decide.HaltGlobal, Reason: "somebody pulled it"}}
+		}
 	})
 	stands := b.at(assay.LeverReplicas)
 	for range 40 {

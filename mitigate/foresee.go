@@ -35,23 +35,29 @@ func Refresh(s Strategy) time.Duration {
 // say, comes back untrusted with the reason. CodeInvalid for a strategy without a
 // forecast.
 func Foresee(s Strategy, past []float64, end time.Time) (Forecast, error) {
+	out, _, err := foresee(s, past, end)
+	return out, err
+}
+
+// foresee is Foresee with the prediction itself, nil if there is too little.
+func foresee(s Strategy, past []float64, end time.Time) (Forecast, *infer.Prediction, error) {
 	l := s.Spec.Scale
 	if l == nil || l.Forecast == nil {
-		return Forecast{}, assay.Errorf(assay.CodeInvalid, "strategy %q declares no forecast", s.Name)
+		return Forecast{}, nil, assay.Errorf(assay.CodeInvalid, "strategy %q declares no forecast", s.Name)
 	}
 	step := l.Forecast.Step.Value()
 	out := Forecast{Signal: "load", At: end.UTC(), Step: step, Tau: Tau(*l)}
 	cfg, err := seasons(*l.Forecast, len(past), end, int(Ahead(s)/step)+2)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	p, err := infer.Predict(past, cfg)
 	if assay.CodeOf(err) == assay.CodeInvalid { // too little of it
 		out.Why = err.Error()
-		return out, nil
+		return out, nil, nil
 	}
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	out.Skill, out.Cover, out.Trusted = p.Skill, p.Cover90, p.Trusted()
 	if !out.Trusted {
@@ -61,7 +67,7 @@ func Foresee(s Strategy, past []float64, end time.Time) (Forecast, error) {
 		out.Mean = append(out.Mean, max(m, 0))
 		out.Upper = append(out.Upper, max(p.Quantile(i, out.Tau), m, 0))
 	}
-	return out, nil
+	return out, &p, nil
 }
 
 // seasons are the day and the week in steps, placed by the clocks of the zone.

@@ -78,10 +78,15 @@ func (r *rig) at(l assay.Lever, scope string) float64 {
 func (r *rig) step(d time.Duration) assay.Decision {
 	r.t.Helper()
 	r.now = r.now.Add(d)
+	r.fresh()
+	return r.decide()
+}
+
+// fresh lets every value be of now.
+func (r *rig) fresh() {
 	for i := range r.in.Values {
 		r.in.Values[i].Time = r.now
 	}
-	return r.decide()
 }
 
 func (r *rig) decide() assay.Decision {

@@ -3,6 +3,7 @@ package mitigate
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -45,16 +46,33 @@ func (r *Record) decide(guard decide.Guard) error {
 	}
 	v.undo(&f)
 	r.After.quiet(f, r.Now)
+	if r.Inputs.Reactive != "" {
+		f.notes = append(f.notes, "reactive: declared thresholds decide, for "+r.Inputs.Reactive)
+	}
 	r.Notes = append(f.notes, f.held...)
 	p := v.problem(f)
 	own := v.guard(guard)
-	if r.Mitigation, err = decide.Mitigate(p, own, r.Now, nil); err != nil {
+	drawn := draws(p, r.Inputs.Seed)
+	if r.Mitigation, err = decide.Mitigate(p, own, r.Now, drawn); err != nil {
 		return err
 	}
 	if v.snap(&p, r.Mitigation.Decision) {
-		r.Mitigation, err = decide.Mitigate(p, own, r.Now, nil)
+		r.Mitigation, err = decide.Mitigate(p, own, r.Now, drawn)
 	}
 	return err
+}
+
+// draws are uniform numbers in (0, 1), one for each option, that follow from the seed
+// that is recorded; none where nothing is drawn.
+func draws(p decide.Problem, seed uint64) (out []float64) {
+	if p.Explore == 0 {
+		return nil
+	}
+	rng := rand.New(rand.NewPCG(seed, uint64(len(p.Options))))
+	for range p.Options {
+		out = append(out, (float64(rng.Uint64()>>12)+0.5)/(1<<52))
+	}
+	return out
 }
 
 // law runs the one that is declared.
@@ -107,8 +125,8 @@ func (v *view) problem(f finding) decide.Problem {
 	if f.trouble {
 		p.Burn = max(f.burn, v.in.Burn)
 	}
-	p.Deterministic, p.Rules = v.s.Spec.Deterministic, f.rules
-	p.Rates.BudgetWorth = v.in.Worth
+	p.Deterministic, p.Rules = v.s.Spec.Deterministic, f.rules || v.in.Reactive != ""
+	p.Rates.BudgetWorth, p.Explore = v.in.Worth, v.s.Spec.Explore
 	p.Answers = v.s.Rails().Answers(v.in.History, v.now)
 	if v.in.Learned.HalfLife > 0 {
 		p.Learned = v.in.Learned.About(v.s.Spec.Service, f.options, v.now)
@@ -181,6 +199,12 @@ func (s Strategy) Rails() decide.Rails {
 	case "data":
 		limit(assay.LeverRetention, spec.Data.MinRetention, spec.Data.MaxRetention)
 		limit(assay.LeverReplicas, float64(spec.Data.MinReplicas), float64(spec.Data.MaxReplicas))
+	}
+	if g := s.Spec.Guardrails; g != nil {
+		if v := g.MinInterval.Value(); v > 0 {
+			r.MinInterval = v
+		}
+		r.DeadTime, r.Dwell, r.Band = g.DeadTime.Value(), g.Dwell.Value(), g.Band
 	}
 	return r
 }

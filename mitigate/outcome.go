@@ -100,6 +100,7 @@ type judging struct {
 	Cause      assay.FactID      `json:"cause"`
 	At         time.Time         `json:"at"`
 	Confounded string            `json:"confounded,omitempty"` // what else fell into the window
+	Guess      *guess            `json:"guess,omitempty"`      // of what it does
 }
 
 func (j judging) due() time.Time { return j.At.Add((judgedDead + judgedSpan + 2) * slot) }
@@ -123,12 +124,37 @@ func (r *record) await(p pending, now time.Time) {
 			j.Confounded = fmt.Sprintf("another action (%s of %s)", p.Action.Kind, p.Action.Target())
 		}
 	}
-	j := judging{Action: p.Action, Hypothesis: decide.NoFault, Cause: p.Cause, At: now}
+	j := judging{Action: p.Action, Hypothesis: decide.NoFault, Cause: p.Cause, At: now, Guess: p.Guess}
+	if p.Guess != nil {
+		j.Hypothesis = p.Guess.Hypothesis
+	}
 	if r.Decision != nil && len(r.Decision.Beliefs) > 0 {
 		j.Hypothesis = decide.Hypothesis(r.Decision.Beliefs[0].Hypothesis)
 	}
 	r.Judging = append(r.Judging, j)
 	r.Judging = r.Judging[max(0, len(r.Judging)-maxApprovals):]
+}
+
+// changed confounds actions in whose window another version came: nobody can say then
+// whose effect it is.
+func (c *Controller) changed(ctx context.Context, rec *record) error {
+	if c.cfg.Rollouts == nil || len(rec.Judging) == 0 {
+		return nil
+	}
+	changes, err := c.cfg.Rollouts.Changes(ctx, rec.Namespace, rec.Strategy.Spec.Service)
+	if err != nil {
+		return err
+	}
+	for i := range rec.Judging {
+		j := &rec.Judging[i]
+		for _, x := range changes {
+			own := j.Action.Lever == assay.LeverShare && j.Action.Version == x.Version
+			if j.Confounded == "" && !own && x.Time.After(j.At.Add(-slot)) && x.Time.Before(j.due()) {
+				j.Confounded = fmt.Sprintf("the change to version %s", x.Version)
+			}
+		}
+	}
+	return nil
 }
 
 // judge closes the loop of every action whose window is over, and learns from it.
@@ -142,8 +168,8 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 			}
 		}
 	}
-	if len(rec.Judging) == 0 || now.Before(rec.Judging[0].due()) {
-		return nil
+	if err := c.changed(ctx, rec); err != nil || len(rec.Judging) == 0 || now.Before(rec.Judging[0].due()) {
+		return err
 	}
 	j := rec.Judging[0]
 	seen, err := rec.Budget.attribute(j.At)
@@ -161,6 +187,7 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 	if rec.Learned, err = rec.Learned.Learn(result); err != nil {
 		return err
 	}
+	rec.weighed(j.Guess, result)
 	rec.Judging, rec.Outcome = rec.Judging[1:], &out
 	if out.Effect == assay.EffectHarmed {
 		rec.State = rec.State.harmed(j.Action, j.At, harmOf(j, out, now))

@@ -165,3 +165,39 @@ func TestAMoveThatHarmedIsRememberedAsSuch(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAnActionInWhoseWindowAnotherVersionCameIsConfounded(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	trouble := false
+	var b *board
+	b = spending(t, func() float64 {
+		v := 2e-5
+		if trouble && b.at(assay.LeverReplicas) <= 20 {
+			v = 2e-3
+		}
+		return max(v*(1+0.1*rng.NormFloat64()), 0)
+	})
+	b.set("load", 150)
+	for range 240 {
+		b.step(30 * time.Second)
+	}
+	trouble = true
+	b.set("load", 1000)
+	for range 40 {
+		b.step(30 * time.Second)
+		if len(b.changes) == 0 && b.at(assay.LeverReplicas) > 5 {
+			b.changes = []mitigate.Change{{Time: b.now.Add(time.Minute), Version: "v7", Old: "v6"}}
+		}
+	}
+	for _, f := range b.facts(assay.FactMitigationJudged) {
+		var p mitigate.JudgedPayload
+		if err := json.Unmarshal(f.Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Outcome.Effect == assay.EffectConfounded && strings.HasPrefix(p.Outcome.Reason, "the change to version v7 fell into the window") {
+			return
+		}
+		t.Logf("%s: %s", p.Outcome.Effect, p.Outcome.Reason)
+	}
+	t.Error("a version came in the window, and the action is judged all the same")
+}

@@ -96,6 +96,8 @@ type record struct {
 	Budget    budgetSeen           `json:"budget,omitzero"`
 	Judging   []judging            `json:"judging,omitempty"` // oldest first
 	Outcome   *assay.ActionOutcome `json:"outcome,omitempty"` // of the newest action that was judged
+	Foretold  []foretold           `json:"foretold,omitempty"`
+	Results   []decide.Result      `json:"results,omitempty"` // of judged actions, oldest first
 	Actions   int                  `json:"actions"`           // keys given out
 	Fact      assay.FactID         `json:"fact,omitempty"`
 	Signature string               `json:"signature,omitempty"`
@@ -103,6 +105,7 @@ type record struct {
 
 	version int64      // of the store's value
 	among   []Strategy // that are declared now
+	cared   cared
 }
 
 // refusedBy counts a refusal of the world.
@@ -131,6 +134,7 @@ type pending struct {
 	Cause   assay.FactID `json:"cause"`
 	Decided time.Time    `json:"decided"`
 	Words   string       `json:"words"`
+	Guess   *guess       `json:"guess,omitempty"` // of what it does
 }
 
 func (r *record) extra(now time.Time) (sum float64) {
@@ -260,8 +264,10 @@ func (r *record) put(tx store.Tx) error {
 	if err != nil {
 		return assay.Errorf(assay.CodeInternal, "strategy %s cannot be stored: %w", r.Name, err)
 	}
-	r.version, err = tx.Put(r.key(), data, r.version)
-	return err
+	if r.version, err = tx.Put(r.key(), data, r.version); err != nil {
+		return err
+	}
+	return r.cared.put(tx)
 }
 
 func parse(v store.Value) (record, error) {

@@ -10,7 +10,7 @@ import (
 
 // Engine names the rules of this package in records. It changes whenever the same
 // inputs may give another decision.
-const Engine = "mitigate/1"
+const Engine = "mitigate/2"
 
 // Bounds of Inputs.
 const (
@@ -62,6 +62,7 @@ type Forecast struct {
 	// Trusted says whether an action may rest on it; Why says why not.
 	Trusted bool   `json:"trusted"`
 	Why     string `json:"why,omitempty"`
+	Version string `json:"version,omitempty"` // of the model, or rules
 }
 
 // Change is something that was done to the service on purpose: the cause that is
@@ -97,6 +98,10 @@ type Inputs struct {
 	History decide.History `json:"history"`
 	// Learned is what earlier actions taught.
 	Learned decide.Learned `json:"learned"`
+	// Seed makes the draws of a strategy that explores.
+	Seed uint64 `json:"seed,omitempty"`
+	// Reactive is why what was learned may not be weighed now and rules decide, "" if it may.
+	Reactive string `json:"reactive,omitempty"`
 }
 
 func (in Inputs) check() error {

@@ -75,6 +75,10 @@ type StrategySpec struct {
 	Levers []StrategyLever `json:"levers,omitempty"`
 	// Damping changes how calmly the lever is moved; the law's own if left out.
 	Damping *Damping `json:"damping,omitempty"`
+	// Guardrails hold moves back where damping is mistaken.
+	Guardrails *StrategyGuardrails `json:"guardrails,omitempty"`
+	// Explore lets the choice among reversible actions be drawn by what is known of their effects (Thompson sampling), where their expected loss is at most that much above the least: a share of the error budget, up to 0.01; 0 (the default) always takes the best.
+	Explore float64 `json:"explore,omitempty"`
 	// ApprovalTimeout is how long a person has to approve; 15m if left out.
 	ApprovalTimeout Duration `json:"approvalTimeout,omitempty"`
 	// OnTimeout says what an unanswered proposal becomes: drop (the default) or act.

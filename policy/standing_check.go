@@ -77,7 +77,7 @@ func (s Strategy) check(d strict.Document) error {
 	if err := p.checkLevers(d); err != nil {
 		return err
 	}
-	if err := p.Damping.check(d); err != nil {
+	if err := firstError(p.Damping.check(d), p.checkGuardrails(d)); err != nil {
 		return err
 	}
 	if err := p.checkCapacity(d); err != nil {

@@ -19,7 +19,7 @@ import (
 // introduce makes the door know the version, with the attestations that speak
 // for it and without traffic, and intends its first share.
 func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err error) {
-	if why := c.cfg.Halted(); why != "" {
+	if why := c.halted(rec); why != "" {
 		return false, c.wait(ctx, rec, "Wait: "+why+".")
 	}
 	p := rec.Rollout.Plan
@@ -123,7 +123,7 @@ func (c *Controller) wait(ctx context.Context, rec record, reason string) error 
 
 // apply takes the pending action to the world and writes down what came of it.
 func (c *Controller) apply(ctx context.Context, rec record) (again bool, err error) {
-	if why := c.cfg.Halted(); why != "" {
+	if why := c.halted(rec); why != "" {
 		return false, c.wait(ctx, rec, "Wait: "+why+".")
 	}
 	p := *rec.Pending

@@ -24,7 +24,7 @@ func (s *stage) with(change func(*rollout.Config)) {
 	s.t.Helper()
 	conf := rollout.Config{
 		Store: s.store, Blobs: s.blobs, Source: s, Actuator: s.actuator, Now: s.world.Now, Log: slog.New(slog.DiscardHandler),
-		Halted: func() string { return s.halted }, Holder: "test",
+		Halted: s.halts, Holder: "test",
 	}
 	change(&conf)
 	s.ctl = rollout.New(conf)

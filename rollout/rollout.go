@@ -48,9 +48,9 @@ type Config struct {
 	Log      *slog.Logger
 	// Attestations are the bundles that speak for an artifact; may be nil.
 	Attestations func(ctx context.Context, namespace string, digest assay.Digest) ([][]byte, error)
-	// Halted says why nothing may be done now, "" if it may: the kill switch. It
-	// is asked before every action and must answer without the store. May be nil.
-	Halted func() string
+	// Halted are the kill switches that are pulled for a service, none if it may be acted
+	// upon. It is asked before every action and must answer without the store. May be nil.
+	Halted func(namespace, service string) []decide.Halt
 	// Recorded is called after facts were committed; may be nil.
 	Recorded   func()
 	Registerer prometheus.Registerer // may be nil
@@ -97,7 +97,7 @@ func New(cfg Config) *Controller {
 		cfg.Window = DefaultWindow
 	}
 	if cfg.Halted == nil {
-		cfg.Halted = func() string { return "" }
+		cfg.Halted = func(string, string) []decide.Halt { return nil }
 	}
 	if cfg.Recorded == nil {
 		cfg.Recorded = func() {}
@@ -151,9 +151,14 @@ func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) erro
 	return err
 }
 
+// halted is why nothing may be done now, "" if it may.
+func (c *Controller) halted(rec record) string {
+	return decide.Halted(c.cfg.Halted(rec.Namespace, rec.Rollout.Service))
+}
+
 // guards are the verdicts on an action, prepared so that they do no I/O.
 func (c *Controller) guards(ctx context.Context, rec record) decide.Guard {
-	halted := c.cfg.Halted()
+	halted := c.halted(rec)
 	refusal, known := c.refusal(ctx, rec)
 	var judged decide.Guard
 	if c.cfg.Guard != nil {

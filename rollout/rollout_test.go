@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,12 +70,26 @@ func newStage(t *testing.T, seed uint64, canaryErrors float64) *stage {
 	return s
 }
 
+// halts are the kill switches of the stage: everywhere, or of one service.
+func (s *stage) halts(_, service string) []decide.Halt {
+	if name, why, of := strings.Cut(s.halted, ": "); of {
+		if name != service {
+			return nil
+		}
+		return []decide.Halt{{Scope: decide.HaltService, Name: name, Reason: why}}
+	}
+	if s.halted == "" {
+		return nil
+	}
+	return []decide.Halt{{Scope: decide.HaltGlobal, Reason: s.halted}}
+}
+
 // restart is another process over the same state.
 func (s *stage) restart() {
 	s.t.Helper()
 	s.ctl = rollout.New(rollout.Config{
 		Store: s.store, Blobs: s.blobs, Source: s, Actuator: s.actuator, Now: s.world.Now, Log: slog.New(slog.DiscardHandler),
-		Halted: func() string { return s.halted }, Holder: "test",
+		Halted: s.halts, Holder: "test",
 	})
 	s.acquire()
 }

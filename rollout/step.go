@@ -78,7 +78,7 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 	rec.Rollout.Reason = words
 	started := rec.Rollout.Status != api.RolloutStarting
 	if !started && rec.Claimed {
-		if c.cfg.Halted() != "" {
+		if c.halted(rec) != "" {
 			return false, nil // introduce says so, and does nothing either
 		}
 		if err := c.unrule(ctx, rec); err != nil { // its rule may stand already

@@ -135,7 +135,7 @@ func (r record) asks(a assay.Action) string {
 // question that was asked because of it does not answer itself. While the kill switch
 // is pulled nothing ends.
 func (c *Controller) over(rec record, r decide.Record) bool {
-	if !rec.watching() || rec.Pending != nil || r.Now.Before(rec.Rollout.Watch.Until) || c.cfg.Halted() != "" {
+	if !rec.watching() || rec.Pending != nil || r.Now.Before(rec.Rollout.Watch.Until) || c.halted(rec) != "" {
 		return false
 	}
 	d := r.Decision

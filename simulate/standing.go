@@ -121,7 +121,7 @@ func (h *standing) done(a assay.Action, stands float64, err error, now time.Time
 
 // inputs are what the strategy reads now.
 func (h *standing) inputs(s sight) (mitigate.Inputs, error) {
-	in := mitigate.Inputs{Settings: h.settings(s.world), Burn: h.burn(s), Worth: h.worth()}
+	in := mitigate.Inputs{Seed: uint64(s.now.UnixNano()), Settings: h.settings(s.world), Burn: h.burn(s), Worth: h.worth()}
 	for _, decl := range h.strategy.Spec.Signals {
 		in.Values = append(in.Values, h.values(s, decl)...)
 	}

@@ -111,6 +111,9 @@ Exit codes: 0 shown · 1 error · 2 usage.`,
 
 func (a *app) showIndicators(w api.Indicators) {
 	fmt.Fprintf(a.out, "%s  by the clocks of %s, watched until %s\n", a.out.Bold(w.Service), w.Zone, w.Until.Format(time.RFC3339))
+	if w.Together > 1 {
+		fmt.Fprintf(a.out, "  its indicators are watched together in %d groups; what spans two is not seen\n", w.Together)
+	}
 	if w.Trouble != "" {
 		fmt.Fprintf(a.out, "  trouble: %s\n", w.Trouble)
 	}

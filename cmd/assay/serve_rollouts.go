@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net"
 	"net/netip"
-	"path/filepath"
-	"strings"
 
 	"assay.dev/assay"
 	"assay.dev/assay/act"
@@ -53,24 +50,6 @@ func (a *app) addRollouts(in *installation, cfg *control.Config, reg prometheus.
 	in.telemetry.listeners = append(in.telemetry.listeners, in.rollouts.Arrived)
 	cfg.Rollouts, cfg.Enforcer = in.rollouts, door
 	return nil
-}
-
-// haltFile is the kill switch in a state directory: while it exists nothing is done.
-const haltFile = "halt"
-
-// halted reads the kill switch. A file that cannot be read counts as pulled.
-func (a *app) halted() string {
-	text, err := readFile(filepath.Join(a.cfg.get("dir"), haltFile), 1000)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return ""
-	case err != nil:
-		return "the kill switch is pulled: " + oneLine(err)
-	}
-	if why := strings.Join(strings.Fields(string(text)), " "); why != "" {
-		return "the kill switch is pulled: " + why
-	}
-	return "the kill switch is pulled"
 }
 
 // runRollouts carries rollouts out until ctx ends; without an enforcer it waits.

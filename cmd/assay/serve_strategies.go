@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"assay.dev/assay"
@@ -25,7 +26,7 @@ func (a *app) addStrategies(in *installation, cfg *control.Config, prove time.Du
 	conf := mitigate.Config{
 		Store: in.store, Blobs: in.blobs, Gauges: in.telemetry.db, Strategies: a.declaredStrategies,
 		Halted: a.halted, Guard: a.judged, Recorded: cfg.Poke, Now: a.now, Log: a.log, Registerer: reg, Holder: leaseHolder,
-		Doors: doors, Prove: prove,
+		Doors: doors, Prove: prove, Seed: rand.Uint64,
 		Burn: func(_ context.Context, namespace, objective string) (float64, bool) {
 			return spentPerMinute(cfg.Books, namespace, objective, a)
 		},

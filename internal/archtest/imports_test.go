@@ -22,6 +22,7 @@ var ranks = map[string]int{
 	"slo":       3,
 	"analyze":   3,
 	"signal":    3,
+	"model":     3,
 	"gate":      4,
 	"exception": 4,
 	"advisory":  4,
