@@ -168,8 +168,12 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 			}
 		}
 	}
-	if err := c.changed(ctx, rec); err != nil || len(rec.Judging) == 0 || now.Before(rec.Judging[0].due()) {
-		return err
+	if err := c.changed(ctx, rec); err != nil { // nothing is judged until that is known, and decisions go on
+		c.cfg.Log.Warn("what was changed cannot be read", "strategy", rec.Name, "error", err)
+		return nil
+	}
+	if len(rec.Judging) == 0 || now.Before(rec.Judging[0].due()) {
+		return nil
 	}
 	j := rec.Judging[0]
 	seen, err := rec.Budget.attribute(j.At)

@@ -29,7 +29,7 @@ func TestGuardrailsAndExploringAreDeclaredAndRefusedAtTheirPlace(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	for fields, want := range map[string]string{
-		"  guardrails: {band: 0.9}\n":                "spec.guardrails.band: is 0.9; expected 0 to 0.5",
+		"  guardrails: {band: 0.9}\n":                "spec.guardrails.band is 0.9; expected 0 to 0.5",
 		"  guardrails: {deadTime: soon}\n":           "spec.guardrails.deadTime",
 		"  guardrails: {dwell: 48h}\n":               "longer than 24h",
 		"  guardrails: {minInterval: 100ms}\n":       "shorter than 1s",
