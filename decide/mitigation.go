@@ -21,26 +21,48 @@ type Mitigation struct {
 
 // Mitigate is Weigh that keeps its inputs and writes their digest into the decision.
 func Mitigate(p Problem, guard Guard, now time.Time, draws []float64) (Mitigation, error) {
-	m := Mitigation{Problem: p, Draws: draws, Now: now.UTC()}
-	var err error
+	m, err := Keep(p, guard, now, draws)
+	if err != nil {
+		return Mitigation{}, err
+	}
+	return m.Sealed()
+}
+
+// Keep is Mitigate without the digest: most decisions are to do nothing as before and
+// are never written down, and to digest what they were made of costs more than to make
+// them.
+func Keep(p Problem, guard Guard, now time.Time, draws []float64) (m Mitigation, err error) {
+	m = Mitigation{Problem: p, Draws: draws, Now: now.UTC()}
 	if m.Decision, err = Weigh(p, guard, now, draws); err != nil {
 		return Mitigation{}, err
+	}
+	return m, nil
+}
+
+// Sealed has the digest of its inputs in its decision.
+func (m Mitigation) Sealed() (Mitigation, error) {
+	if m.Decision.Inputs != "" {
+		return m, nil
 	}
 	b, err := json.Marshal(struct {
 		Problem Problem
 		Draws   []float64
 		Guards  []assay.GuardVerdict
 		Now     time.Time
-	}{p, draws, m.Decision.Guards, m.Now})
+	}{m.Problem, m.Draws, m.Decision.Guards, m.Now})
 	if err != nil {
-		return Mitigation{}, assay.Errorf(assay.CodeInvalid, "inputs of strategy %q cannot be recorded: %w", p.Strategy, err)
+		return Mitigation{}, assay.Errorf(assay.CodeInvalid, "inputs of strategy %q cannot be recorded: %w", m.Problem.Strategy, err)
 	}
 	m.Decision.Inputs = assay.DigestOf(sha256.Sum256(b))
 	return m, nil
 }
 
-// Encode writes the canonical form: the same mitigation gives the same bytes.
+// Encode writes the canonical form, sealed: the same mitigation gives the same bytes.
 func (m Mitigation) Encode() ([]byte, error) {
+	m, err := m.Sealed()
+	if err != nil {
+		return nil, err
+	}
 	b, err := json.Marshal(m)
 	if err != nil {
 		return nil, assay.Errorf(assay.CodeInvalid, "decision of strategy %q cannot be recorded: %w", m.Problem.Strategy, err)

@@ -103,15 +103,21 @@ func (c *Controller) foresee(ctx context.Context, rec *record, now time.Time) {
 	c.cfg.Log.Warn("the load cannot be forecast", "strategy", s.Name, "error", err)
 }
 
+// says reports whether a decision says something new, so that a fact is made of it.
+func (c *Controller) says(rec *record, r Record) bool {
+	d := r.Mitigation.Decision
+	return d.Action.Kind.Changes() || signatureOf(d) != rec.Signature || r.Now.Sub(rec.Recorded) >= c.cfg.Heartbeat
+}
+
 // keep stores the evaluation; with a fact if it says something new, and with its
 // action pending if it has one.
 func (c *Controller) keep(ctx context.Context, rec *record, r Record) error {
+	if !c.says(rec, r) {
+		return c.write(ctx, rec.put)
+	}
 	d, now := r.Decision(), r.Now
 	sig := signatureOf(d)
 	changes := d.Action.Kind.Changes()
-	if !changes && sig == rec.Signature && now.Sub(rec.Recorded) < c.cfg.Heartbeat {
-		return c.write(ctx, rec.put)
-	}
 	weighed, err := r.Mitigation.Encode()
 	if err != nil {
 		return err

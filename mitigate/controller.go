@@ -284,8 +284,12 @@ func (c *Controller) one(ctx context.Context, s Strategy, revision assay.Digest,
 	if err != nil {
 		return err
 	}
-	d := r.Decision()
-	c.decided.WithLabelValues(string(d.Action.Kind)).Inc()
+	c.decided.WithLabelValues(string(r.Mitigation.Decision.Action.Kind)).Inc()
+	if c.says(&rec, r) {
+		if r, err = r.Sealed(); err != nil {
+			return err
+		}
+	}
 	rec.fold(r, in)
 	if err := c.keep(ctx, &rec, r); err != nil {
 		return err

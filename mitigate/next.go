@@ -23,7 +23,7 @@ const stands = 10 * time.Minute
 // Next decides once: the law proposes, decide.Weigh weighs, the strategy's rails and
 // the caller's guard (nil: none) may forbid. It returns the decision and the state that
 // the next one is made from; a move that was made is told to State.Applied. st is not
-// changed. Errors: CodeInvalid for a strategy without a law, CodeTooLarge for inputs
+// changed. The digest of the inputs is not in it, see Record.Sealed. Errors: CodeInvalid for a strategy without a law, CodeTooLarge for inputs
 // above the bounds.
 func Next(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) (assay.Decision, State, error) {
 	r, err := Decide(s, st, in, guard, now)
@@ -53,11 +53,11 @@ func (r *Record) decide(guard decide.Guard) error {
 	p := v.problem(f)
 	own := v.guard(guard)
 	drawn := draws(p, r.Inputs.Seed)
-	if r.Mitigation, err = decide.Mitigate(p, own, r.Now, drawn); err != nil {
+	if r.Mitigation, err = decide.Keep(p, own, r.Now, drawn); err != nil {
 		return err
 	}
 	if v.snap(&p, r.Mitigation.Decision) {
-		r.Mitigation, err = decide.Mitigate(p, own, r.Now, drawn)
+		r.Mitigation, err = decide.Keep(p, own, r.Now, drawn)
 	}
 	return err
 }

@@ -56,8 +56,20 @@ func Decide(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) 
 	return r, nil
 }
 
-// Encode writes the canonical form: the same record gives the same bytes.
+// Sealed has the digest of what was weighed in its decision. It is what is recorded and
+// shown; a decision that nobody keeps needs none.
+func (r Record) Sealed() (Record, error) {
+	var err error
+	r.Mitigation, err = r.Mitigation.Sealed()
+	return r, err
+}
+
+// Encode writes the canonical form, sealed: the same record gives the same bytes.
 func (r Record) Encode() ([]byte, error) {
+	r, err := r.Sealed()
+	if err != nil {
+		return nil, err
+	}
 	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, assay.Errorf(assay.CodeInvalid, "decision of strategy %q cannot be recorded: %w", r.Strategy.Name, err)

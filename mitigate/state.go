@@ -23,8 +23,9 @@ type State struct {
 	Harms []Harm `json:"harms,omitempty"`
 }
 
+// clone shares the bands: each decision makes its own.
 func (s State) clone() State {
-	s.Dampers, s.Since, s.Last, s.Bands = maps.Clone(s.Dampers), maps.Clone(s.Since), maps.Clone(s.Last), maps.Clone(s.Bands)
+	s.Dampers, s.Since, s.Last = maps.Clone(s.Dampers), maps.Clone(s.Since), maps.Clone(s.Last)
 	return s
 }
 

@@ -1,10 +1,7 @@
 package simulate
 
 import (
-	"bytes"
-	"encoding/csv"
 	"errors"
-	"io"
 	"io/fs"
 	"path"
 	"strconv"
@@ -137,42 +134,10 @@ func (s *Scenario) trace(fsys fs.FS, t Trace) error {
 	}
 	for i := range s.Spec.World.Services {
 		if o := &s.Spec.World.Services[i]; o.Name == t.Service {
-			o.Traffic.Trace, o.Traffic.TraceStep = values, t.Step
+			o.Traffic.Trace, o.Traffic.TraceStep = coarse(values, t.Step, s.Spec.World.Tick)
 		}
 	}
 	return nil
-}
-
-// ParseTrace reads CSV with a header; the last column of every row is a number that
-// is not negative. CodeTooLarge above MaxTraceBytes.
-func ParseTrace(data []byte) ([]float64, error) {
-	if len(data) > MaxTraceBytes {
-		return nil, assay.Errorf(assay.CodeTooLarge, "%d bytes; a trace has at most %d", len(data), MaxTraceBytes)
-	}
-	r := csv.NewReader(bytes.NewReader(data))
-	r.ReuseRecord = true
-	var out []float64
-	for line := 1; ; line++ {
-		row, err := r.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, assay.Errorf(assay.CodeInvalid, "%v", err)
-		}
-		if line == 1 {
-			continue
-		}
-		v, err := strconv.ParseFloat(row[len(row)-1], 64)
-		if err != nil || !(v >= 0 && v <= 1e12) {
-			return nil, assay.Errorf(assay.CodeInvalid, "line %d: %q is not a number of requests", line, clip(row[len(row)-1]))
-		}
-		out = append(out, v)
-	}
-	if len(out) < 2 {
-		return nil, assay.Errorf(assay.CodeInvalid, "%d rows below the header; a trace needs two", len(out))
-	}
-	return out, nil
 }
 
 func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {

@@ -25,8 +25,12 @@ const (
 	MaxControllers = 16
 	// MaxTicks is how many ticks of one service one run may have.
 	MaxTicks = 20_000_000
-	// MaxTraceBytes is the largest file of a trace.
+	// MaxTraceBytes is the largest file of a trace, as it lies there.
 	MaxTraceBytes = 16 << 20
+	// MaxTraceUnpacked is how many bytes a compressed trace may come to.
+	MaxTraceUnpacked = 64 << 20
+	// MaxTraceValues is how many values a trace may have.
+	MaxTraceValues = 8_000_000
 	// MaxFiles is how many policy files one controller may name.
 	MaxFiles = 32
 )
@@ -77,7 +81,7 @@ type Spec struct {
 }
 
 // Trace gives a service the traffic of a file: CSV with a header whose last column
-// is a number for each step.
+// is a number for each step, or numbers in a .bz2 or .tbz2.
 type Trace struct {
 	// Service gets the traffic; its rate is the mean.
 	Service string `json:"service"`

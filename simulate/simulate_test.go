@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -275,42 +276,38 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func FuzzParseTrace(f *testing.F) {
-	f.Add([]byte("t,n\n0,1\n1,2\n"))
-	f.Add([]byte("t,n\n\"0,1\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		values, err := simulate.ParseTrace(data)
-		if err == nil && len(values) < 2 {
-			t.Fatal("a trace of one row")
-		}
-		for _, v := range values {
-			if !(v >= 0) {
-				t.Fatal(v)
-			}
-		}
-	})
-}
-
-// BenchmarkServiceHours prints how many virtual service-hours a minute brings, with
-// the strategies deciding at every tick.
+// BenchmarkServiceHours prints how many virtual service-hours a minute brings on all
+// processors, with ticks of 10 seconds and the strategies alone deciding at every tick.
 func BenchmarkServiceHours(b *testing.B) {
-	for _, name := range []string{"autoscaler-thrashing", "event-burst", "regional-spike"} {
+	simulate.Batch() // as the command does
+	for _, name := range []string{"autoscaler-thrashing", "event-burst", "regional-spike", "noisy-neighbour", "attack", "bad-release"} {
 		b.Run(name, func(b *testing.B) {
 			p, err := simulate.Load(os.DirFS(".."), "examples/scenarios/"+name+".scenario.yaml")
 			if err != nil {
 				b.Fatal(err)
 			}
-			p.Scenario().Spec.Oracle, p.Scenario().Spec.Expect.MaxRegret = nil, nil
-			hours := 0.0
+			hours, spent := 0.0, processor(b)
 			for b.Loop() {
-				r, err := p.Run(b.Context(), simulate.Options{Seeds: 1})
+				h, err := p.Alone(b.Context(), 8)
 				if err != nil {
 					b.Fatal(err)
 				}
-				hours += r.Hours
+				hours += h
 			}
 			b.ReportMetric(hours/b.Elapsed().Minutes(), "service-hours/min")
+			b.ReportMetric(hours/(processor(b)-spent).Minutes(), "service-hours/cpu-min")
 			b.ReportMetric(float64(len(p.Scenario().Spec.World.Services)), "services")
+			b.ReportMetric(float64(len(p.Scenario().Spec.World.Regions)), "regions")
 		})
 	}
+}
+
+// processor is the time that this process has computed.
+func processor(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

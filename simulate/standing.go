@@ -126,7 +126,7 @@ func (h *standing) inputs(s sight) (mitigate.Inputs, error) {
 		in.Values = append(in.Values, h.values(s, decl)...)
 	}
 	in.Changes = h.changes(s)
-	in.History.Strategy, in.History.Moves, in.History.Approvals = h.strategy.Name, slices.Clone(h.team.moves), slices.Clone(h.asked)
+	in.History.Strategy, in.History.Moves, in.History.Approvals = h.strategy.Name, h.team.moves, h.asked
 	if err := h.foresee(s.now); err != nil {
 		return in, err
 	}

@@ -43,6 +43,7 @@ can be run · 3 an expectation failed.`,
 			if seed < 1 {
 				return usageError{fmt.Errorf("--seed %d is below 1", seed)}
 			}
+			simulate.Batch()
 			o.First = uint64(seed)
 			p, err := loadScenario(args[0])
 			if err != nil {
