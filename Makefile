@@ -9,7 +9,7 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions licenses clean
+.PHONY: help build test test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
 N        ?= 10
 HEALTHY  ?=
 DEEP     ?=
@@ -107,6 +107,9 @@ bench-supply: build ## Measure attestations, admission, large reports, late disc
 
 bench-decisions: ## Compare decisions with Argo's, Flagger's, Kayenta's and an oracle's over a grid; WRITE=1 renews docs/scoreboard.md
 	cd bench && $(GO) run ./decisions $(if $(WRITE),--write ../docs/scoreboard.md)
+
+bench-operations: ## Compare strategies with the rules of others and an oracle over kinds of faults; WRITE=1 renews docs/scoreboard-operations.md
+	cd bench && $(GO) run ./operations $(if $(WRITE),--write ../docs/scoreboard-operations.md)
 
 bench-loop: build ## Measure the proxy's overhead, how fast data moves traffic, the demo's start, idle memory
 	cd bench && $(GO) run ./loop

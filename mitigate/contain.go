@@ -103,7 +103,7 @@ func (v *view) quarantine(f *finding, l *policy.ContainLaw, s Setting, score flo
 	f.options = append(f.options, decide.Option{
 		Action: v.action(assay.ActionAdjust, assay.LeverQuarantine, s.Scope, s.Now, 1), Words: "cut off: " + words, Reversible: true, Blast: min(share, 1),
 		Gone: map[decide.Hypothesis]decide.Size{decide.Attack: {Mean: 0.9, SD: 0.1}, decide.NoisyTenant: {Mean: 0.6, SD: 0.3}},
-		Rule: &decide.Rule{Rank: 1, Fires: share < 1, Words: words},
+		Rule: &decide.Rule{Rank: 1, Fires: true, Words: words},
 	})
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"assay.dev/assay"
@@ -27,6 +27,7 @@ const (
 	leaseName        = "mitigation"
 	coalesce         = time.Second // between two looks because of data
 	defaultDoor      = policy.ProxyDoor
+	abreast          = 8 // services that are looked at side by side: they wait for stores and doors
 )
 
 // Rollouts is what a rollback needs of whoever carries rollouts out.
@@ -78,6 +79,8 @@ type Controller struct {
 	cfg     Config
 	decided *prometheus.CounterVec
 	acted   *prometheus.CounterVec
+
+	keeping sync.Mutex // held while the lease is extended: once is enough
 
 	mu    sync.Mutex
 	lease store.Lease // zero while Run does not hold it
@@ -195,6 +198,8 @@ func (c *Controller) Run(ctx context.Context) error {
 // for the world as long as a lease lasts, so it is called before each. The error means
 // that the lease is another's, and it is forgotten.
 func (c *Controller) keepLease(ctx context.Context) error {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
 	old, now := c.held(), c.cfg.Now()
 	if old.Name == "" || old.Expires.Sub(now) > leaseTime-leaseTime/3 {
 		return nil // write says that nobody holds it
@@ -233,12 +238,39 @@ func (c *Controller) regain(ctx context.Context, lost error) error {
 }
 
 // Step looks once at every declared strategy. One that fails does not keep the others
-// from being looked at; a lease that another took does.
+// from being looked at; a lease that another took does. Services are looked at side by
+// side, so that one door that does not answer holds up few others; the strategies of one
+// service come one after the other, because each must see what the one before it did.
 func (c *Controller) Step(ctx context.Context) error {
 	list, revision, err := c.cfg.Strategies()
 	if err != nil {
 		return err
 	}
+	var order []string
+	of := map[string][]Strategy{}
+	for _, s := range list {
+		key := s.Namespace + "/" + s.Spec.Service
+		if of[key] == nil {
+			order = append(order, key)
+		}
+		of[key] = append(of[key], s)
+	}
+	var group sync.WaitGroup
+	var next atomic.Int64
+	problems := make([]error, len(order))
+	for range min(len(order), abreast) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(order); i = int(next.Add(1)) - 1 {
+				problems[i] = c.service(ctx, of[order[i]], revision)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(problems...)
+}
+
+// service looks once at the strategies of one service.
+func (c *Controller) service(ctx context.Context, list []Strategy, revision assay.Digest) error {
 	var problems []error
 	for _, s := range list {
 		if err := c.keepLease(ctx); err != nil {
@@ -316,14 +348,17 @@ func (c *Controller) history(ctx context.Context, rec *record, movable bool) (de
 	if rec.Paused != "" {
 		h.Halts = append(h.Halts, decide.Halt{Scope: decide.HaltService, Name: rec.Strategy.Spec.Service, Reason: rec.Paused})
 	}
-	others, err := list(ctx, c.cfg.Store, rec.Namespace)
-	for _, o := range others {
-		// One that is declared no more holds nothing.
-		i := slices.IndexFunc(rec.among, func(s Strategy) bool { return s.Namespace == o.Namespace && s.Name == o.Name })
-		if i >= 0 && o.Name != rec.Name && rec.among[i].Spec.Service == rec.Strategy.Spec.Service {
-			o.Strategy = rec.among[i]
-			h.Moves = append(h.Moves, o.moves()...)
+	var err error
+	for _, s := range rec.among { // one that is declared no more holds nothing
+		if s.Name == rec.Name || s.Namespace != rec.Namespace || s.Spec.Service != rec.Strategy.Spec.Service {
+			continue
 		}
+		var o record
+		if o, err = load(ctx, c.cfg.Store, s.Namespace, s.Name); err != nil {
+			break
+		}
+		o.Strategy = s
+		h.Moves = append(h.Moves, o.moves()...)
 	}
 	now := c.cfg.Now()
 	proved := c.cfg.Prove < 0 || !rec.Known.IsZero() && now.Sub(rec.Known) >= c.cfg.Prove

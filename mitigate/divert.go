@@ -3,6 +3,7 @@ package mitigate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -38,11 +39,16 @@ func (v *view) divert(l *policy.DivertLaw) (f finding) {
 		}
 		f.notes = append(f.notes, r.Name+": "+h.words)
 	}
+	one := slices.ContainsFunc(l.Regions, func(r policy.DivertRegion) bool { return health[r.Name].fails() })
 	for _, r := range l.Regions {
+		f.clues = append(f.clues, regionClue(r.Name, health[r.Name], one))
 		v.region(&f, l, r, health)
 	}
 	return f
 }
+
+// fails reports whether two places say so.
+func (h regionHealth) fails() bool { return h.known && h.bad && h.elsewhere }
 
 func (v *view) health(l *policy.DivertLaw, r policy.DivertRegion) (h regionHealth) {
 	bad, okB := v.get("bad", r.Name)
@@ -82,9 +88,8 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 		return
 	}
 	h := health[r.Name]
-	fails := h.known && h.bad && h.elsewhere
+	fails := h.fails()
 	well := v.held("healthy/"+r.Name, h.known && h.clear)
-	f.clues = append(f.clues, regionClue(r.Name, h))
 	f.trouble = f.trouble || fails
 	least := r.Share * float64(l.Probe) / 100
 	moved := v.movedAt(r.Name)
@@ -95,10 +100,14 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 	case fails:
 		f.burn = max(f.burn, burnOf(current/100*v.badShare(r.Name)))
 		want := max(least, r.Share*(1-float64(nextStep(l.Steps, current, r.Share))/100))
+		sure := v.sure(l, r) && v.roomFor(l, r, current, least, health)
+		if sure {
+			want = least
+		}
 		switch {
 		case current <= least+1e-6:
 			f.held = append(f.held, fmt.Sprintf("%s keeps %s %% as a probe", r.Name, number(current)))
-		case v.now.Sub(moved) < l.Verify.Value():
+		case v.now.Sub(moved) < l.Verify.Value() && !sure:
 			f.held = append(f.held, fmt.Sprintf("%s: the last step is looked at for %s", r.Name, l.Verify))
 		default:
 			v.away(f, l, r, current, want, health)
@@ -112,6 +121,35 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 	case current < r.Share-1e-6:
 		f.held = append(f.held, fmt.Sprintf("%s gets traffic back once it has been healthy for %s; it is %s", r.Name, healthy, well.Round(time.Second)))
 	}
+}
+
+// surely is how many times the bound a region must fail, and how many times what would
+// come there must have room for, for all steps to be taken at once.
+const surely = 2
+
+// sure reports whether a region fails so much that no step needs to be tried out.
+func (v *view) sure(l *policy.DivertLaw, r policy.DivertRegion) bool {
+	bad, _ := v.get("bad", r.Name)
+	total, _ := v.get("total", r.Name)
+	low, _ := interval(bad, total)
+	return low > surely*l.MaxBad
+}
+
+// roomFor reports whether the receivers have room for all that a region may lose, and
+// for as much again: then steps protect them from nothing, and cost the users time.
+func (v *view) roomFor(l *policy.DivertLaw, r policy.DivertRegion, current, want float64, health map[string]regionHealth) bool {
+	room, total := 0.0, 0.0
+	for _, o := range l.Regions {
+		load, ok := v.get("load", o.Name)
+		if !ok {
+			return false
+		}
+		total += load
+		if h := health[o.Name]; o.Name != r.Name && h.known && !h.bad && !h.elsewhere {
+			room += max(0, o.Capacity-v.upperLoad(o.Name, load, l.Verify.Value()))
+		}
+	}
+	return surely*(current-want)/100*total <= room
 }
 
 // badShare is the share of a region's requests that are bad.
@@ -216,16 +254,19 @@ func (v *view) back(f *finding, l *policy.DivertLaw, r policy.DivertRegion, curr
 }
 
 // regionClue: two places that agree are evidence of a fault there; one without the
-// other, or silence, is evidence that what is measured is wrong.
-func regionClue(name string, h regionHealth) decide.Clue {
+// other, or silence, is evidence that what is measured is wrong. While one region fails,
+// that another is well says that the cause is none that all of them have.
+func regionClue(name string, h regionHealth, one bool) decide.Clue {
 	c := decide.Clue{Name: "region/" + name, Words: name + ": " + h.words, LogLR: map[decide.Hypothesis]float64{}}
 	switch {
 	case !h.known:
 		c.LogLR[decide.TelemetryFault] = 2
-	case h.bad && h.elsewhere:
+	case h.fails():
 		c.LogLR[decide.RegionFault], c.LogLR[decide.NoFault], c.LogLR[decide.TelemetryFault] = 4, -3, -2
 	case h.bad != h.elsewhere:
 		c.LogLR[decide.TelemetryFault], c.LogLR[decide.RegionFault] = 1, 0.5
+	case h.clear && one:
+		c.LogLR[decide.Overload], c.LogLR[decide.BadDeploy], c.LogLR[decide.DependencySlow] = -1, -1, -1
 	case h.clear:
 		c.LogLR[decide.NoFault], c.LogLR[decide.RegionFault] = 1, -1
 	}

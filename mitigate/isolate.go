@@ -78,7 +78,7 @@ func (v *view) isolate(l *policy.IsolateLaw) (f finding) {
 	}
 	f.notes = append(f.notes, why)
 	quiet := v.held("uncontended", !contended)
-	fair := FairShares(l.Capacity, usage, weight, guarantee)
+	fair := FairShares(isolateFull*l.Capacity, usage, weight, guarantee)
 	sum := 0.0
 	for _, w := range weight {
 		sum += w
@@ -95,7 +95,16 @@ func (v *view) isolate(l *policy.IsolateLaw) (f finding) {
 		if current <= 0 { // no limit
 			current = l.Capacity
 		}
-		v.tenant(&f, l, t.Name, stands, current, max(fair[i], part), weight[i]/sum, noisy, quiet >= 5*time.Minute)
+		want := current
+		switch {
+		case noisy:
+			want = min(current, max(fair[i], part))
+		// What a tenant that is held asks for can be seen: while all of it together is more than
+		// there is, to let it have that would only make it disturb the others again.
+		case quiet >= isolateQuiet && (usage[i] <= l.Factor*part || total <= l.Capacity):
+			want = l.Capacity
+		}
+		v.tenant(&f, l, t.Name, stands, current, want, weight[i]/sum, noisy)
 	}
 	f.trouble = contended
 	return f
@@ -116,19 +125,20 @@ func (v *view) contention(f *finding, l *policy.IsolateLaw, total float64) (yes 
 	return saturation > l.MaxSaturation, fmt.Sprintf("%.0f %% of the capacity is in use, the bound is %.0f %%", 100*saturation, 100*l.MaxSaturation), true
 }
 
+const (
+	isolateQuiet = 5 * time.Minute // without contention, before anybody is held less
+	isolateFull  = 0.85            // of the capacity is divided while somebody is held: a full service is slow
+)
+
 // tenant is the option for one tenant, whose quota is moved from where it stands, which
 // counts as current. One that is not held may use the whole capacity.
-func (v *view) tenant(f *finding, l *policy.IsolateLaw, name string, stands, current, fair, share float64, noisy, quiet bool) {
-	want := current
-	switch {
-	case noisy:
-		want = min(current, fair)
-	case quiet:
-		want = l.Capacity
-	}
+func (v *view) tenant(f *finding, l *policy.IsolateLaw, name string, stands, current, want, share float64, noisy bool) {
 	d := newDamping(Down, 0, l.Capacity)
 	d.Protect = Pace{DeadBand: 0.05, Share: 1, Period: 10 * time.Second}
 	d.Relax = Pace{DeadBand: 0.05, Window: 5 * time.Minute, Share: 0.25, Step: 0.05 * l.Capacity, Period: time.Minute}
+	if want == l.Capacity { // no dead band keeps it from being free again
+		d.Relax.DeadBand = 0
+	}
 	set := v.settle(d, assay.LeverQuota, name, current, want)
 	if noisy {
 		f.burn = max(f.burn, burnOf(0.05))

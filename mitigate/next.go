@@ -194,8 +194,6 @@ func (s Strategy) Rails() decide.Rails {
 		limit(assay.LeverReplicas, float64(spec.Stabilise.Min), float64(spec.Stabilise.Max))
 	case "throttle":
 		limit(spec.Throttle.Lever, spec.Throttle.Min, spec.Throttle.Max)
-	case "divert":
-		r.MinInterval = spec.Divert.Verify.Value()
 	case "data":
 		limit(assay.LeverRetention, spec.Data.MinRetention, spec.Data.MaxRetention)
 		limit(assay.LeverReplicas, float64(spec.Data.MinReplicas), float64(spec.Data.MaxReplicas))

@@ -3,11 +3,17 @@ package mitigate
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/policy"
 )
+
+// calmWindow is for how long an autoscaler must have wanted less before it gets it, unless
+// the strategy declares another: bursts that come a few times in an hour find the capacity
+// of the one before, which costs less than to be short again while replicas start.
+const calmWindow = 20 * time.Minute
 
 // stabilise calms an autoscaler that exists: its recommendation passes through the
 // same damping as everything else. Where the autoscaler gives a metric instead, the
@@ -39,6 +45,7 @@ func (v *view) stabilise(l *policy.StabiliseLaw) (f finding) {
 	f.notes = append(f.notes, why)
 	d := newDamping(Up, float64(l.Min), float64(l.Max))
 	d.Whole = true
+	d.Relax.Window = calmWindow
 	set := v.settle(d, assay.LeverReplicas, "", current, want)
 	f.trouble = want > current
 	f.clues = append(f.clues, overloadClue(want, current))

@@ -42,9 +42,10 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 	if current <= 0 { // no limit
 		current = l.Max
 	}
+	used := v.used(l, current)
 	var all []limit
-	for _, one := range []func(*policy.ThrottleLaw, float64) (limit, bool, bool){v.gradient, v.queue, v.database} {
-		x, declared, known := one(l, current)
+	for _, one := range []func(*policy.ThrottleLaw, float64, float64) (limit, bool, bool){v.gradient, v.queue, v.database} {
+		x, declared, known := one(l, current, used)
 		if !declared {
 			continue
 		}
@@ -68,11 +69,21 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 		f.trouble = f.trouble || x.trouble
 		f.clues = append(f.clues, x.clue())
 	}
-	v.limitOption(&f, l, stands, current, least)
+	v.limitOption(&f, l, stands, current, used, least)
 	if len(l.Classes) > 0 {
 		v.classes(&f, l, current)
 	}
 	return f
+}
+
+// used is how much of the limit is in use: a cut begins there, because above it a limit
+// limits nothing, and to come down to it step by step would be time in which nothing is
+// done.
+func (v *view) used(l *policy.ThrottleLaw, current float64) float64 {
+	if inflight, ok := v.get("inflight", ""); ok && l.Lever == assay.LeverConcurrency {
+		return min(current, max(inflight, l.Min))
+	}
+	return current
 }
 
 func orElse(a, b string) string {
@@ -83,9 +94,9 @@ func orElse(a, b string) string {
 }
 
 // limitOption moves the limit from where it stands, which counts as current.
-func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, stands, current float64, x limit) {
+func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, stands, current, used float64, x limit) {
 	d := newDamping(Down, l.Min, l.Max)
-	d.Protect = Pace{DeadBand: 0.03, Share: 0.5, Step: 1, Period: 10 * time.Second}
+	d.Protect = Pace{DeadBand: 0.03, Share: 0.5, Step: max(1, current-used/2), Period: 10 * time.Second}
 	d.Relax = Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Step: 1, Period: 30 * time.Second}
 	d.Toggles, d.Burst = 5, 20
 	set := v.settle(d, l.Lever, "", current, x.want)
@@ -128,7 +139,7 @@ func (x limit) clue() decide.Clue {
 
 // gradient is the limit by latency: it is frozen while too few requests were measured,
 // and while less than half of it is used, because then it is not what limits.
-func (v *view) gradient(l *policy.ThrottleLaw, current float64) (x limit, declared, known bool) {
+func (v *view) gradient(l *policy.ThrottleLaw, current, used float64) (x limit, declared, known bool) {
 	x.by, x.cause = "latency", decide.Overload
 	if l.Latency <= 0 || !v.declared("latency") {
 		return x, false, false
@@ -151,14 +162,14 @@ func (v *view) gradient(l *policy.ThrottleLaw, current float64) (x limit, declar
 	g := min(max(l.Latency/max(p95, 1e-9), 0.5), 1.1)
 	x.want = 0.8*current + 0.2*(current*g+math.Sqrt(current))
 	if p95 > l.Latency { // the square root looks for room; above the promise there is none
-		x.want = 0.8*current + 0.2*current*g
+		x.want = 0.8*used + 0.2*used*g
 	}
 	x.words = fmt.Sprintf("p95 is %s s for a promise of %s s: gradient %.2f", number(p95), number(l.Latency), g)
 	return x, true, true
 }
 
 // queue is the limit by the age of what waits.
-func (v *view) queue(l *policy.ThrottleLaw, current float64) (x limit, declared, known bool) {
+func (v *view) queue(l *policy.ThrottleLaw, current, used float64) (x limit, declared, known bool) {
 	x.by, x.cause = "queue", decide.Overload
 	if l.QueueAge <= 0 || !v.declared("queue_age") {
 		return x, false, false
@@ -180,7 +191,7 @@ func (v *view) queue(l *policy.ThrottleLaw, current float64) (x limit, declared,
 	if age > l.QueueAge {
 		x.want, x.trouble = current, true
 		if late >= l.QueueInterval.Value() && growing {
-			x.want = 0.7 * current
+			x.want = 0.7 * used
 			x.words += fmt.Sprintf(" for %s, and the queue grows", late)
 		}
 	}
@@ -188,7 +199,7 @@ func (v *view) queue(l *policy.ThrottleLaw, current float64) (x limit, declared,
 }
 
 // database is the limit by what the database's utilisation predicts.
-func (v *view) database(l *policy.ThrottleLaw, current float64) (x limit, declared, known bool) {
+func (v *view) database(l *policy.ThrottleLaw, current, used float64) (x limit, declared, known bool) {
 	x.by, x.cause = "database", decide.DependencySlow
 	if l.ServiceTime <= 0 || l.WaitBudget <= 0 || !v.declared("db_utilisation") {
 		return x, false, false
@@ -203,7 +214,15 @@ func (v *view) database(l *policy.ThrottleLaw, current float64) (x limit, declar
 		wait = l.ServiceTime * rho / (1 - rho)
 	}
 	most := l.WaitBudget / (l.ServiceTime + l.WaitBudget) // the utilisation at which the wait is the budget
-	x.want = current * min(max(most/max(rho, 1e-9), 0.5), 1.1)
+	x.want = current * min(most/max(rho, 1e-9), 1.1)
+	if rho > most {
+		x.want = used * max(most/rho, 0.5)
+		if l.Lever == assay.LeverConcurrency {
+			// Near saturation what is inside waits, and the rate hardly tells how much of it: the
+			// root of what the wait says is half of the way in each step, and never too far.
+			x.want = used * max(most/rho*math.Sqrt(max(1-rho, 0)/(1-most)), 0.5)
+		}
+	}
 	x.trouble = wait > l.WaitBudget
 	x.words = fmt.Sprintf("utilisation %.2f predicts a wait of %s s, the budget is %s s (utilisation %.2f)", rho, number(min(wait, 1e6)), number(l.WaitBudget), most)
 	return x, true, true

@@ -236,3 +236,41 @@ func TestGradient2AverageHasThePublishedValues(t *testing.T) {
 		t.Errorf("average %v, want 16.2", s.Long)
 	}
 }
+
+// A region is taken out after three checks in a row that fail, and comes back after three
+// that pass; one that speaks for what is begins the count anew.
+func TestFailoverCountsChecksInARow(t *testing.T) {
+	rule, s := peer.NewFailover(), peer.FailoverState{}
+	for i, c := range []struct {
+		failed float64
+		out    bool
+	}{
+		{0.6, false}, {0.6, false}, {0.1, false}, {0.6, false}, {0.6, false}, {0.6, true}, // the third in a row
+		{0.5, true}, {0.6, true}, {0.5, true}, {0, true}, {0, false},
+	} {
+		if s = rule.Next(s, c.failed); s.Out != c.out {
+			t.Fatalf("check %d: out is %v", i, s.Out)
+		}
+	}
+}
+
+// Replicas that start count as idle when more are wanted and as at their target when
+// fewer are, as in Kubernetes' replica_calculator.go.
+func TestHPACountsReplicasThatStart(t *testing.T) {
+	rule := peer.NewHPA(1, 100, 0.5)
+	for _, c := range []struct {
+		mean           float64
+		ready, current int
+		want           float64
+	}{
+		{1, 10, 10, 1},
+		{1, 10, 16, 0.625}, // 10 busy ones of 16
+		{1, 10, 20, 0.5},   // enough are on their way
+		{1, 10, 40, 0.5},   // more than enough: the direction does not turn round
+		{0.1, 10, 20, 0.3}, // (10 × 0.1 + 10 × 0.5) ⁄ 20
+	} {
+		if got := rule.Metric(c.mean, c.ready, c.current); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("mean %v of %d ready of %d: %v, want %v", c.mean, c.ready, c.current, got, c.want)
+		}
+	}
+}

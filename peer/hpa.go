@@ -22,6 +22,25 @@ func NewHPA(least, most int, target float64) HPA {
 	return HPA{Min: least, Max: most, Target: target, Tolerance: 0.1, Down: 300 * time.Second, Sync: 15 * time.Second}
 }
 
+// Metric is the mean over all replicas of a metric that only the ready ones have. One that
+// is starting counts as idle when the others ask for more, and as at its target when they
+// ask for less; if that turns the direction round, nothing is asked for.
+func (h HPA) Metric(mean float64, ready, current int) float64 {
+	missing := float64(current - ready)
+	if missing <= 0 || math.IsNaN(mean) {
+		return mean
+	}
+	silent := 0.0
+	if mean < h.Target {
+		silent = h.Target
+	}
+	all := (float64(ready)*mean + missing*silent) / float64(current)
+	if (all-h.Target)*(mean-h.Target) <= 0 {
+		return h.Target
+	}
+	return all
+}
+
 // HPAState is what the controller remembers: its recommendations, and the replicas
 // that it had set, for its limit on scaling out.
 type HPAState struct {

@@ -123,6 +123,19 @@ func parseRecord(v store.Value) (record, error) {
 	return r, nil
 }
 
+// isOpen reports whether something is left to be done of a rollout, by the index alone:
+// the record is large.
+func isOpen(ctx context.Context, s store.Store, namespace, id string) (open bool, err error) {
+	err = s.View(ctx, func(tx store.Reader) error {
+		_, err := tx.Get(record{Namespace: namespace, Rollout: api.Rollout{ID: id}}.openKey())
+		if open = err == nil; assay.CodeOf(err) == assay.CodeNotFound {
+			err = nil
+		}
+		return err
+	})
+	return open, err
+}
+
 func load(ctx context.Context, s store.Store, namespace, id string) (r record, err error) {
 	err = s.View(ctx, func(tx store.Reader) error {
 		v, err := tx.Get(store.Key{Namespace: namespace, Bucket: bucket, Name: id})

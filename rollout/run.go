@@ -136,8 +136,7 @@ func (c *Controller) work(ctx context.Context, w *worker) {
 		if err := c.Step(ctx, w.namespace, w.id); err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("rollout waits", "rollout", w.id, "error", err)
 		}
-		rec, err := load(ctx, c.cfg.Store, w.namespace, w.id)
-		if err == nil && rec.settled() {
+		if open, err := isOpen(ctx, c.cfg.Store, w.namespace, w.id); err == nil && !open {
 			return
 		}
 		select {

@@ -2,7 +2,7 @@ package simulate
 
 import (
 	"context"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,34 +10,55 @@ import (
 	"assay.dev/assay/internal/simtest"
 )
 
-// Oracle knows the traffic and the faults beforehand, and moves the levers it may in
-// the moment a fault begins and ends. For each seed it tries schedules, one lever
-// after the other, and keeps what loses least: the loss of a controller that made no
-// mistake, and met no lag, within the schedules that were tried.
+// Oracle knows the traffic and the faults beforehand: their kinds, their beginnings and
+// ends, and the levers that are right. For each seed it searches the amounts and times
+// that lose least, lever after lever, back and forth, then in finer steps. What any
+// controller of the scenario did with the same seed counts as found as well, so that
+// nobody loses less than the oracle: its loss is the least that is known.
 type Oracle struct {
 	// Levers that it may move; those that its world has a use for if left out.
 	Levers []assay.Lever `json:"levers,omitempty"`
 }
 
-// choice is one schedule: for each lever a grade, 0 is not to move it.
-type choice map[assay.Lever]float64
+// choice is one schedule: for each dial a grade, 0 is not to turn it.
+type choice map[string]float64
 
-// grades are what is tried for each lever, in this order.
-var grades = []struct {
-	lever assay.Lever
+// dial is one number of a schedule.
+type dial struct {
+	name  string // of its lever; lead and linger are those of all
 	tried []float64
-}{
-	{assay.LeverShare, []float64{1}},
-	{assay.LeverQuarantine, []float64{1}},
-	{assay.LeverQuota, []float64{1, 1.5, 2, 3, 4}},       // times the usual rate of the tenant
-	{assay.LeverRegion, []float64{10, 0}},                // percent that the region keeps, 0 stands for 0.001
-	{assay.LeverReplicas, []float64{1.05, 1.2, 1.5, 2}},  // times what the coming load needs
-	{assay.LeverClass, []float64{50, 20, 1}},             // percent of what is not critical
-	{assay.LeverConcurrency, []float64{1.05, 1.5, 3}},    // times the workers
-	{assay.LeverRateLimit, []float64{1.08, 1, 0.9, 0.7}}, // times what the service manages
-	{assay.LeverCostClass, []float64{1}},
-	{assay.LeverSpend, []float64{1}},
+	fine  bool // values between those that are tried are worth trying
 }
+
+// Dials of the times: how long before a fault levers move, and for how long after it they
+// stay, in ticks.
+const (
+	leadDial   = "lead"
+	lingerDial = "linger"
+)
+
+// dials in the order in which they are tried.
+var dials = []dial{
+	{string(assay.LeverShare), []float64{1}, false},
+	{string(assay.LeverQuarantine), []float64{1}, false},
+	{string(assay.LeverQuota), []float64{0.5, 1, 1.5, 2, 3, 4}, true},            // times the usual rate of the tenant
+	{string(assay.LeverRegion), []float64{0.1, 5, 10, 20}, true},                 // percent that the region keeps
+	{string(assay.LeverReplicas), []float64{1.02, 1.1, 1.25, 1.5, 2, 3}, true},   // times what the coming load needs
+	{string(assay.LeverClass), []float64{0.5, 0.7, 0.85, 0.95, 1.05, 1.2}, true}, // times what the service manages, by importance
+	{string(assay.LeverConcurrency), []float64{0.5, 0.8, 1.05, 1.5, 3}, true},    // times the workers
+	{string(assay.LeverRateLimit), []float64{0.5, 0.7, 0.8, 0.9, 1, 1.08}, true}, // times what the service manages
+	{string(assay.LeverCostClass), []float64{1}, false},
+	{string(assay.LeverSpend), []float64{0.9, 1, 1.1}, true}, // times the cap
+	{leadDial, []float64{1, 2, 3, 6}, false},
+	{lingerDial, []float64{1, 3, 6, 12, 30}, false},
+}
+
+// finer are the factors that are tried around the best value of a dial.
+var finer = []float64{0.8, 0.9, 0.95, 1.05, 1.1, 1.25}
+
+// rounds bounds how often all dials are gone through: in practice the second round is
+// the last that finds anything.
+const rounds = 4
 
 // oracle finds the schedule with the least loss for a seed.
 func (p *Prepared) oracle(ctx context.Context, seed uint64) (Run, error) {
@@ -45,27 +66,67 @@ func (p *Prepared) oracle(ctx context.Context, seed uint64) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	chosen := choice{}
-	for _, g := range slices.Concat(grades, grades) { // the second time beside what the first chose
-		if l := p.scenario.Spec.Oracle.Levers; len(l) > 0 && !slices.Contains(l, g.lever) {
-			continue
+	h := hindsight{p: p, ctx: ctx, seed: seed, rates: rates, best: best, choice: choice{}}
+	for round := range rounds {
+		before := h.best.Loss
+		order := slices.Clone(dials)
+		if round%2 == 1 {
+			slices.Reverse(order)
 		}
-		keep := chosen[g.lever]
-		for _, grade := range append(slices.Clone(g.tried), -1) {
-			if chosen[g.lever] = max(grade, 0.001); grade < 0 {
-				chosen[g.lever] = 0
-			}
-			r, err := p.hindsight(ctx, seed, chosen, rates)
-			if err != nil {
+		for _, d := range order {
+			if err := h.turn(d, round > 0); err != nil {
 				return Run{}, err
 			}
-			if r.Loss < best.Loss {
-				best, keep = r, chosen[g.lever]
-			}
 		}
-		chosen[g.lever] = keep
+		if h.best.Loss >= before && round > 0 {
+			break
+		}
 	}
-	return best, nil
+	return h.best, nil
+}
+
+// hindsight is a search for the best schedule of one seed.
+type hindsight struct {
+	p      *Prepared
+	ctx    context.Context
+	seed   uint64
+	rates  map[string][]float64
+	best   Run
+	choice choice // of best
+}
+
+// turn tries the values of one dial beside the best of the others.
+func (h *hindsight) turn(d dial, fine bool) error {
+	if l := h.p.scenario.Spec.Oracle.Levers; len(l) > 0 && !slices.Contains(l, assay.Lever(d.name)) && d.name != leadDial && d.name != lingerDial {
+		return nil
+	}
+	if (d.name == leadDial || d.name == lingerDial) && (len(h.choice) == 0 || len(h.p.scenario.Spec.World.Faults) == 0) {
+		return nil
+	}
+	values := append([]float64{0}, d.tried...)
+	if now := h.choice[d.name]; fine && d.fine && now > 0 {
+		values = values[:1]
+		for _, f := range finer {
+			values = append(values, now*f)
+		}
+	}
+	for _, v := range values {
+		if v == h.choice[d.name] {
+			continue
+		}
+		try := maps.Clone(h.choice)
+		if try[d.name] = v; v == 0 {
+			delete(try, d.name)
+		}
+		r, err := h.p.replay(h.ctx, h.seed, try, h.rates)
+		if err != nil {
+			return err
+		}
+		if r.Loss < h.best.Loss {
+			h.best, h.choice = r, try
+		}
+	}
+	return nil
 }
 
 // foresee runs the world untouched and remembers what arrives.
@@ -91,172 +152,12 @@ func (m *memory) see(s sight) error {
 func (m *memory) look(sight) ([]wish, error)                         { return nil, nil }
 func (m *memory) done(assay.Action, float64, error, time.Time) error { return nil }
 
-func (p *Prepared) hindsight(ctx context.Context, seed uint64, c choice, rates map[string][]float64) (Run, error) {
+// replay plays a schedule.
+func (p *Prepared) replay(ctx context.Context, seed uint64, c choice, rates map[string][]float64) (Run, error) {
 	w, err := simtest.New(p.scenario.world(seed))
 	if err != nil {
 		return Run{}, err
 	}
-	return p.turn(ctx, w, []hand{&knowing{choice: c, rates: rates, config: p.scenario.Spec.World, rest: map[string]assay.Action{}}}, 0, seed, nil)
-}
-
-// knowing follows a schedule with what it knows.
-type knowing struct {
-	choice choice
-	rates  map[string][]float64
-	config simtest.Config
-	tick   int
-	rest   map[string]assay.Action // moved levers, as they stood before
-}
-
-func (k *knowing) see(sight) error { return nil }
-
-func (k *knowing) done(assay.Action, float64, error, time.Time) error { return nil }
-
-func (k *knowing) look(s sight) (out []wish, err error) {
-	k.tick++
-	wants := map[string]assay.Action{}
-	for _, f := range s.world.Active() {
-		for _, a := range k.answer(f) {
-			wants[a.Service+" "+a.Target()+" "+a.Version] = a
-		}
-	}
-	for _, service := range k.config.Services {
-		for _, a := range k.serve(s.world, service) {
-			wants[a.Service+" "+a.Target()+" "+a.Version] = a
-		}
-	}
-	for _, key := range sortedKeys(wants) {
-		a := wants[key]
-		now, _ := s.world.Standing(a.Service, a.Lever, or(a.Version, a.Scope))
-		if _, known := k.rest[key]; !known {
-			was := a
-			was.Want = now
-			k.rest[key] = was
-		}
-		if now != a.Want {
-			out = append(out, wish{a, ""})
-		}
-	}
-	return append(out, k.giveBack(s.world, wants)...), nil
-}
-
-// giveBack returns levers to where they stood once their fault is over.
-func (k *knowing) giveBack(w *simtest.World, wants map[string]assay.Action) (out []wish) {
-	for _, key := range sortedKeys(k.rest) {
-		if _, wanted := wants[key]; wanted {
-			continue
-		}
-		a := k.rest[key]
-		delete(k.rest, key)
-		if now, _ := w.Standing(a.Service, a.Lever, or(a.Version, a.Scope)); now != a.Want {
-			out = append(out, wish{a, ""})
-		}
-	}
-	return out
-}
-
-func (k *knowing) adjust(lever assay.Lever, service, scope string, want float64) assay.Action {
-	a := assay.Action{Kind: assay.ActionAdjust, Service: service, Lever: lever, Scope: scope, Want: want}
-	if lever == assay.LeverShare {
-		a.Version, a.Scope = scope, ""
-	}
-	return a
-}
-
-// answer is what a schedule does about a fault while it is on.
-func (k *knowing) answer(f simtest.Fault) (out []assay.Action) {
-	switch f.Kind {
-	case simtest.BadDeploy:
-		if k.choice[assay.LeverShare] > 0 && f.Version != "" && len(k.service(f.Service).Versions) > 1 {
-			out = append(out, k.adjust(assay.LeverShare, f.Service, f.Version, 0))
-		}
-	case simtest.RegionDown:
-		if keep := k.choice[assay.LeverRegion]; keep > 0 && len(k.config.Regions) > 1 {
-			for _, s := range k.config.Services {
-				if f.Service == "" || f.Service == s.Name {
-					out = append(out, k.adjust(assay.LeverRegion, s.Name, f.Region, math.Floor(keep)))
-				}
-			}
-		}
-	case simtest.NoisyTenant:
-		if times := k.choice[assay.LeverQuota]; times > 0 {
-			out = append(out, k.adjust(assay.LeverQuota, f.Service, f.Tenant, times*k.usual(f)))
-		}
-	case simtest.Attack:
-		if k.choice[assay.LeverQuarantine] > 0 {
-			out = append(out, k.adjust(assay.LeverQuarantine, f.Service, simtest.Attacker, 1))
-		}
-	}
-	return out
-}
-
-// usual is the rate of a tenant without the fault.
-func (k *knowing) usual(f simtest.Fault) (rate float64) {
-	s := k.service(f.Service)
-	sum, mine := 0.0, 0.0
-	for _, flow := range s.Flows {
-		sum += flow.Share
-		if flow.Tenant == f.Tenant {
-			mine += flow.Share
-		}
-	}
-	if sum == 0 {
-		return 0
-	}
-	return s.Traffic.Rate * mine / sum
-}
-
-func (k *knowing) service(name string) simtest.Service {
-	for _, s := range k.config.Services {
-		if s.Name == name {
-			return s
-		}
-	}
-	return simtest.Service{}
-}
-
-// serve is what a schedule does for a service at all times.
-func (k *knowing) serve(w *simtest.World, s simtest.Service) (out []assay.Action) {
-	s = s.Complete()
-	one := float64(s.Workers) / s.Work.D().Seconds() // a replica manages
-	rates := k.rates[s.Name]
-	coming := 0.0
-	ahead := k.tick + int(s.StartUp.D()/w.Tick()) + 3
-	for i := min(k.tick, len(rates)); i < min(ahead, len(rates)); i++ {
-		coming = max(coming, rates[i])
-	}
-	replicas, _ := w.Standing(s.Name, assay.LeverReplicas, "")
-	manages := one * replicas
-	for _, c := range s.Calls {
-		for _, d := range k.config.Databases {
-			if d.Name == c.To {
-				manages = min(manages, 0.9*d.Capacity/c.Times)
-			}
-		}
-	}
-	over := coming > 0.95*manages || len(w.Active()) > 0
-	if times := k.choice[assay.LeverReplicas]; times > 0 && coming > 0 {
-		out = append(out, k.adjust(assay.LeverReplicas, s.Name, "", min(float64(s.Max), math.Ceil(times*coming/one))))
-	}
-	if times := k.choice[assay.LeverConcurrency]; times > 0 && over {
-		out = append(out, k.adjust(assay.LeverConcurrency, s.Name, "", math.Ceil(times*min(replicas*float64(s.Workers), 2*manages*s.Work.D().Seconds()))))
-	}
-	if times := k.choice[assay.LeverRateLimit]; times > 0 && over {
-		out = append(out, k.adjust(assay.LeverRateLimit, s.Name, "", times*manages))
-	}
-	if k.choice[assay.LeverSpend] > 0 && s.SpendCap > 0 {
-		out = append(out, k.adjust(assay.LeverSpend, s.Name, "", s.SpendCap))
-	}
-	for i, f := range s.Flows {
-		if f.Critical || slices.ContainsFunc(s.Flows[:i], func(o simtest.Flow) bool { return o.Class == f.Class }) {
-			continue
-		}
-		if percent := k.choice[assay.LeverClass]; percent > 0 && over {
-			out = append(out, k.adjust(assay.LeverClass, s.Name, f.Class, math.Floor(percent)))
-		}
-		if k.choice[assay.LeverCostClass] > 0 && (over || s.Price.Cheap > 0) {
-			out = append(out, k.adjust(assay.LeverCostClass, s.Name, f.Class, 1))
-		}
-	}
-	return out
+	k := &knowing{choice: c, rates: rates, config: p.scenario.Spec.World, cap: p.scenario.Spec.Loss.Cap, rest: map[string]assay.Action{}}
+	return p.turn(ctx, w, []hand{k}, 0, seed, nil)
 }

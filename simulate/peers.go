@@ -54,11 +54,10 @@ func (h *hpa) look(s sight) ([]wish, error) {
 	}
 	h.next = s.now.Add(h.rule.Sync)
 	metric := math.NaN()
-	if v, ok := s.past.last(place{h.use.Service, ""}); ok && v.Ready > 0 {
-		// Replicas that start use nothing and are left out of the mean.
-		metric = v.Utilisation
-	}
 	current, _ := s.world.Standing(h.use.Service, assay.LeverReplicas, "")
+	if v, ok := s.past.last(place{h.use.Service, ""}); ok && v.Ready > 0 {
+		metric = h.rule.Metric(v.Utilisation, v.Ready, int(current))
+	}
 	var want int
 	want, h.state = h.rule.Next(h.state, int(current), metric, s.now)
 	if want == int(current) {
@@ -151,3 +150,61 @@ func (b *burn) done(_ assay.Action, _ float64, err error, _ time.Time) error {
 	b.fired = b.fired || err == nil
 	return nil
 }
+
+// Failover takes traffic from regions that fail health checks, like DNS services do.
+type Failover struct {
+	// Service is served in all regions.
+	Service string `json:"service"`
+	// Bad is the share of failed probes above which a check fails; 0.5 if left out.
+	Bad float64 `json:"bad,omitempty"`
+	// Interval is the time between two checks; 30s if left out.
+	Interval simtest.Duration `json:"interval,omitempty"`
+	// Threshold is how many checks in a row count; 3 if left out.
+	Threshold int `json:"threshold,omitempty"`
+}
+
+// failoverKeeps is the percent of the traffic that a region which is out gets by caches
+// of names that are too old.
+const failoverKeeps = 1
+
+type failover struct {
+	rule    peer.Failover
+	use     Failover
+	regions []simtest.Region
+	states  map[string]peer.FailoverState
+	next    time.Time
+}
+
+func newFailover(use Failover, regions []simtest.Region) *failover {
+	rule := peer.NewFailover()
+	rule.Bad, rule.Threshold = or(use.Bad, rule.Bad), or(use.Threshold, rule.Threshold)
+	return &failover{rule: rule, use: use, regions: regions, states: map[string]peer.FailoverState{}}
+}
+
+func (f *failover) see(sight) error { return nil }
+
+func (f *failover) look(s sight) (out []wish, err error) {
+	if s.now.Before(f.next) {
+		return nil, nil
+	}
+	f.next = s.now.Add(or(f.use.Interval, simtest.Duration(30*time.Second)).D())
+	for _, r := range f.regions {
+		share, ok := s.past.probe[place{f.use.Service, r.Name}]
+		if !ok {
+			continue
+		}
+		before := f.states[r.Name]
+		f.states[r.Name] = f.rule.Next(before, share)
+		if f.states[r.Name].Out == before.Out {
+			continue
+		}
+		a := assay.Action{Kind: assay.ActionRestore, Service: f.use.Service, Lever: assay.LeverRegion, Scope: r.Name, Want: r.Share}
+		if !before.Out {
+			a.Kind, a.Want = assay.ActionAdjust, failoverKeeps
+		}
+		out = append(out, wish{a, fmt.Sprintf("%.0f %% of the probes of %s fail", 100*share, r.Name)})
+	}
+	return out, nil
+}
+
+func (f *failover) done(assay.Action, float64, error, time.Time) error { return nil }

@@ -42,6 +42,9 @@ type Row struct {
 	Loss       Mean   `json:"loss"`
 	// Regret is the loss above the oracle's; absent without one.
 	Regret *Mean `json:"regret,omitempty"`
+	// Found is, of the oracle, for how many seeds its own schedule lost least; for the
+	// others it is what the best controller did.
+	Found int `json:"found,omitempty"`
 	// Detected and Restored are seconds, of the runs where it came to that.
 	Detected *Mean `json:"detected,omitempty"`
 	Restored *Mean `json:"restored,omitempty"`
@@ -104,6 +107,7 @@ func (p *Prepared) Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	res.learn()
 	res.sum()
 	res.Checks = res.judge(spec.Expect, res.Rows[0])
 	for i := range res.Rows {
@@ -148,6 +152,27 @@ func parallel(ctx context.Context, jobs int, do func(context.Context, int) error
 		return assay.Errorf(assay.CodeUnavailable, "the simulation was given up: %w", ctx.Err())
 	}
 	return nil
+}
+
+// learn gives the oracle, for each seed, what the best controller did if that was better
+// than every schedule it had tried.
+func (r *Result) learn() {
+	oracle := r.row(oracleName)
+	if oracle == nil {
+		return
+	}
+	for i := range oracle.Runs {
+		best := oracle.Runs[i]
+		for _, row := range r.Rows {
+			if row.Runs[i].Loss < best.Loss {
+				best = row.Runs[i]
+			}
+		}
+		if best.Loss == oracle.Runs[i].Loss {
+			oracle.Found++
+		}
+		oracle.Runs[i] = best
+	}
 }
 
 func (r *Result) row(name string) *Row {

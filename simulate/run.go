@@ -48,6 +48,9 @@ func (p *Prepared) hands(c *Controller, w *simtest.World) ([]hand, error) {
 	for _, b := range c.Burn {
 		out = append(out, &burn{use: b})
 	}
+	for _, f := range c.Failover {
+		out = append(out, newFailover(f, p.scenario.Spec.World.Regions))
+	}
 	if len(c.Steps) > 0 {
 		out = append(out, newScript(c.Steps, start))
 	}
@@ -75,7 +78,7 @@ func (p *Prepared) turn(ctx context.Context, w *simtest.World, hands []hand, eve
 	if film != nil {
 		film.start = start
 	}
-	s := newScore(seed, start, p.firstFault(w), spec.Objective.Target)
+	s := newScore(seed, start, p.firstFault(w), spec.Objective.Target, spec.Loss.Cap)
 	past := newPast()
 	next, began := w.Now(), w.Now()
 	deploys := newScript(p.scenario.deploys(), w.Now())
@@ -114,9 +117,12 @@ func (p *Prepared) turn(ctx context.Context, w *simtest.World, hands []hand, eve
 	return s.finish(spec.Loss), nil
 }
 
-// firstFault is when the first fault begins, zero if there is none.
+// firstFault is when the first fault begins, zero if there is none but of telemetry.
 func (p *Prepared) firstFault(w *simtest.World) (first time.Time) {
-	for i := range p.scenario.Spec.World.Faults {
+	for i, f := range p.scenario.Spec.World.Faults {
+		if f.Kind == simtest.TelemetryLag || f.Kind == simtest.TelemetryLoss || f.Kind == simtest.ClockSkew {
+			continue // nothing that a move could take away
+		}
 		if at := w.Began(i); first.IsZero() || at.Before(first) {
 			first = at
 		}

@@ -118,6 +118,8 @@ type Controller struct {
 	Gradient []Gradient `json:"gradient,omitempty"`
 	// Burn rolls a version back when static burn-rate rules fire.
 	Burn []Burn `json:"burn,omitempty"`
+	// Failover takes traffic from regions that fail health checks, like DNS services do.
+	Failover []Failover `json:"failover,omitempty"`
 	// Steps are moves at known times.
 	Steps []Step `json:"steps,omitempty"`
 	// Approves is how long a person takes to say yes to what strategies ask; nobody answers if left out.
@@ -172,6 +174,10 @@ type Loss struct {
 	Bad float64 `json:"bad,omitempty"`
 	// Move is what one move of a lever costs; 0 if left out.
 	Move float64 `json:"move,omitempty"`
+	// Cap is what may be spent in a day, in the currency of the prices; 0 if left out, for none.
+	Cap float64 `json:"cap,omitempty"`
+	// Over is what each unit of money above the cap costs besides; 0 if left out.
+	Over float64 `json:"over,omitempty"`
 }
 
 // levers that a world has.
@@ -292,7 +298,7 @@ func (s *Scenario) check() error {
 		return at("against", "%d controllers; the limit is %d", len(spec.Against), MaxControllers)
 	case !(spec.Objective.Target > 0 && spec.Objective.Target < 1):
 		return at("objective.target", "%v is not a share between 0 and 1", spec.Objective.Target)
-	case !(spec.Loss.Bad >= 0 && spec.Loss.Bad <= 1e9 && spec.Loss.Move >= 0 && spec.Loss.Move <= 1e9):
+	case !(spec.Loss.Bad >= 0 && spec.Loss.Bad <= 1e9 && spec.Loss.Move >= 0 && spec.Loss.Move <= 1e9 && spec.Loss.Cap >= 0 && spec.Loss.Cap <= 1e12 && spec.Loss.Over >= 0 && spec.Loss.Over <= 1e9):
 		return at("loss", "a loss cannot be negative")
 	}
 	if err := spec.World.Check(); err != nil {
@@ -360,6 +366,9 @@ func (c *Controller) services() (out []string) {
 	}
 	for _, b := range c.Burn {
 		out = append(out, b.Service)
+	}
+	for _, f := range c.Failover {
+		out = append(out, f.Service)
 	}
 	for _, s := range c.Steps {
 		out = append(out, s.Service)

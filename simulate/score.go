@@ -50,12 +50,14 @@ type score struct {
 	way     map[string]float64 // direction of a lever's last move
 	day     int
 	spend   float64
+	over    float64 // spent above the cap of a day
+	cap     float64
 }
 
-func newScore(seed uint64, start, fault time.Time, target float64) *score {
+func newScore(seed uint64, start, fault time.Time, target, most float64) *score {
 	return &score{
 		run: Run{Seed: seed, During: map[simtest.FaultKind]int{}, ends: map[string]float64{}}, start: start, fault: fault,
-		limit: max(0.01, 10*(1-target)), turns: map[string][]time.Time{}, way: map[string]float64{},
+		limit: max(0.01, 10*(1-target)), cap: most, turns: map[string][]time.Time{}, way: map[string]float64{},
 	}
 }
 
@@ -90,6 +92,9 @@ func (s *score) see(r simtest.Report) {
 		s.day, s.spend = day, 0
 	}
 	s.spend += cost
+	if s.cap > 0 {
+		s.over += min(cost, max(0, s.spend-s.cap))
+	}
 	s.run.Spend = max(s.run.Spend, s.spend)
 	share := float64(bad) / float64(max(1, arrived))
 	if !s.fault.IsZero() && r.Now.After(s.fault) && s.run.Restored == nil {
@@ -143,6 +148,6 @@ func (s *score) finish(loss Loss) Run {
 	if s.weight > 0 {
 		r.HarmShare = r.Harm / s.weight
 	}
-	r.Loss = loss.Bad*r.Harm + r.Cost + loss.Move*float64(r.Moves)
+	r.Loss = loss.Bad*r.Harm + r.Cost + loss.Move*float64(r.Moves) + loss.Over*s.over
 	return r
 }

@@ -165,7 +165,7 @@ func (h *standing) region(s sight, name, region string) []mitigate.Value {
 	at := place{h.strategy.Spec.Service, region}
 	switch name {
 	case "bad", "total":
-		return one(name, region, s.past.newest(at, 2*minute), func(views []simtest.View) float64 {
+		return one(name, region, s.past.newest(at, minute), func(views []simtest.View) float64 {
 			bad, all := badOf(views)
 			if name == "bad" {
 				return bad

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -310,4 +311,64 @@ func processor(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// What anybody found counts as known: the oracle's loss is the least, and it says for how
+// many seeds its own schedule was.
+func TestNobodyLosesLessThanTheOracle(t *testing.T) {
+	// To give a lever that the oracle may not move to the controller beats every schedule.
+	r := run(t, nil, small+`  controller: {steps: [{at: 4m, service: shop, lever: replicas, want: 4}]}
+  against:
+    - {name: hpa, hpa: [{service: shop, max: 10}]}
+  oracle: {levers: [rate-limit]}
+  expect: {}
+`, simulate.Options{Seeds: 3})
+	oracle := row(t, r, "oracle")
+	if oracle.Found != 0 {
+		t.Errorf("a rate limit was best with %d of 3 seeds", oracle.Found)
+	}
+	for _, other := range r.Rows {
+		for i, one := range other.Runs {
+			if one.Loss < oracle.Runs[i].Loss {
+				t.Errorf("%s loses %v with seed %d, and the oracle %v", other.Controller, one.Loss, one.Seed, oracle.Runs[i].Loss)
+			}
+		}
+	}
+	// With the lever its own schedule is at least as good as a person who knows half of it.
+	r = run(t, nil, small+`  controller: {steps: [{at: 4m, service: shop, lever: replicas, want: 4}]}
+  oracle: {levers: [replicas]}
+  expect: {}
+`, simulate.Options{Seeds: 3})
+	if oracle := row(t, r, "oracle"); oracle.Found != 3 {
+		t.Errorf("its own schedule was best with %d of 3 seeds", oracle.Found)
+	}
+}
+
+// Money above the cap of a day costs more than money.
+func TestMoneyAboveTheCapIsCounted(t *testing.T) {
+	const world = head + `  duration: 2h
+  seeds: 1
+  world: {services: [{name: shop, traffic: {rate: 10}, work: 10ms, replicas: 10, price: {replica: 1}}]}
+`
+	plain := run(t, nil, world+"  expect: {}\n", simulate.Options{}).Rows[0].Loss.Mean
+	capped := run(t, nil, world+"  loss: {cap: 15, over: 3}\n  expect: {}\n", simulate.Options{}).Rows[0].Loss.Mean
+	if over := capped - plain; math.Abs(over-15) > 0.1 { // 20 are spent
+		t.Errorf("5 above the cap cost %v besides, want 15", over)
+	}
+}
+
+// A region whose probes fail gives its traffic away, and gets it back at once.
+func TestFailoverLeavesARegionAndComesBack(t *testing.T) {
+	r := run(t, nil, head+`  duration: 40m
+  seeds: 1
+  world:
+    regions: [{name: eu, share: 50}, {name: us, share: 50}]
+    services: [{name: shop, traffic: {rate: 100}, work: 10ms, replicas: 8}]
+    faults: [{kind: region-down, region: us, at: 10m, for: 10m, share: 0.9}]
+  controller: {failover: [{service: shop}]}
+  expect: {ends: [{service: shop, lever: region-share, scope: us, atLeast: 49}], betterThan: [nothing]}
+`, simulate.Options{})
+	if !r.OK || r.Rows[0].Runs[0].Moves != 2 {
+		t.Errorf("%d moves, %+v", r.Rows[0].Runs[0].Moves, r.Checks)
+	}
 }

@@ -10,14 +10,13 @@ import (
 type sizes struct {
 	healthy, bad, extra, outage, eta int // rollouts per cell
 	pasts                            int // of the old version, per healthy setting
-	seeds                            int // per scenario of the simulator
 	traffic, base, ratio, phi        []float64
 	weight                           []float64
 }
 
 func fullSizes() sizes {
 	return sizes{
-		healthy: 700, bad: 200, extra: 400, outage: 1000, eta: 200, pasts: 20, seeds: 3,
+		healthy: 700, bad: 200, extra: 400, outage: 1000, eta: 200, pasts: 20,
 		traffic: []float64{1, 10, 100, 1000}, base: []float64{0.001, 0.01}, ratio: []float64{1.5, 2, 3, 10},
 		phi: []float64{1, 5}, weight: []float64{0.1, 0.25},
 	}

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"assay.dev/assay/bench/result"
-	"assay.dev/assay/simulate"
 )
 
 func main() {
@@ -39,7 +38,6 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	page := fs.String("write", "", "write the page to this file, for example ../docs/scoreboard.md")
 	out := fs.String("out", "out", "folder for decisions.json")
 	shared := fs.String("shared", filepath.Join("..", "..", "shared"), "folder that holds data/, for recorded intensities; ASSAY_SHARED overrides it")
-	scenarios := fs.String("scenarios", filepath.Join("..", "examples", "scenarios"), "folder of the simulator's scenarios for the operations half")
 	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to this file")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -66,13 +64,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if t.nasa == nil {
 		fmt.Fprintln(stderr, "no recorded intensities: their cells are left out (set ASSAY_SHARED)")
 	}
-	var list []*simulate.Prepared
-	if !*quick { // an oracle tries many schedules
-		if list, err = readOperations(*scenarios); err != nil {
-			return err
-		}
-	}
-	r, err := measure(s, *seed, t, list, stderr)
+	r, err := measure(s, *seed, t, stderr)
 	if err != nil {
 		return err
 	}
@@ -98,7 +90,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 }
 
 // measure plays everything. Each part has its own range of cells in the streams.
-func measure(s sizes, seed uint64, t traces, list []*simulate.Prepared, log io.Writer) (report, error) {
+func measure(s sizes, seed uint64, t traces, log io.Writer) (report, error) {
 	began := time.Now()
 	say := func(what string) { fmt.Fprintf(log, "%5.0fs  %s\n", time.Since(began).Seconds(), what) }
 	b := board{seed: seed, contenders: contenders(), traces: t}
@@ -151,10 +143,6 @@ func measure(s sizes, seed uint64, t traces, list []*simulate.Prepared, log io.W
 		return r, err
 	}
 	say("latency")
-	if r.operations, err = operate(list, s.seeds, seed); err != nil {
-		return r, err
-	}
-	say(fmt.Sprintf("%d scenarios of the simulator", len(list)))
 	return r, nil
 }
 

@@ -18,6 +18,8 @@ func (r report) page(rows []result.Row) string {
 This page is written by `+"`make bench-decisions`"+` from its own output; do not edit it.
 Seed %d; the same seed gives the same figures. Measured on a machine of the class %s/%s with %d processors, which changes nothing but how long it takes.
 
+How strategies operate services when something fails is [another page](scoreboard-operations.md).
+
 Our controller, ports of three others, and an oracle that knows the fault decide the same simulated rollouts; what is measured are false aborts, missed regressions, requests that failed and would not have on the old version, the time until the decision, and an expected loss that adds them up.
 A cell is one setting of traffic, the old version's error rate, how many times more often the new version fails, how far failures come in bursts (variance to mean, phi) and the new version's first share of traffic; its loss is %g %% of the loss of bad releases and %g %% of that of healthy ones, in percent of the error budget.
 A cell has enough traffic when the canary requests expected in our plan's horizon of one hour are at least twice both floors: below the first no test finds the regression at a false-abort rate of %g %%, below the second none clears a healthy release of failing %d times as often; without it, a controller that goes on is guessing, and ours holds and says how many requests it still needs.
@@ -38,7 +40,6 @@ A cell has enough traffic when the canary requests expected in our plan's horizo
 	r.outageTable(&b)
 	r.etaTable(&b)
 	latencyTable(&b, r.latency)
-	operationTable(&b, r.operations, r.sizes.seeds)
 	return b.String()
 }
 

@@ -27,7 +27,6 @@ type report struct {
 	outage     []outageRow
 	eta        []eta
 	latency    []latencyRow
-	operations []operation
 }
 
 // outageRow is what a contender did while telemetry was out.
@@ -201,7 +200,7 @@ func (r report) rows() []result.Row {
 			Against(r.contenders[best].Name, []float64{ours}, []float64{least}).WantRatio("<=", 0.5),
 		one("aborts and promotions while telemetry is out", "rollouts", float64(outage), r.sizes.outage).Want("<=", 0),
 	}
-	return slices.Concat(rows, r.etaRows(), latencyRows(r.latency), operationRows(r.operations))
+	return slices.Concat(rows, r.etaRows(), latencyRows(r.latency))
 }
 
 func (r report) etaRows() (rows []result.Row) {
