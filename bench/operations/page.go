@@ -154,7 +154,7 @@ func (g grid) peers(b *strings.Builder) {
 
 // wrong shows the moves that nothing called for.
 func (g grid) wrong(b *strings.Builder) {
-	b.WriteString("\n## Wrong triggers\n\nRuns in which our strategy moved anything although its fault never came: with good telemetry, and with telemetry that for a quarter of an hour is two or ten minutes late, half or all lost, or a minute behind. Strategies that follow the load are not counted.\n\n")
+	b.WriteString("\n## Wrong triggers\n\nRuns in which our strategy moved anything although its fault never came: with good telemetry, and with telemetry that for a quarter of an hour is two or ten minutes late, half or all lost, or a minute behind. Strategies that follow the load, and the one that sets its cap at the door to begin with, are not counted.\n\n")
 	table(b, "strategy for", "nothing is wrong", "telemetry alone is wrong")
 	for _, t := range g.triggers {
 		line(b, t.class, fmt.Sprintf("%d of %d", t.calm[0], t.calm[1]), fmt.Sprintf("%d of %d", t.blind[0], t.blind[1]))
