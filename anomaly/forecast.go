@@ -30,6 +30,9 @@ type Step struct {
 	Low  float64   `json:"low"`  // 5 of 100 slots are expected below
 	Mean float64   `json:"mean"`
 	High float64   `json:"high"` // 5 of 100 above
+	// Deciles cut what is expected into ten equally probable parts: the fifth is the
+	// median, and between the first and the ninth lie 8 of 10.
+	Deciles []float64 `json:"deciles,omitempty"`
 }
 
 // Forecast is how much load is expected, and what that is worth.
@@ -58,6 +61,7 @@ type load struct {
 	model  *model.Model // nil before the first forecast
 	active *expected    // of the version that decides
 	shadow *expected    // of the one that runs beside
+	past   []Slot       // the newest, oldest first; those before the process began are not there
 }
 
 // loadState is what is kept of a load.
@@ -70,6 +74,9 @@ type loadState struct {
 	Live    float64   `json:"live"`
 	Held    int       `json:"held"`  // slots that were held against a band
 	Level   float64   `json:"level"` // what intervals aim to miss, so that they miss 10 %
+	// Tenths are the parts of their forecasts that the newest slots fell into, 0 to 9: of a
+	// forecast that knows what it does not know, each is as frequent as any other.
+	Tenths []byte `json:"tenths,omitempty"`
 }
 
 func newLoad(zone *time.Location) *load {
@@ -98,6 +105,7 @@ func (l *load) close(n int64) {
 			v = float32(l.s.Sum / float64(l.s.Minutes))
 			l.hold(l.s.Open, float64(v))
 			l.watch(l.s.Open, float64(v))
+			l.remember(l.s.Open, float64(v))
 		}
 		if len(l.s.Slots) == 0 {
 			l.s.First = l.s.Open
@@ -124,6 +132,9 @@ func (l *load) hold(n int64, v float64) {
 		got, missed := 1.0, 0.0
 		if v < s.Low || v > s.High {
 			got, missed = 0, 1
+		}
+		if len(s.Deciles) == deciles {
+			l.s.Tenths = append(l.s.Tenths[max(0, len(l.s.Tenths)-tenthsKept+1):], tenth(s.Deciles, v))
 		}
 		l.s.Level = min(max(l.s.Level+0.01*(0.1-missed), 0.01), 0.4)
 		l.s.Live += (got - l.s.Live) / 100
@@ -199,6 +210,7 @@ func forecast(y []float64, first int64, zone *time.Location, s loadState, planne
 		out.Steps = append(out.Steps, Step{
 			Time: at, Mean: max(0, f*p.Mean[k]),
 			Low: max(0, f*p.Quantile(k, s.Level/2)), High: max(0, f*p.Quantile(k, 1-s.Level/2)),
+			Deciles: decilesOf(p, k, f),
 		})
 	}
 	return out, e

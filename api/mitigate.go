@@ -18,6 +18,7 @@ type StrategyStatus struct {
 	Rules      bool      `json:"rules,omitempty"` // deterministic: no model
 	Revision   string    `json:"revision"`        // of the policy it is from
 	Paused     string    `json:"paused,omitempty"`
+	Halted     string    `json:"halted,omitempty"` // why the kill switch is on; then nothing is done by any strategy
 	Decided    time.Time `json:"decided,omitzero"`
 
 	Decision *assay.Decision `json:"decision,omitempty"` // the newest
@@ -36,6 +37,46 @@ type StrategyStatus struct {
 	Outcome  *assay.ActionOutcome `json:"outcome,omitempty"`
 	Helped   int                  `json:"helped,omitempty"`
 	Attempts int                  `json:"attempts,omitempty"`
+
+	// MostToggles is how often a lever may change its direction in an hour.
+	MostToggles int `json:"most_toggles,omitempty"`
+	// Trail is where levers and signals stood, one point a minute for up to three hours,
+	// and Moves are those of the last hour; oldest first, only in the answer about one
+	// strategy.
+	Trail []StrategyPoint `json:"trail,omitempty"`
+	Moves []StrategyMove  `json:"moves,omitempty"`
+}
+
+// StrategyPoint is where a strategy's levers and signals stood when it looked.
+type StrategyPoint struct {
+	Time    time.Time     `json:"time"`
+	Levers  []LeverPoint  `json:"levers,omitempty"`
+	Signals []SignalPoint `json:"signals,omitempty"` // that are one number, and were known
+}
+
+// LeverPoint is one lever, as in StrategyBand.
+type LeverPoint struct {
+	Target string  `json:"target"`
+	Now    float64 `json:"now"`
+	Want   float64 `json:"want"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+}
+
+// SignalPoint is one signal.
+type SignalPoint struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+}
+
+// StrategyMove is one move of a lever that the world took.
+type StrategyMove struct {
+	Time   time.Time        `json:"time"`
+	Target string           `json:"target"`
+	Kind   assay.ActionKind `json:"kind"`
+	From   float64          `json:"from"`
+	To     float64          `json:"to"`
+	Harmed bool             `json:"harmed,omitempty"` // it was judged to have harmed
 }
 
 // StrategyBand is one lever: where it stands, where the law wants it, and between

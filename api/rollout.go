@@ -185,8 +185,9 @@ type RolloutCommand struct {
 
 // Decision is a recorded decision.
 type Decision struct {
-	ID       assay.FactID   `json:"id"` // of the rollout.decided fact
-	Rollout  string         `json:"rollout"`
+	ID       assay.FactID   `json:"id"`                 // of the rollout.decided or mitigation.decided fact
+	Rollout  string         `json:"rollout"`            // "" for a strategy's
+	Strategy string         `json:"strategy,omitempty"` // that decided
 	Recorded time.Time      `json:"recorded"`
 	Record   assay.Digest   `json:"record"` // of the canonical inputs and outputs, for replay
 	Decision assay.Decision `json:"decision"`
@@ -198,8 +199,9 @@ type Decision struct {
 type Acted struct {
 	Fact     assay.FactID `json:"fact"`
 	Action   assay.Action `json:"action"`
-	Time     time.Time    `json:"time"`     // when the world took it
-	Observed int          `json:"observed"` // share read back, percent
+	Time     time.Time    `json:"time"`             // when the world took it
+	Observed int          `json:"observed"`         // share read back, percent
+	Stands   float64      `json:"stands,omitempty"` // lever read back, in its unit
 	Detail   string       `json:"detail,omitempty"`
 }
 

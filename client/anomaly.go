@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"assay.dev/assay/api"
 )
@@ -20,4 +21,12 @@ func (c *Client) Anomalies(ctx context.Context, service string, limit int) (list
 func (c *Client) Indicators(ctx context.Context, service string) (w api.Indicators, err error) {
 	err = c.call(ctx, http.MethodGet, "/v1/indicators/"+url.PathEscape(service), nil, &w)
 	return w, err
+}
+
+// Foreseen returns the load of an objective, "slo/index", with its forecast and how good
+// such forecasts were.
+func (c *Client) Foreseen(ctx context.Context, service, objective string) (f api.Foreseen, err error) {
+	slo, index, _ := strings.Cut(objective, "/")
+	err = c.call(ctx, http.MethodGet, "/v1/forecasts/"+url.PathEscape(service)+"/"+url.PathEscape(slo)+"/"+url.PathEscape(index), nil, &f)
+	return f, err
 }

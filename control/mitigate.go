@@ -39,13 +39,16 @@ func (s *Session) Strategies(ctx context.Context) ([]api.StrategyStatus, error) 
 		if i := slices.IndexFunc(known, func(k api.StrategyStatus) bool { return k.Name == one.Name }); i >= 0 {
 			one = known[i]
 		}
+		if c := s.p.cfg.Strategies; c != nil {
+			one.Halted = c.Halted(s.caller.Namespace, one.Service)
+		}
 		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b api.StrategyStatus) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
-// Strategy returns one declared strategy as it stands.
+// Strategy returns one declared strategy as it stands, with the trail of how it came there.
 func (s *Session) Strategy(ctx context.Context, name string) (api.StrategyStatus, error) {
 	list, err := s.Strategies(ctx)
 	if err != nil {
@@ -55,7 +58,12 @@ func (s *Session) Strategy(ctx context.Context, name string) (api.StrategyStatus
 	if i < 0 {
 		return api.StrategyStatus{}, &assay.Error{Code: assay.CodeNotFound, Msg: "there is no strategy " + quoted(name), Hint: "list them with: assay strategy list"}
 	}
-	return list[i], nil
+	one, err := mitigate.Get(ctx, s.p.cfg.Store, s.caller.Namespace, name)
+	if assay.CodeOf(err) == assay.CodeNotFound { // nobody looked at it yet
+		return list[i], nil
+	}
+	one.Halted = list[i].Halted
+	return one, err
 }
 
 func quoted(s string) string {

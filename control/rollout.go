@@ -276,11 +276,14 @@ func (s *Session) Decision(ctx context.Context, id assay.FactID) (d api.Decision
 
 // decision reads a fact and what became of it.
 func decision(r store.Reader, f assay.Fact) (api.Decision, error) {
-	var p rollout.DecidedPayload
+	var p struct {
+		rollout.DecidedPayload
+		Strategy string `json:"strategy"` // of a mitigation
+	}
 	if err := json.Unmarshal(f.Payload, &p); err != nil {
 		return api.Decision{}, err
 	}
-	d := api.Decision{ID: f.ID, Rollout: p.Rollout, Recorded: f.Recorded, Record: p.Record, Decision: p.Decision}
+	d := api.Decision{ID: f.ID, Rollout: p.Rollout, Strategy: p.Strategy, Recorded: f.Recorded, Record: p.Record, Decision: p.Decision}
 	rows, err := r.Facts(store.Query{Namespace: f.Namespace, Kinds: []string{assay.FactRolloutActed, assay.FactMitigationActed}, Cause: f.ID, Limit: 1})
 	if err != nil || len(rows) == 0 {
 		return d, err
@@ -290,7 +293,7 @@ func decision(r store.Reader, f assay.Fact) (api.Decision, error) {
 		return d, err
 	}
 	d.Action = &api.Acted{
-		Fact: rows[0].Fact.ID, Action: acted.Action, Time: acted.Receipt.Time, Observed: acted.Receipt.Observed, Detail: acted.Receipt.Detail,
+		Fact: rows[0].Fact.ID, Action: acted.Action, Time: acted.Receipt.Time, Observed: acted.Receipt.Observed, Stands: acted.Receipt.Stands, Detail: acted.Receipt.Detail,
 	}
 	return d, nil
 }

@@ -130,6 +130,11 @@ func New(cfg Config) *Controller {
 	return c
 }
 
+// Halted says why nothing may be done for a service now, "" if it may.
+func (c *Controller) Halted(namespace, service string) string {
+	return decide.Halted(c.cfg.Halted(namespace, service))
+}
+
 // Arrived says that data came: strategies look again. It never blocks.
 func (c *Controller) Arrived(signal.Arrival) { c.nudge() }
 

@@ -102,10 +102,12 @@ type record struct {
 	Fact      assay.FactID         `json:"fact,omitempty"`
 	Signature string               `json:"signature,omitempty"`
 	Recorded  time.Time            `json:"recorded,omitzero"`
+	Traced    time.Time            `json:"traced,omitzero"` // when the trail got its newest point
 
 	version int64      // of the store's value
 	among   []Strategy // that are declared now
 	cared   cared
+	point   *api.StrategyPoint // that the trail gets with the next put
 }
 
 // refusedBy counts a refusal of the world.
@@ -159,6 +161,7 @@ func (r *record) cleared(now time.Time) (out []string) {
 func (r *record) fold(d Record, in Inputs) {
 	dec := d.Decision()
 	r.State, r.Decision = d.After, &dec
+	r.trace(in, d.Now)
 	known := !slices.ContainsFunc(dec.Signals, func(s assay.Signal) bool { return !s.Known })
 	switch {
 	case !known:
@@ -234,7 +237,7 @@ func (r *record) shown() api.StrategyStatus {
 		Name: r.Name, Service: s.Spec.Service, Law: r.Law, Level: string(s.Spec.Level), Effective: string(r.Effective), Lowered: r.Lowered,
 		Precedence: s.Spec.Precedence, Rules: s.Spec.Deterministic, Revision: string(r.Revision), Paused: r.Paused, Decision: r.Decision, Fact: r.Fact, Bands: []api.StrategyBand{},
 	}
-	out.Outcome, out.Doors = r.Outcome, r.Doors
+	out.Outcome, out.Doors, out.MostToggles = r.Outcome, r.Doors, s.Rails().Toggles
 	out.Helped, out.Attempts = r.Learned.Success(s.Spec.Service)
 	if r.Decision != nil {
 		out.Decided = r.Decision.Time
@@ -267,7 +270,10 @@ func (r *record) put(tx store.Tx) error {
 	if r.version, err = tx.Put(r.key(), data, r.version); err != nil {
 		return err
 	}
-	return r.cared.put(tx)
+	if err := r.cared.put(tx); err != nil {
+		return err
+	}
+	return r.extend(tx)
 }
 
 func parse(v store.Value) (record, error) {
@@ -281,19 +287,23 @@ func parse(v store.Value) (record, error) {
 
 // load reads what is kept of a strategy; nothing yet is an empty record.
 func load(ctx context.Context, s store.Store, namespace, name string) (r record, err error) {
-	r = record{Namespace: namespace, Name: name}
 	err = s.View(ctx, func(tx store.Reader) error {
-		v, err := tx.Get(r.key())
-		if assay.CodeOf(err) == assay.CodeNotFound {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		r, err = parse(v)
+		r, err = read(tx, namespace, name)
 		return err
 	})
 	return r, err
+}
+
+func read(tx store.Reader, namespace, name string) (record, error) {
+	r := record{Namespace: namespace, Name: name}
+	v, err := tx.Get(r.key())
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	return parse(v)
 }
 
 func list(ctx context.Context, s store.Store, namespace string) (out []record, err error) {
@@ -316,13 +326,21 @@ func list(ctx context.Context, s store.Store, namespace string) (out []record, e
 	return out, err
 }
 
-// Get returns one strategy as it stands; CodeNotFound if it was never looked at.
-func Get(ctx context.Context, s store.Store, namespace, name string) (api.StrategyStatus, error) {
-	r, err := load(ctx, s, namespace, name)
-	if err == nil && r.version == 0 {
-		err = &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("strategy %q has not decided anything yet", name), Hint: "strategies are run by a control plane: assay serve"}
-	}
-	return r.shown(), err
+// Get returns one strategy as it stands and stood; CodeNotFound if it was never looked at.
+func Get(ctx context.Context, s store.Store, namespace, name string) (out api.StrategyStatus, err error) {
+	err = s.View(ctx, func(tx store.Reader) error {
+		r, err := read(tx, namespace, name)
+		if err == nil && r.version == 0 {
+			err = &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("strategy %q has not decided anything yet", name), Hint: "strategies are run by a control plane: assay serve"}
+		}
+		if err != nil {
+			return err
+		}
+		trail, err := r.trail(tx)
+		out = r.whole(trail)
+		return err
+	})
+	return out, err
 }
 
 // List returns the strategies of a namespace as they stand, by name.

@@ -17,3 +17,7 @@ func anomalies(c *control.Session, r *http.Request) (any, error) {
 func indicators(c *control.Session, r *http.Request) (any, error) {
 	return c.Indicators(r.Context(), r.PathValue("service"))
 }
+
+func foreseen(c *control.Session, r *http.Request) (any, error) {
+	return c.Foreseen(r.Context(), r.PathValue("service"), r.PathValue("objective"))
+}

@@ -182,6 +182,7 @@ var (
 		{"GET", "/v1/models/shop", api.Readers},
 		{"POST", "/v1/models/rollbacks", commanders},
 		{"POST", "/v1/models/refits", commanders},
+		{"GET", "/v1/forecasts/shop/shop/0", api.Readers},
 		{"GET", "/v1/objectives", api.Readers},
 		{"GET", "/v1/objectives/shop", api.Readers},
 		{"GET", "/v1/attestations/" + someDigest + "/verdict", api.Readers},
@@ -200,7 +201,7 @@ var (
 func TestTheTableOfRoutesIsComplete(t *testing.T) {
 	var patterns []string
 	for _, r := range table {
-		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}", "indicators/shop", "indicators/{service}", "models/shop", "models/{name...}", "strategies/shop-scale", "strategies/{name}").Replace(r.path)
+		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}", "indicators/shop", "indicators/{service}", "forecasts/shop/shop/0", "forecasts/{service}/{objective...}", "models/shop", "models/{name...}", "strategies/shop-scale", "strategies/{name}").Replace(r.path)
 		patterns = append(patterns, r.method+" "+path)
 	}
 	slices.Sort(patterns)

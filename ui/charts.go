@@ -111,7 +111,10 @@ func (p *plot) countTicks() {
 // timeTicks labels the x axis, in Unix seconds, with times of day.
 func (p *plot) timeTicks() {
 	layout := "15:04:05"
-	if p.x.hi-p.x.lo > 1800 {
+	switch span := p.x.hi - p.x.lo; {
+	case span > 24*3600:
+		layout = "2 Jan 15:04"
+	case span > 1800:
 		layout = "15:04"
 	}
 	for _, f := range []float64{0, 0.5, 1} {

@@ -22,6 +22,8 @@ func (v *view) command(do func(context.Context, string, api.RolloutCommand) (api
 type decisionRow struct {
 	api.Decision
 	Link     string
+	Title    string // what it is about
+	Done     string // what the world said when it was done
 	State    state
 	HarmPart float64
 	SafePart float64
@@ -36,8 +38,19 @@ func decisionRows(list []api.Decision) []decisionRow {
 }
 
 func newDecisionRow(d api.Decision) decisionRow {
+	title, done := d.Decision.Service+" "+d.Decision.Canary, ""
+	if d.Strategy != "" {
+		title = d.Strategy
+	}
+	switch a := d.Action; {
+	case a == nil:
+	case a.Action.Lever != "":
+		done = targetWords(a.Action.Target()) + " " + leverValue(a.Action.Target(), a.Stands)
+	default:
+		done = num(a.Observed) + " %"
+	}
 	return decisionRow{
-		Decision: d, Link: "/decisions/" + string(d.ID), State: choiceState(d.Decision.Action.Kind),
+		Decision: d, Title: title, Done: done, Link: "/decisions/" + string(d.ID), State: choiceState(d.Decision.Action.Kind),
 		HarmPart: part01(d.Decision.Harm, d.Decision.AbortAt), SafePart: part01(d.Decision.Safe, d.Decision.ShipAt),
 	}
 }
@@ -45,6 +58,7 @@ func newDecisionRow(d api.Decision) decisionRow {
 func choiceState(k assay.ActionKind) state {
 	tone := map[assay.ActionKind]string{
 		assay.ActionAbort: "bad", assay.ActionFinish: "ok", assay.ActionAdvance: "active", assay.ActionAsk: "warn", assay.ActionHold: "quiet",
+		assay.ActionAdjust: "active", assay.ActionRestore: "ok", assay.ActionStop: "bad", assay.ActionPage: "warn",
 	}[k]
 	if tone == "" {
 		tone = "unknown"

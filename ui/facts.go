@@ -45,11 +45,15 @@ func related(f assay.Fact) link {
 		Rollout string `json:"rollout"`
 	}
 	switch {
-	case f.Kind == assay.FactRolloutDecided:
+	case f.Kind == assay.FactRolloutDecided || f.Kind == assay.FactMitigationDecided:
 		return link{"/decisions/" + string(f.ID), "the decision in words"}
 	case strings.HasPrefix(f.Kind, "rollout."):
 		if p, ok := payload[named](f); ok && p.Rollout != "" {
 			return link{"/rollouts/" + p.Rollout, "its rollout"}
+		}
+	case slices.Contains(mitigationKinds, f.Kind):
+		if _, of := mitigationDeed(f); of != "" {
+			return link{"/strategies/" + of, "its strategy"}
 		}
 	case strings.HasPrefix(f.Kind, "exception."):
 		return link{"/exceptions", "the exceptions"}
@@ -108,6 +112,13 @@ func (v *view) find(q string) ([]hit, error) {
 		add(hit{"rollout", r.Service + " " + r.Plan.Canary, string(r.Status), "/rollouts/" + r.ID},
 			[]string{r.ID, string(r.Digest)}, r.Name, r.Service, r.Plan.Canary)
 	}
+	strategies, err := v.s.Strategies(v.ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range strategies {
+		add(hit{"strategy", s.Name, s.Service + " " + s.Law, "/strategies/" + s.Name}, nil, s.Name, s.Service, s.Law)
+	}
 	if objectives, err := v.s.Objectives(v.ctx); err == nil { // a plane without objectives has none to find
 		for _, o := range objectives {
 			add(hit{"service", o.Objective.Service, "", "/services/" + o.Objective.Service}, nil, o.Objective.Service, o.Objective.SLO)
@@ -139,7 +150,7 @@ func (v *view) findFacts(q string, add func(h hit, prefixes []string, names ...s
 	}
 	for _, f := range facts {
 		kind, to := factLabel(f.Kind), "/facts/"+string(f.ID)
-		if f.Kind == assay.FactRolloutDecided {
+		if f.Kind == assay.FactRolloutDecided || f.Kind == assay.FactMitigationDecided {
 			kind, to = "decision", "/decisions/"+string(f.ID)
 		}
 		add(hit{kind, shortID(f.ID), f.Actor, to}, []string{string(f.ID)})

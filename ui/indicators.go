@@ -20,6 +20,7 @@ type indicatorRow struct {
 	Objective string
 	Chart     template.HTML
 	Alarms    int
+	Link      string            // of the forecast
 	Load      *anomaly.Forecast // of requests
 }
 
@@ -41,7 +42,7 @@ func (p *page) anomalies(v *view, service string) {
 func indicatorRows(w api.Indicators) (out []indicatorRow) {
 	for _, o := range w.Objectives {
 		for i, l := range o.Lines {
-			row := indicatorRow{Name: l.Name, Objective: o.Name}
+			row := indicatorRow{Name: l.Name, Objective: o.Name, Link: "/services/" + w.Service + "/forecasts/" + o.Objective}
 			var steps []anomaly.Step
 			if i == 0 { // requests come first
 				row.Load, steps = new(o.Load), o.Load.Steps
@@ -101,7 +102,7 @@ func bandChart(l anomaly.Indicator, steps []anomaly.Step) template.HTML {
 	p.line("canary", value)
 	p.marksOf(l)
 	p.yTick(0, "0")
-	p.yTick(p.y.hi, fmt.Sprintf("%.3g", p.y.hi))
+	p.yTick(p.y.hi, num(p.y.hi))
 	p.timeTicks()
 	return p.svg(fmt.Sprintf("%s over the last %d minutes, with the band it was expected in", l.Name, len(l.Points)))
 }

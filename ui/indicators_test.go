@@ -9,8 +9,7 @@ import (
 	"assay.dev/assay/store"
 )
 
-func TestThePageOfAServiceShowsItsIndicatorsInTheirBand(t *testing.T) {
-	w := busy(t)
+func aServiceShowsItsIndicatorsInTheirBand(t *testing.T, w *town) {
 	page := w.get("/services/shop").Body.String()
 	for _, want := range []string{"<h2>Indicators</h2>", "requests over the last", "bad share over the last", "expected, 9 of 10", "reactive", `class="area safe"`} {
 		if !strings.Contains(page, want) && !strings.Contains(page, strings.ToUpper(want[:1])+want[1:]) {
@@ -22,8 +21,7 @@ func TestThePageOfAServiceShowsItsIndicatorsInTheirBand(t *testing.T) {
 	}
 }
 
-func TestThePageOfAServiceListsItsAnomaliesWithTheirReason(t *testing.T) {
-	w := busy(t)
+func aServiceListsItsAnomaliesWithTheirReason(t *testing.T, w *town) {
 	payload := `{"service":"shop","indicator":"requests","channel":"value","words":"requests: value <b>9</b> is above anything","time":"2026-10-12T00:00:00Z","suppressed":"maintenance database"}`
 	must(t, w.Store.Update(t.Context(), func(tx store.Tx) error {
 		_, err := tx.Append(assay.Fact{

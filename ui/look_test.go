@@ -37,26 +37,21 @@ func TestPagesLookRight(t *testing.T) {
 	}
 	browser, seen := browse(t)
 	for name, address := range pages {
-		for _, screen := range screens {
-			for _, scheme := range []string{"light", "dark"} {
-				t.Run(fmt.Sprintf("%s-%d-%s", name, screen.width, scheme), func(t *testing.T) {
-					seen.forget(name == "not-found")
-					picture, wide := look(t, browser, address, screen.width, screen.height, scheme)
-					out, err := chromedp.Run(browser, chromedp.Evaluate[string](stickingOut))
-					must(t, err)
-					if out != "" {
-						t.Errorf("these stick out of their cards: %s", out)
-					}
-					if wide > screen.width {
-						t.Errorf("is %d pixels wide on a screen of %d", wide, screen.width)
-					}
-					for _, line := range seen.lines() {
-						t.Errorf("console: %s", line)
-					}
-					keep(t, picture)
-				})
+		t.Run(name, func(t *testing.T) {
+			seen.forget(name == "not-found")
+			open(t, browser, address)
+			for _, screen := range screens {
+				for _, scheme := range []string{"light", "dark"} {
+					t.Run(fmt.Sprintf("%d-%s", screen.width, scheme), func(t *testing.T) {
+						look(t, browser, screen.width, screen.height, scheme)
+						keep(t, browser, fmt.Sprintf("%s-%d-%s", name, screen.width, scheme), screen.width, screen.height)
+					})
+				}
 			}
-		}
+			for _, line := range seen.lines() {
+				t.Errorf("console: %s", line)
+			}
+		})
 	}
 }
 
@@ -123,37 +118,56 @@ const stickingOut = `[...document.querySelectorAll('.card')].filter((card) => {
 // pressVerify stands behind the address of a page whose first verify button is pressed.
 const pressVerify = "#press-verify"
 
-// look opens a page, waits until it is live, and returns its picture and width.
-func look(t *testing.T, browser context.Context, address string, width, height int64, scheme string) (picture []byte, wide int64) {
+// open goes to a page and waits until it is live.
+func open(t *testing.T, browser context.Context, address string) {
+	t.Helper()
+	must(t, chromedp.Do(browser, chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS("#pulse.live, body:not([data-live])"))))
+	if strings.HasSuffix(address, pressVerify) {
+		_, err := chromedp.RunResponse(browser, chromedp.Click(chromedp.CSS(`form[action="/log/verification"] button`)))
+		must(t, err)
+	}
+}
+
+// look makes the page that is open as wide as a screen and checks that all of it fits.
+func look(t *testing.T, browser context.Context, width, height int64, scheme string) {
 	t.Helper()
 	must(t, chromedp.Do(browser, chromedp.EmulateViewport(width, height)))
 	_, err := chromedp.Call(browser, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
 	must(t, err)
-	must(t, chromedp.Do(browser, chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS("#pulse.live, body:not([data-live])"))))
-	if strings.HasSuffix(address, pressVerify) {
-		_, err := chromedp.RunResponse(browser, chromedp.Click(chromedp.CSS(`form[action="/log/verification"] button`)))
-		must(t, err)
+	if got := evaluate[bool](t, browser, fmt.Sprintf(`innerWidth === %d && matchMedia("(prefers-color-scheme: %s)").matches`, width, scheme)); !got {
+		t.Errorf("the browser does not show the page %d pixels wide in %s", width, scheme)
 	}
-	wide, err = chromedp.Run(browser, chromedp.Evaluate[int64](`Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)`))
+	if wide := evaluate[int64](t, browser, `Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)`); wide > width {
+		t.Errorf("is %d pixels wide on a screen of %d", wide, width)
+	}
+	if out := evaluate[string](t, browser, stickingOut); out != "" {
+		t.Errorf("these stick out of their cards: %s", out)
+	}
+}
+
+func evaluate[T any](t *testing.T, browser context.Context, expression string) T {
+	t.Helper()
+	v, err := chromedp.Run(browser, chromedp.Evaluate[T](expression))
 	must(t, err)
-	tall, err := chromedp.Run(browser, chromedp.Evaluate[float64](`document.documentElement.scrollHeight`))
-	must(t, err)
+	return v
+}
+
+// keep takes a picture of the page, if somebody wants to look at it.
+func keep(t *testing.T, browser context.Context, name string, width, height int64) {
+	t.Helper()
+	dir := os.Getenv("ASSAY_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	tall := evaluate[float64](t, browser, `document.documentElement.scrollHeight`)
 	shot, err := chromedp.Call(browser, page.CaptureScreenshot, page.CaptureScreenshotParams{
 		CaptureBeyondViewport: new(true), Clip: &page.Viewport{Width: float64(width), Height: min(max(tall, float64(height)), 6000), Scale: 1},
 	})
 	must(t, err)
-	return shot.Data, wide
-}
-
-func keep(t *testing.T, picture []byte) {
-	t.Helper()
-	if dir := os.Getenv("ASSAY_SCREENSHOTS"); dir != "" {
-		must(t, os.MkdirAll(dir, 0o755))
-		_, name, _ := strings.Cut(t.Name(), "/")
-		must(t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644))
-	}
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, name+".png"), shot.Data, 0o644))
 }
 
 // console is what the browser complained about.

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -8,7 +9,6 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/enforce"
-	"assay.dev/assay/rollout"
 )
 
 // How many rows a list of the newest shows.
@@ -31,15 +31,16 @@ func overview(v *view) (page, error) {
 	list, rolloutErr := v.s.Rollouts(v.ctx, listed)
 	objectives, objectiveErr := v.s.Objectives(v.ctx)
 	exceptions, waitErr := v.s.Exceptions(v.ctx)
-	waiting := v.waiting(list, exceptions)
-	p.add(v, "headline", "", "overview/headline", append(v.bypasses(exceptions), v.headlines(list, objectives, waiting)...))
+	strategies, strategyErr := v.s.Strategies(v.ctx)
+	waiting := v.waiting(list, exceptions, strategies)
+	p.add(v, "headline", "", "overview/headline", append(append(v.bypasses(exceptions), halted(strategies)...), v.headlines(list, objectives, waiting)...))
 
 	p.add(v, "running", "wide", "overview/running", newTable(runningOf(list), rolloutErr))
 	p.add(v, "objectives", "wide", "overview/objectives", newTable(objectiveRows(objectives), objectiveErr))
 	deeds, err := v.deeds(listedBrief)
 	p.add(v, "actions", "wide", "overview/actions", newTable(deeds, err))
 
-	p.add(v, "waiting", "narrow", "overview/waiting", newTable(waiting, waitErr))
+	p.add(v, "waiting", "narrow", "overview/waiting", newTable(waiting, cmp.Or(waitErr, strategyErr)))
 	traffic, err := v.traffic()
 	p.add(v, "traffic", "narrow", "overview/traffic", newTable(routeRows(traffic.Status, ""), trafficErr(traffic, err)))
 	covered, err := v.coverage()
@@ -80,11 +81,16 @@ type waits struct {
 	Link  string
 }
 
-func (v *view) waiting(list []api.Rollout, exceptions []assay.Exception) []waits {
+func (v *view) waiting(list []api.Rollout, exceptions []assay.Exception, strategies []api.StrategyStatus) []waits {
 	var out []waits
 	for _, r := range list {
 		if r.Status == api.RolloutAsking {
 			out = append(out, waits{state{"warn", "rollout"}, r.Service + " " + r.Plan.Canary, r.Reason, r.Created, "/rollouts/" + r.ID})
+		}
+	}
+	for _, s := range strategies {
+		if q := s.Question; q != nil {
+			out = append(out, waits{state{"warn", "strategy"}, s.Name, "May it " + actionWords(*q) + "?", s.Asked, "/strategies/" + s.Name})
 		}
 	}
 	for _, e := range exceptions {
@@ -108,6 +114,16 @@ func (v *view) bypasses(exceptions []assay.Exception) []headline {
 		}
 	}
 	return out[:min(len(out), maxHeadlines)]
+}
+
+// halted says that the kill switch is on.
+func halted(strategies []api.StrategyStatus) []headline {
+	for _, s := range strategies {
+		if s.Halted != "" {
+			return []headline{{state{"bad", "Automation halted"}, "No strategy does anything: " + sentence(s.Halted), "/strategies", "See the strategies"}}
+		}
+	}
+	return nil
 }
 
 // headlines are what is true now, the most urgent first.
@@ -199,87 +215,4 @@ func routeRows(s enforce.Status, service string) []routeRow {
 		out = append(out, row)
 	}
 	return out
-}
-
-// deed is one thing that was done to the world, with what came of it.
-type deed struct {
-	Fact    assay.FactID
-	Time    time.Time
-	State   state
-	Subject string // service and version, if the fact says
-	Words   string
-	Actor   string
-	Outcome *assay.ActionOutcome
-	Rollout string
-}
-
-var deedKinds = []string{
-	assay.FactRolloutActed, assay.FactRolloutRefused, assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged,
-}
-
-// deeds are the newest actions, newest first. What an action did stands with it.
-func (v *view) deeds(limit int) ([]deed, error) {
-	facts, err := v.s.Facts(v.ctx, deedKinds, "", 4*limit)
-	judged := map[string]*assay.ActionOutcome{}
-	var out []deed
-	for _, f := range facts {
-		d := deed{Fact: f.ID, Time: f.Time, Actor: f.Actor, Subject: f.Service}
-		switch f.Kind {
-		case assay.FactRolloutJudged:
-			if p, ok := payload[rollout.JudgedPayload](f); ok {
-				judged[p.Rollout] = &p.Outcome
-			}
-			continue
-		case assay.FactRolloutActed:
-			p, ok := payload[rollout.ActedPayload](f)
-			if !ok {
-				continue
-			}
-			d.Rollout, d.State, d.Words = p.Rollout, deedState(p.Action), deedWords(p)
-			if o := judged[p.Rollout]; o != nil && o.Action.Kind == p.Action.Kind && o.Action.Weight == p.Action.Weight {
-				d.Outcome = o
-			}
-		case assay.FactRolloutRefused:
-			p, ok := payload[rollout.RefusedPayload](f)
-			if !ok {
-				continue
-			}
-			d.Rollout, d.State, d.Words = p.Rollout, state{"bad", "refused"}, p.Action.Version+": "+p.Detail
-		case assay.FactRolloutCommanded:
-			p, ok := payload[rollout.CommandedPayload](f)
-			if !ok {
-				continue
-			}
-			d.Rollout, d.State, d.Words = p.Rollout, state{"active", "told to " + p.Command}, "“"+p.Reason+"”"
-		case assay.FactRolloutEnded:
-			p, ok := payload[rollout.EndedPayload](f)
-			if !ok {
-				continue
-			}
-			d.Rollout, d.State, d.Words = p.Rollout, statusState(p.Status), p.Reason
-		}
-		out = append(out, d)
-	}
-	return out[:min(limit, len(out))], err
-}
-
-func deedState(a assay.Action) state {
-	switch a.Kind {
-	case assay.ActionAbort:
-		return state{"bad", "aborted"}
-	case assay.ActionFinish:
-		return state{"ok", "finished"}
-	case assay.ActionAdvance:
-		return state{"active", "advanced"}
-	}
-	return state{"quiet", string(a.Kind)}
-}
-
-func deedWords(p rollout.ActedPayload) string {
-	a := p.Action
-	words := a.Version + " from " + num(a.From) + " % to " + num(a.Weight) + " %"
-	if p.Receipt.Observed == a.Weight {
-		return words + ", read back"
-	}
-	return words + ", read back " + num(p.Receipt.Observed) + " %"
 }

@@ -119,6 +119,9 @@ func candidateRows(d *assay.Decision) []candidateRow {
 	for _, c := range d.Candidates {
 		row := candidateRow{Candidate: c, Name: actionWords(c.Action), Chosen: sameAction(c.Action, d.Action), Tone: "quiet"}
 		if c.Loss != nil {
+			if c.Action.Kind == assay.ActionHold && c.Action.Lever == "" {
+				row.Name = "do nothing"
+			}
 			row.Fall, row.Parts = waterfall(*c.Loss, low, high), lossParts(*c.Loss)
 		}
 		if most > 0 {

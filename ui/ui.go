@@ -92,11 +92,14 @@ func New(cfg Config) (http.Handler, error) {
 func (u *ui) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, build := range map[string]builder{
-		"GET /{$}":                overview,
-		"GET /services":           services,
-		"GET /services/{name}":    service,
+		"GET /{$}":             overview,
+		"GET /services":        services,
+		"GET /services/{name}": service,
+		"GET /services/{name}/forecasts/{objective...}": forecastPage,
 		"GET /rollouts":           rollouts,
 		"GET /rollouts/{id}":      rolloutPage,
+		"GET /strategies":         strategies,
+		"GET /strategies/{name}":  strategyPage,
 		"GET /decisions":          decisions,
 		"GET /decisions/{id}":     decision,
 		"GET /gates":              gates,
@@ -115,6 +118,7 @@ func (u *ui) routes() *http.ServeMux {
 	for pattern, do := range map[string]change{
 		"POST /rollouts/{id}/promotion":    promote,
 		"POST /rollouts/{id}/abort":        abort,
+		"POST /strategies/{name}/answers":  tellStrategy,
 		"POST /exceptions":                 requestException,
 		"POST /exceptions/{id}/approval":   approveException,
 		"POST /exceptions/{id}/revocation": revokeException,
@@ -132,15 +136,15 @@ func (u *ui) routes() *http.ServeMux {
 	return mux
 }
 
-// policy is the Content-Security-Policy of every answer.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+// contentPolicy is the Content-Security-Policy of every answer.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 // guarded sets the headers of every answer and refuses hosts that are not ours.
 func (u *ui) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
+		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -72,7 +72,7 @@ func says(t *testing.T, rec *httptest.ResponseRecorder, status int, want ...stri
 }
 
 // Pages of a busy day are looked at in one town: building it takes a while. The
-// last three change it.
+// last five change it.
 func TestABusyDay(t *testing.T) {
 	w := busy(t)
 	for _, look := range []struct {
@@ -93,6 +93,12 @@ func TestABusyDay(t *testing.T) {
 		{"AFactLeadsToItsCausesAndEffects", aFactLeadsToItsCausesAndEffects},
 		{"HostileNamesAreShownAndNotObeyed", hostileNamesAreShownAndNotObeyed},
 		{"SearchFindsByPrefixAndName", searchFindsByPrefixAndName},
+		{"AStrategyShowsItsBandItsTurnsAndWhatItDid", aStrategyShowsItsBandItsTurnsAndWhatItDid},
+		{"AMitigationsDecisionLeadsToItsStrategy", aMitigationsDecisionLeadsToItsStrategy},
+		{"AForecastShowsItsBandsAndHowGoodTheyWere", aForecastShowsItsBandsAndHowGoodTheyWere},
+		{"AServiceShowsItsIndicatorsInTheirBand", aServiceShowsItsIndicatorsInTheirBand},
+		{"AServiceListsItsAnomaliesWithTheirReason", aServiceListsItsAnomaliesWithTheirReason},
+		{"APersonAnswersAStrategy", aPersonAnswersAStrategy},
 		{"APersonSettlesAnException", aPersonSettlesAnException},
 		{"APersonAbortsARollout", aPersonAbortsARollout},
 		{"AnApprovalByARevokedKeyIsNotVerified", anApprovalByARevokedKeyIsNotVerified},
@@ -149,7 +155,7 @@ func TestEveryPageOfAnEmptyInstallationTeaches(t *testing.T) {
 }
 
 func theOverviewAnswersFirstWhatWaits(t *testing.T, w *town) {
-	says(t, w.get("/"), http.StatusOK, "Waits for you", "2 things need a person", "shop v3", "catalog c2", "availability", "refused", "aborted", "helped", "signature holds")
+	says(t, w.get("/"), http.StatusOK, "Waits for you", "3 things need a person", "shop v3", "catalog c2", "availability", "refused", "aborted", "helped", "signature holds")
 }
 
 func aRolloutShowsVerdictReasonEvidenceAction(t *testing.T, w *town) {

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"assay.dev/assay/decide"
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/ledger"
+	"assay.dev/assay/mitigate"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/signal"
@@ -43,9 +46,11 @@ type town struct {
 	*controltest.Installation
 	t        testing.TB
 	world    *sim.World
-	past     *replay.Tape    // what the objectives counted
-	recent   []assay.Reading // what the world counted in the newest half minute
+	past     *replay.Tape                // what the objectives counted
+	recent   []assay.Reading             // what the world counted in the newest half minute
+	tape     atomic.Pointer[replay.Tape] // of recent; nil when time has passed since
 	ctl      *rollout.Controller
+	standing *mitigate.Controller
 	books    *budget.Books
 	requests map[string]assay.Rate // by service/version
 	handler  http.Handler
@@ -58,9 +63,13 @@ func (w *town) Read(ctx context.Context, q signal.Query) ([]assay.Reading, error
 	if w.past != nil && q.Indicator.Name == q.Indicator.Service { // an objective's
 		return w.past.Read(ctx, q)
 	}
-	tape, err := replay.New(namespace, w.recent)
-	if err != nil {
-		return nil, err
+	tape := w.tape.Load()
+	if tape == nil {
+		var err error
+		if tape, err = replay.New(namespace, w.recent); err != nil {
+			return nil, err
+		}
+		w.tape.Store(tape)
 	}
 	return tape.Read(ctx, q)
 }
@@ -117,7 +126,6 @@ var viewer = &control.Caller{Name: "anonymous", Namespace: namespace, Roles: []a
 func busy(t testing.TB) *town {
 	t.Helper()
 	w := &town{Installation: controltest.New(t), t: t, requests: map[string]assay.Rate{}}
-	w.AddPolicy("exceptions.yaml", twoApprove)
 	fast := sim.Latency{Median: 12 * time.Millisecond, Spread: 0.4, Tail: 0.02, Slow: 6}
 	slow := sim.Latency{Median: 14 * time.Millisecond, Spread: 0.5, Tail: 0.08, Slow: 12}
 	var err error
@@ -130,6 +138,7 @@ func busy(t testing.TB) *town {
 		{Name: "catalog", Rate: 60, Versions: []sim.Version{{Name: "c1", Weight: 100, Errors: 0.004, Latency: fast}, {Name: "c2", Errors: 0.006, Latency: fast}}},
 	}})
 	must(t, err)
+	w.AddPolicy("exceptions.yaml", twoApprove, "strategies.yaml", standing, "calendar.yaml", w.planned())
 	w.pastTraffic()
 	w.ctl = rollout.New(rollout.Config{
 		Store: w.Store, Blobs: w.Config.Blobs, Source: w, Actuator: w.world, Now: w.world.Now,
@@ -141,7 +150,8 @@ func busy(t testing.TB) *town {
 	cfg.Keys, cfg.Ledger = &ring{}, w.witnessed()
 	cfg.Publishes, cfg.Now, cfg.Rollouts, cfg.Enforcer, cfg.Books = true, w.world.Now, w.ctl, w, w.books
 	watched := w.watched()
-	cfg.Watched = watched
+	w.standing = w.strategies()
+	cfg.Watched, cfg.Strategies = watched, w.standing
 	w.Plane = control.New(cfg)
 	w.handler = w.pages(w.Plane, w.world.Now, viewer)
 	w.verdicts()
@@ -172,24 +182,40 @@ func (w *town) watched() *anomaly.Watcher {
 }
 
 // pastTraffic is what the objectives counted in the two hours before, one
-// reading a minute, with a hole of some minutes.
+// reading a minute, with a hole of some minutes. One of them is known for longer.
 func (w *town) pastTraffic() {
 	var readings []assay.Reading
 	start := w.world.Now().Truncate(time.Minute).Add(-2 * time.Hour)
-	for name, arm := range map[string]replay.Arm{
-		"shop": {Version: "v1", Rate: 40, Errors: 0.011}, "checkout": {Version: "a1", Rate: 60, Errors: 0.004}, "catalog": {Version: "c1", Rate: 8, Errors: 0.013},
-	} {
+	for name, arm := range map[string]replay.Arm{"shop": {Version: "v1", Rate: 40, Errors: 0.011}, "catalog": {Version: "c1", Rate: 8, Errors: 0.013}} {
 		drawn := replay.World{Service: name, Errors: name, Step: time.Minute}.Draw(11, start, 122, arm)
 		for i, r := range drawn {
-			if name != "checkout" && i > 70 && i < 76 {
+			if i > 70 && i < 76 {
 				continue
 			}
 			readings = append(readings, r)
 		}
 	}
+	for h := range daysOfCheckout * 24 {
+		from := start.Add(time.Duration(h+2-daysOfCheckout*24) * time.Hour)
+		arm := replay.Arm{Version: "a1", Rate: 60 + 25*math.Sin(2*math.Pi*float64(h)/24), Errors: 0.004}
+		readings = append(readings, replay.World{Service: "checkout", Errors: "checkout", Step: time.Minute}.Draw(uint64(11+h), from, 60, arm)...)
+	}
 	tape, err := replay.New(namespace, readings)
 	must(w.t, err)
 	w.past = tape
+}
+
+// daysOfCheckout are for how many days the load of checkout is known: a forecast of it
+// has seen every hour of the day more than once.
+const daysOfCheckout = 3
+
+// planned is a calendar: a sale that is about to begin, and work that is over.
+func (w *town) planned() string {
+	now := w.world.Now()
+	at := func(d time.Duration) string { return now.Add(d).Format("2006-01-02T15:04") }
+	return "apiVersion: assay.dev/v1alpha1\nkind: Calendar\nmetadata: {name: year, namespace: default}\nspec:\n  services: [checkout]\n  events:\n" +
+		"    - {name: sale, kind: event, start: \"" + at(40*time.Minute) + "\", end: \"" + at(5*time.Hour) + "\", factor: 1.4}\n" +
+		"    - {name: database, kind: maintenance, start: \"" + at(-20*time.Hour) + "\", end: \"" + at(-18*time.Hour) + "\"}\n"
 }
 
 func (w *town) objective(service, target string) slo.Objective {
@@ -207,6 +233,7 @@ func (w *town) pass(d time.Duration, id string) {
 	w.t.Helper()
 	got, err := w.world.Step(d)
 	must(w.t, err)
+	w.tape.Store(nil)
 	w.recent = slices.DeleteFunc(append(w.recent, got...), func(r assay.Reading) bool {
 		return w.world.Now().Sub(r.End) > 30*time.Second
 	})
@@ -447,10 +474,12 @@ func (w *town) newest(kind string) assay.FactID {
 // addresses are all pages of a busy town, by name.
 func (w *town) addresses() map[string]string {
 	return map[string]string{
-		"overview": "/", "services": "/services", "service": "/services/shop", "rollouts": "/rollouts",
+		"overview": "/", "services": "/services", "service": "/services/shop", "forecast": "/services/checkout/forecasts/checkout/0", "forecast-thin": "/services/shop/forecasts/shop/0", "rollouts": "/rollouts",
 		"rollout-running": "/rollouts/" + w.running.ID, "rollout-aborted": "/rollouts/" + w.aborted.ID,
 		"rollout-watching": "/rollouts/" + w.watching.ID,
 		"rollout-asking":   "/rollouts/" + w.asking.ID, "rollout-promoted": "/rollouts/" + w.promoted.ID,
+		"strategies": "/strategies", "strategy-acting": "/strategies/shop-scale", "strategy-asking": "/strategies/checkout-throttle",
+		"strategy-paused": "/strategies/catalog-cost", "decision-mitigation": "/decisions/" + string(w.newest(assay.FactMitigationDecided)),
 		"decisions": "/decisions", "decision-abort": "/decisions/" + string(w.aborted.DecidedFact) + "?replay=1",
 		"gates": "/gates", "artifacts": "/artifacts", "artifact": fmt.Sprintf("/artifacts/%s", artifact("shop", "v4")),
 		"log": "/log", "fact": "/facts/" + string(w.newest(assay.FactRolloutEnded)), "exceptions": "/exceptions",

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -88,6 +87,7 @@ func (a *app) rolloutEnd(r api.Rollout) {
 const (
 	corridorColumns = 64
 	corridorRows    = 9
+	blockRows       = 20 // that are replaced; a small terminal scrolls beyond
 )
 
 // redraw replaces a block of lines on a terminal; it returns how many there are now.
@@ -98,8 +98,9 @@ func (a *app) redraw(before int, lines []string) int {
 	if before > 0 {
 		fmt.Fprintf(a.out, "\x1b[%dA\r\x1b[J", before)
 	}
+	columns := a.out.Width()
 	for _, l := range lines {
-		fmt.Fprintln(a.out, l)
+		fmt.Fprintln(a.out, term.Clip(l, columns))
 	}
 	return len(lines)
 }
@@ -126,13 +127,18 @@ func (a *app) rolloutBlock(r api.Rollout) []string {
 		}
 		out = append(out, "  "+line+"  "+label)
 	}
-	out = append(out, "  "+strings.Join(rolloutSays(r), "\n  "))
-	return strings.Split(strings.Join(out, "\n"), "\n")
+	for _, line := range append(rolloutFigures(r), rolloutSays(r)...) {
+		out = append(out, "  "+line)
+	}
+	return out[:min(len(out), blockRows)]
 }
 
 // rolloutSays are the numbers beside the picture.
 func rolloutSays(r api.Rollout) []string {
 	out := []string{r.Reason}
+	if s := stepsLine(r); s != "" {
+		out = append(out, s)
+	}
 	if s := observedWords(r); s != "" {
 		out = append(out, s)
 	}

@@ -37,6 +37,57 @@ func New(w io.Writer, env func(string) string) *Writer {
 // Live reports whether lines may be replaced and coloured.
 func (t *Writer) Live() bool { return t.live }
 
+// Width is how many columns the terminal has, 0 if there is none.
+func (t *Writer) Width() int {
+	f, ok := t.Writer.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// Clip cuts a line, which may be painted, to so many columns: a line that is replaced
+// must not wrap. No columns cut nothing.
+func Clip(line string, columns int) string {
+	if columns <= 0 || seen(line) <= columns {
+		return line
+	}
+	for i := range line {
+		if n := seen(line[:i]); n == columns-1 && line[i] != '\x1b' {
+			return line[:i] + "…" + ends(line[:i])
+		}
+	}
+	return line
+}
+
+// seen is how many columns a line takes: paint takes none.
+func seen(line string) (n int) {
+	painting := false
+	for _, r := range line {
+		switch {
+		case r == '\x1b':
+			painting = true
+		case painting:
+			painting = r != 'm'
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// ends is what ends the paint of a line that was cut.
+func ends(cut string) string {
+	if strings.Contains(cut, "\x1b[") {
+		return "\x1b[0m"
+	}
+	return ""
+}
+
 // Renderer returns the style renderer for this output.
 func (t *Writer) Renderer() *lipgloss.Renderer { return t.r }
 

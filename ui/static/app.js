@@ -94,7 +94,7 @@
   const replace = (part) => {
     const el = $(part.id);
     if (!el) { location.reload(); return; }
-    const typing = el.contains(document.activeElement) && document.activeElement.matches('input');
+    const typing = el.contains(document.activeElement) && document.activeElement.matches('input, select');
     if (typing || [...el.querySelectorAll('input')].some((i) => i.value !== i.defaultValue)) return;
     const open = [...el.querySelectorAll('details')].map((d) => d.open);
     el.innerHTML = part.html; // rendered and escaped by the server
@@ -129,10 +129,10 @@
   }
 
   // Keys.
-  const places = { o: '/', s: '/services', r: '/rollouts', d: '/decisions', g: '/gates', e: '/exceptions', c: '/coverage', k: '/keys', l: '/log' };
+  const places = { o: '/', s: '/services', r: '/rollouts', t: '/strategies', d: '/decisions', g: '/gates', e: '/exceptions', c: '/coverage', k: '/keys', l: '/log' };
   let going = 0;
   addEventListener('keydown', (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || (e.target instanceof Element && e.target.matches('input'))) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || (e.target instanceof Element && e.target.matches('input, select'))) return;
     if (e.key === '/') {
       document.querySelector('.search input').focus();
       e.preventDefault();
