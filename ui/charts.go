@@ -125,7 +125,8 @@ func (p *plot) timeTicks() {
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-// shareChart draws the canary's share of the traffic over time.
+// shareChart draws the canary's share of the traffic over time, as it was set and as it
+// was counted among the requests.
 func shareChart(r api.Rollout) template.HTML {
 	if len(r.Path) < 2 {
 		return ""
@@ -139,9 +140,19 @@ func shareChart(r api.Rollout) template.HTML {
 	if r.Status.Ended() {
 		pts = append(pts, pt{seconds(last), float64(r.Weight)})
 	}
+	var counted []pt
+	for _, b := range bins(r.Path) {
+		y := math.NaN()
+		if all := b.canary.Total + b.control.Total; all > 0 {
+			y = 100 * float64(b.canary.Total) / float64(all)
+			p.hit(b.mid-b.width/2, b.mid+b.width/2, fmt.Sprintf("%s: %.3g %% of %s requests", time.Unix(int64(b.mid), 0).UTC().Format("15:04:05"), y, num(all)))
+		}
+		counted = append(counted, pt{b.mid, y})
+	}
 	p.across("zero", 0)
 	p.area("canary", pts, 0, true)
 	p.step("canary", pts)
+	p.line("want", counted)
 	p.yTick(0, "0 %")
 	p.yTick(100, "100 %")
 	return p.svg(fmt.Sprintf("Share of %s in the traffic, now %d percent", r.Plan.Canary, r.Weight))

@@ -24,6 +24,7 @@ type decisionRow struct {
 	Link     string
 	Title    string // what it is about
 	Done     string // what the world said when it was done
+	Loss     string // that a strategy expected of its choice, in shares of the error budget
 	State    state
 	HarmPart float64
 	SafePart float64
@@ -49,8 +50,14 @@ func newDecisionRow(d api.Decision) decisionRow {
 	default:
 		done = num(a.Observed) + " %"
 	}
+	loss := ""
+	for _, c := range d.Decision.Candidates {
+		if c.Loss != nil && sameAction(c.Action, d.Decision.Action) {
+			loss = budgetShare(c.Loss.Total)
+		}
+	}
 	return decisionRow{
-		Decision: d, Title: title, Done: done, Link: "/decisions/" + string(d.ID), State: choiceState(d.Decision.Action.Kind),
+		Decision: d, Title: title, Done: done, Loss: loss, Link: "/decisions/" + string(d.ID), State: choiceState(d.Decision.Action.Kind),
 		HarmPart: part01(d.Decision.Harm, d.Decision.AbortAt), SafePart: part01(d.Decision.Safe, d.Decision.ShipAt),
 	}
 }

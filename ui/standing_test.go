@@ -194,7 +194,11 @@ func aPersonAnswersAStrategy(t *testing.T, w *town) {
 	if rec := w.post(page+"/answers", form, bea); rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != page {
 		t.Fatalf("an approver: %d to %q\n%s", rec.Code, rec.Header().Get("Location"), rec.Body)
 	}
-	says(t, w.get(page), http.StatusOK, "It asks nothing", "told: approve", "customers wait", "bea")
+	answered := w.get(page)
+	says(t, answered, http.StatusOK, "told: approve", "customers wait", "bea")
+	if strings.Contains(answered.Body.String(), question) {
+		t.Error("it asks again what was answered")
+	}
 }
 
 // A mitigation's decision is told as one: with its lever, and no version of a rollout.

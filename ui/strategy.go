@@ -189,11 +189,16 @@ func strategyPage(v *view) (page, error) {
 	d := newStrategyDetail(v, s, facts)
 	p := page{Title: s.Name, Nav: "/strategies"}
 	p.add(v, "verdict", "", "strategy/verdict", d)
+	if s.Question != nil { // what it waits for stands before what it does
+		p.add(v, "act", "", "strategy/act", d)
+	}
 	p.add(v, "levers", "wide", "strategy/levers", d)
 	if len(d.Signals) > 0 {
 		p.add(v, "signals", "wide", "strategy/signals", d)
 	}
-	p.add(v, "act", "narrow", "strategy/act", d)
+	if s.Question == nil {
+		p.add(v, "act", "narrow", "strategy/act", d)
+	}
 	p.add(v, "toggles", "narrow", "strategy/toggles", d)
 	p.add(v, "outcomes", "narrow", "strategy/outcomes", d)
 	if s.Model != nil {

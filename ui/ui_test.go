@@ -162,6 +162,7 @@ func aRolloutShowsVerdictReasonEvidenceAction(t *testing.T, w *town) {
 	says(t, w.get("/rollouts/"+w.aborted.ID), http.StatusOK, "stopped", "harm e", "stop: harm ", "go on: safety 20 to 1", "10 %",
 		"95 % intervals", "latency", "helped", "wrongly aborted, at most")
 	running := w.get("/rollouts/" + w.running.ID)
+	says(t, running, http.StatusOK, "/pay", "who asked", "set, and counted among the requests", "most likely", "more canary requests until it is shown safe", "with 80 %", "Latencies of latency")
 	says(t, running, http.StatusOK, "running", "needs the role operator or approver", "Sign in")
 	if strings.Contains(running.Body.String(), `action="/rollouts/`) {
 		t.Error("who may not act is offered a button")

@@ -71,7 +71,35 @@ func (w *town) Read(ctx context.Context, q signal.Query) ([]assay.Reading, error
 		}
 		w.tape.Store(tape)
 	}
-	return tape.Read(ctx, q)
+	readings, err := tape.Read(ctx, q)
+	if q.Indicator.StratumLabel != "" {
+		readings = byRoute(readings)
+	}
+	return readings, err
+}
+
+// byRoute divides readings among routes; the version under trial gets a little more of
+// one than the others.
+func byRoute(list []assay.Reading) (out []assay.Reading) {
+	for _, r := range list {
+		total, bad := r.Total, r.Bad()
+		for i, name := range []string{"/pay", "/search", "/cart"} {
+			part := []uint64{10, 30, 60}[i]
+			if r.Version == "v3" && i < 2 {
+				part += 2
+			}
+			one := r
+			one.Stratum, one.Total = name, total*part/100
+			of := bad * part / 100
+			if i == 2 { // the rest
+				one.Total, of = r.Total, r.Bad()
+			}
+			one.Good = one.Total - of
+			r.Total, r.Good = r.Total-one.Total, r.Good-one.Good
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // Status implements control.Enforcer from what the world says.
@@ -303,7 +331,7 @@ func (w *town) rollouts() {
 	w.aborted = w.until(w.start("shop", "v1", "v2", nil).ID, judged)
 	asked := w.start("catalog", "c1", "c2", func(p *decide.Plan) { p.Horizon = 20 * time.Second })
 	w.asking = w.until(asked.ID, func(r api.Rollout) bool { return r.Status == api.RolloutAsking })
-	on := w.start("shop", "v1", "v3", nil)
+	on := w.propose("shop", "v3", func(p *rollout.Proposal) { p.Indicators[0].Spec.StratumLabel = "route" })
 	w.running = w.until(on.ID, func(r api.Rollout) bool {
 		return r.Weight == 25 && r.Decision != nil && r.Decision.Action.Kind == assay.ActionHold
 	})

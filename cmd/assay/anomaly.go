@@ -17,6 +17,7 @@ import (
 type anomalies interface {
 	Anomalies(ctx context.Context, service string, limit int) ([]api.Anomaly, error)
 	Indicators(ctx context.Context, service string) (api.Indicators, error)
+	Foreseen(ctx context.Context, service, objective string) (api.Foreseen, error)
 }
 
 func (a *app) anomalyCmd() *cobra.Command {
@@ -100,7 +101,19 @@ Exit codes: 0 shown · 1 error · 2 usage.`,
 			if a.cfg.get("server") == "" {
 				return &assay.Error{Code: assay.CodeInvalid, Msg: "only a running control plane watches a service", Hint: "name one with --server"}
 			}
-			w, err := ask(cmd.Context(), a, stateNeeded, func(o *operations) (api.Indicators, error) { return o.Indicators(cmd.Context(), args[0]) })
+			w, err := ask(cmd.Context(), a, stateNeeded, func(o *operations) (w watched, err error) {
+				if w.Indicators, err = o.Indicators(cmd.Context(), args[0]); err != nil {
+					return w, err
+				}
+				for _, objective := range w.Objectives {
+					f, err := o.Foreseen(cmd.Context(), args[0], objective.Objective)
+					if err != nil {
+						return w, err
+					}
+					w.Loads = append(w.Loads, f)
+				}
+				return w, nil
+			})
 			if err != nil {
 				return err
 			}
@@ -109,7 +122,13 @@ Exit codes: 0 shown · 1 error · 2 usage.`,
 	}
 }
 
-func (a *app) showIndicators(w api.Indicators) {
+// watched is a service as it is watched, with the load of each objective.
+type watched struct {
+	api.Indicators
+	Loads []api.Foreseen `json:"loads"` // by objective, in their order
+}
+
+func (a *app) showIndicators(w watched) {
 	fmt.Fprintf(a.out, "%s  by the clocks of %s, watched until %s\n", a.out.Bold(w.Service), w.Zone, w.Until.Format(time.RFC3339))
 	if w.Together > 1 {
 		fmt.Fprintf(a.out, "  its indicators are watched together in %d groups; what spans two is not seen\n", w.Together)
@@ -117,18 +136,40 @@ func (a *app) showIndicators(w api.Indicators) {
 	if w.Trouble != "" {
 		fmt.Fprintf(a.out, "  trouble: %s\n", w.Trouble)
 	}
-	for _, o := range w.Objectives {
+	for i, o := range w.Objectives {
 		fmt.Fprintf(a.out, "%s  %s, %d minutes with data\n", o.Objective, o.Name, o.Minutes)
 		for _, l := range o.Lines {
 			a.showLine(l)
 		}
 		fmt.Fprintf(a.out, "  load: %s\n", o.Load.Reason)
+		a.showLoad(w.Loads[i])
 		if len(o.Load.Steps) == 0 {
 			continue
 		}
 		last := o.Load.Steps[len(o.Load.Steps)-1]
 		fmt.Fprintf(a.out, "    skill %.2f   coverage %.2f   sharpness %.2f   live coverage %.2f over %d slots\n", o.Load.Skill, o.Load.Coverage, o.Load.Sharpness, o.Load.Live, o.Load.LiveSlots)
 		fmt.Fprintf(a.out, "    at %s %.4g requests a minute, %.4g to %.4g in 9 of 10 cases\n", last.Time.Format(time.RFC3339), last.Mean, last.Low, last.High)
+	}
+}
+
+// showLoad draws the load of the past and the one to come, and says how well forecasts
+// described what came and what is planned.
+func (a *app) showLoad(f api.Foreseen) {
+	var past, next []float64
+	for _, s := range f.Past {
+		past = append(past, s.Value)
+	}
+	for _, s := range f.Load.Steps {
+		next = append(next, s.Mean)
+	}
+	if len(past) > 0 {
+		fmt.Fprintf(a.out, "    %s then %s\n", term.Spark(past, sparkColumns), term.Spark(next, sparkColumns))
+	}
+	if c := f.Calibration; c != nil {
+		fmt.Fprintf(a.out, "    80 %% bands held %.0f %% of %d slots; by tenths of the forecasts %s\n", 100*c.Cover80, c.N, term.Spark(c.Bins[:], len(c.Bins)))
+	}
+	for _, p := range f.Planned {
+		fmt.Fprintf(a.out, "    planned: %s %s, %s to %s\n", p.Kind, p.Name, p.Start.UTC().Format(time.RFC3339), p.End.UTC().Format(time.RFC3339))
 	}
 }
 

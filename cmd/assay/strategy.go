@@ -8,6 +8,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/internal/term"
 	"assay.dev/assay/mitigate"
 	"github.com/spf13/cobra"
 )
@@ -128,6 +129,7 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 		}
 		a.out.Table([]string{"LEVER", "STANDS", "WANTED", "NOTHING IS DONE", "TURNS/H", "HELD BECAUSE"}, rows)
 	}
+	a.strategyTrail(s)
 	a.doorTable(s.Doors)
 	if m := s.Model; m != nil {
 		fmt.Fprintf(a.out, "forecast of %s: skill %.2f, 90 %% intervals held %.0f %%; %s\n", m.At.Format(time.RFC3339), m.Skill, 100*m.Cover, trust(*m))
@@ -137,6 +139,23 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 	}
 	if s.Fact != "" {
 		fmt.Fprintf(a.out, "the whole decision: assay decisions explain %s\n", s.Fact)
+	}
+}
+
+// strategyTrail draws where levers stood and where they were wanted.
+func (a *app) strategyTrail(s api.StrategyStatus) {
+	for _, b := range s.Bands {
+		var stood, wanted []float64
+		for _, q := range s.Trail {
+			for _, l := range q.Levers {
+				if l.Target == b.Target {
+					stood, wanted = append(stood, l.Now), append(wanted, l.Want)
+				}
+			}
+		}
+		if len(stood) > 1 {
+			fmt.Fprintf(a.out, "%s  stood %s  wanted %s\n", b.Target, term.Spark(stood, sparkColumns), term.Spark(wanted, sparkColumns))
+		}
 	}
 }
 

@@ -28,7 +28,9 @@
   setInterval(clocks, 1000);
 
   // A narrow screen shows a part of the navigation: the one that says where we are.
-  document.querySelector('.top [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  const where = () => document.querySelector('.top [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  where();
+  addEventListener('resize', where);
 
   // Tables: sort by a column, copy as CSV. Both survive a live update.
   const orders = new Map();
