@@ -132,9 +132,11 @@ func shareChart(r api.Rollout) template.HTML {
 		return ""
 	}
 	first, last := r.Path[0].Time, r.Path[len(r.Path)-1].Time
-	p := plot{x: scale{seconds(first), seconds(last)}, y: scale{0, 100}, height: 72}
+	p := plot{x: scale{seconds(first), seconds(last)}, height: 72}
 	var pts []pt
+	most := 0.0
 	for _, q := range r.Path {
+		most = max(most, float64(q.Weight))
 		pts = append(pts, pt{seconds(q.Time), float64(q.Weight)})
 	}
 	if r.Status.Ended() {
@@ -147,14 +149,18 @@ func shareChart(r api.Rollout) template.HTML {
 			y = 100 * float64(b.canary.Total) / float64(all)
 			p.hit(b.mid-b.width/2, b.mid+b.width/2, fmt.Sprintf("%s: %.3g %% of %s requests", time.Unix(int64(b.mid), 0).UTC().Format("15:04:05"), y, num(all)))
 		}
+		if !math.IsNaN(y) {
+			most = max(most, y)
+		}
 		counted = append(counted, pt{b.mid, y})
 	}
+	p.y = scale{0, min(100, nice(max(most, 1)*1.2))}
 	p.across("zero", 0)
 	p.area("canary", pts, 0, true)
 	p.step("canary", pts)
 	p.line("want", counted)
 	p.yTick(0, "0 %")
-	p.yTick(100, "100 %")
+	p.yTick(p.y.hi, percent(p.y.hi/100))
 	return p.svg(fmt.Sprintf("Share of %s in the traffic, now %d percent", r.Plan.Canary, r.Weight))
 }
 
