@@ -210,7 +210,7 @@ func forecast(y []float64, first int64, zone *time.Location, s loadState, planne
 		out.Steps = append(out.Steps, Step{
 			Time: at, Mean: max(0, f*p.Mean[k]),
 			Low: max(0, f*p.Quantile(k, s.Level/2)), High: max(0, f*p.Quantile(k, 1-s.Level/2)),
-			Deciles: decilesOf(p, k, f),
+			Deciles: decilesOf(e.deciles[k], f),
 		})
 	}
 	return out, e

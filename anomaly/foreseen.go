@@ -66,10 +66,10 @@ func tenth(deciles []float64, v float64) byte {
 }
 
 // decilesOf are those of a step, in the unit of the load.
-func decilesOf(p infer.Prediction, step int, factor float64) []float64 {
-	out := make([]float64, deciles)
-	for i := range out {
-		out[i] = max(0, factor*p.Quantile(step, float64(i+1)/(deciles+1)))
+func decilesOf(d infer.Deciles, factor float64) []float64 {
+	out := make([]float64, len(d))
+	for i, v := range d {
+		out[i] = max(0, factor*v)
 	}
 	return out
 }

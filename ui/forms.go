@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -46,4 +47,11 @@ func approveException(v *view) (string, error) {
 func revokeException(v *view) (string, error) {
 	e, err := v.s.RevokeException(v.ctx, v.r.PathValue("id"), strings.TrimSpace(v.r.PostFormValue("reason")))
 	return "/exceptions#e-" + e.ID, err
+}
+
+// orderModel tells a model what the form says.
+func (v *view) orderModel(do func(context.Context, api.ModelOrder) (api.Model, error)) (string, error) {
+	o := api.ModelOrder{Model: v.r.PostFormValue("model"), To: v.r.PostFormValue("to"), Reason: strings.TrimSpace(v.r.PostFormValue("reason"))}
+	m, err := do(v.ctx, o)
+	return "/models/" + m.Name, err
 }

@@ -116,14 +116,16 @@ func (v *view) bypasses(exceptions []assay.Exception) []headline {
 	return out[:min(len(out), maxHeadlines)]
 }
 
-// halted says that the kill switch is on.
-func halted(strategies []api.StrategyStatus) []headline {
+// halted says which kill switches are on, each once.
+func halted(strategies []api.StrategyStatus) (out []headline) {
+	said := map[string]bool{}
 	for _, s := range strategies {
-		if s.Halted != "" {
-			return []headline{{state{"bad", "Automation halted"}, "No strategy does anything: " + sentence(s.Halted), "/strategies", "See the strategies"}}
+		if s.Halted != "" && !said[s.Halted] && len(out) < maxHeadlines {
+			said[s.Halted] = true
+			out = append(out, headline{state{"bad", "Kill switch"}, sentence(s.Halted), "/strategies", "See the strategies"})
 		}
 	}
-	return nil
+	return out
 }
 
 // headlines are what is true now, the most urgent first.

@@ -72,7 +72,7 @@ func says(t *testing.T, rec *httptest.ResponseRecorder, status int, want ...stri
 }
 
 // Pages of a busy day are looked at in one town: building it takes a while. The
-// last five change it.
+// last six change it.
 func TestABusyDay(t *testing.T) {
 	w := busy(t)
 	for _, look := range []struct {
@@ -99,6 +99,7 @@ func TestABusyDay(t *testing.T) {
 		{"AServiceShowsItsIndicatorsInTheirBand", aServiceShowsItsIndicatorsInTheirBand},
 		{"AServiceListsItsAnomaliesWithTheirReason", aServiceListsItsAnomaliesWithTheirReason},
 		{"APersonAnswersAStrategy", aPersonAnswersAStrategy},
+		{"APersonRollsAModelBack", aPersonRollsAModelBack},
 		{"APersonSettlesAnException", aPersonSettlesAnException},
 		{"APersonAbortsARollout", aPersonAbortsARollout},
 		{"AnApprovalByARevokedKeyIsNotVerified", anApprovalByARevokedKeyIsNotVerified},

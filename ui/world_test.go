@@ -506,7 +506,7 @@ func (w *town) addresses() map[string]string {
 		"rollout-running": "/rollouts/" + w.running.ID, "rollout-aborted": "/rollouts/" + w.aborted.ID,
 		"rollout-watching": "/rollouts/" + w.watching.ID,
 		"rollout-asking":   "/rollouts/" + w.asking.ID, "rollout-promoted": "/rollouts/" + w.promoted.ID,
-		"strategies": "/strategies", "strategy-acting": "/strategies/shop-scale", "strategy-asking": "/strategies/checkout-throttle",
+		"models": "/models", "model": "/models/" + w.checkoutModel(), "strategies": "/strategies", "strategy-acting": "/strategies/shop-scale", "strategy-asking": "/strategies/checkout-throttle",
 		"strategy-paused": "/strategies/catalog-cost", "decision-mitigation": "/decisions/" + string(w.newest(assay.FactMitigationDecided)),
 		"decisions": "/decisions", "decision-abort": "/decisions/" + string(w.aborted.DecidedFact) + "?replay=1",
 		"gates": "/gates", "artifacts": "/artifacts", "artifact": fmt.Sprintf("/artifacts/%s", artifact("shop", "v4")),

@@ -131,7 +131,7 @@
   }
 
   // Keys.
-  const places = { o: '/', s: '/services', r: '/rollouts', t: '/strategies', d: '/decisions', g: '/gates', e: '/exceptions', c: '/coverage', k: '/keys', l: '/log' };
+  const places = { o: '/', s: '/services', r: '/rollouts', t: '/strategies', m: '/models', d: '/decisions', g: '/gates', e: '/exceptions', c: '/coverage', k: '/keys', l: '/log' };
   let going = 0;
   addEventListener('keydown', (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || (e.target instanceof Element && e.target.matches('input, select'))) return;
