@@ -112,7 +112,17 @@ func (s *Session) RevokeException(ctx context.Context, id, reason string) (assay
 				"exception %s is of %s; only who asked for it or an approver can revoke it", id, rec.Requester)
 		}
 	}
-	return s.published(ctx)(s.stepped("revoked")(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now())))
+	rec, err := s.stepped("revoked")(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now()))
+	if err != nil {
+		return assay.Exception{}, err
+	}
+	// What runs by it loses its entry first: the ledger may take a moment.
+	told := s.p.cfg.Rollouts.Withdraw(ctx)
+	e, err := s.published(ctx)(rec, nil)
+	if err == nil && told != nil {
+		err = assay.Errorf(assay.CodeUnavailable, "exception %s is revoked and recorded, but the enforcer goes on letting in what rests on it until it answers: %w", id, told)
+	}
+	return e, err
 }
 
 // Exceptions lists the exceptions of the caller's namespace, oldest first.

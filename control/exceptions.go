@@ -84,12 +84,8 @@ func (p *Plane) WatchExceptions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	namespaces := pol.Revision.Namespaces()
-	if !slices.Contains(namespaces, policy.DefaultNamespace) {
-		namespaces = append(namespaces, policy.DefaultNamespace)
-	}
 	var errs []error
-	for _, ns := range namespaces {
+	for _, ns := range p.namespaces(pol.Revision) {
 		n, err := exception.Watch(ctx, p.cfg.Store, ns, pol.Revision.ExceptionPolicy(ns).RemindBefore.Value(), p.cfg.Now())
 		errs = append(errs, err)
 		p.cfg.Metrics.step("expiring", n.Expiring)
@@ -99,4 +95,35 @@ func (p *Plane) WatchExceptions(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// namespaces are those whose exceptions are watched: of the policy, the default one
+// and the installation's own.
+func (p *Plane) namespaces(rev *policy.Revision) []string {
+	list := rev.Namespaces()
+	for _, ns := range []string{policy.DefaultNamespace, p.cfg.Home} {
+		if ns != "" && !slices.Contains(list, ns) {
+			list = append(list, ns)
+		}
+	}
+	return list
+}
+
+// Withdrawn returns the ids of exceptions that verdicts may rest on and that were
+// taken back, of every namespace that is watched: what enforcers must know, because
+// a signed verdict cannot.
+func (p *Plane) Withdrawn(ctx context.Context) ([]string, error) {
+	pol, err := p.cfg.Policy()
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, ns := range p.namespaces(pol.Revision) {
+		of, err := exception.Withdrawn(ctx, p.cfg.Store, ns, p.cfg.Now())
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, of...)
+	}
+	return ids, nil
 }

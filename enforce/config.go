@@ -25,6 +25,8 @@ const (
 	MaxAttestations = 8
 	// MaxRevoked is the number of revoked digests.
 	MaxRevoked = 10000
+	// MaxWithdrawn is the number of exceptions that were taken back.
+	MaxWithdrawn = 10000
 	// MaxName is the length of a route, service or version name, in bytes.
 	MaxName = 63
 	// MaxTimeout is the longest time a route may give its backends.
@@ -46,6 +48,9 @@ type Config struct {
 	Routes []Route `json:"routes"`
 	// Revoked are digests of artifacts or of attestations that no longer count.
 	Revoked []assay.Digest `json:"revoked,omitempty"`
+	// Withdrawn are the ids of exceptions that were taken back before their end: a
+	// verdict that rests on one no longer counts. A signed verdict cannot know.
+	Withdrawn []string `json:"withdrawn,omitempty"`
 }
 
 // Route maps requests to the versions of one service. The longest matching Path
@@ -162,6 +167,9 @@ func (c Config) Check() error {
 			return at(fmt.Sprintf("revoked[%d]", i), "%w", err)
 		}
 	}
+	if err := checkWithdrawn(c.Withdrawn); err != nil {
+		return err
+	}
 	names, places := map[string]bool{}, map[string]string{}
 	for i, r := range c.Routes {
 		field := fmt.Sprintf("routes[%d]", i)
@@ -177,6 +185,18 @@ func (c Config) Check() error {
 			return at(field, "takes the same host and path as route %q", other)
 		}
 		places[place] = r.Name
+	}
+	return nil
+}
+
+func checkWithdrawn(ids []string) error {
+	if n := len(ids); n > MaxWithdrawn {
+		return tooMany("withdrawn", n, MaxWithdrawn)
+	}
+	for i, id := range ids {
+		if id == "" || len(id) > MaxKey || strict.HasControl(id) || strings.ContainsAny(id, "\t\r\n") {
+			return at(fmt.Sprintf("withdrawn[%d]", i), "is not the id of an exception")
+		}
 	}
 	return nil
 }

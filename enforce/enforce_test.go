@@ -167,6 +167,7 @@ func TestRoutesMatchByHostAndSegment(t *testing.T) {
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(shopJSON))
 	f.Add([]byte(`{"routes":[],"revoked":["sha256:00"]}`))
+	f.Add([]byte(`{"routes":[],"withdrawn":["e1",""]}`))
 	f.Add([]byte(`{"routes":[{"timeout":"-1s"}]}`))
 	if data, err := json.Marshal(levered()); err == nil {
 		f.Add(data)

@@ -71,6 +71,7 @@ type claim struct {
 	maxAge  time.Duration
 	until   time.Time // end of the first exception it rests on; zero if it rests on none
 	excused string    // that exception
+	rests   []string  // on all of these exceptions
 	steps   int       // of the report, for the numbers of ours
 }
 
@@ -109,6 +110,7 @@ func (d *Doorman) judge(data []byte, want attest.Expect, maxAge time.Duration) *
 		c.failed = &Refusal{Step: timeStep, Name: "time", Detail: fmt.Sprintf("the summary states no time; expected one at most %s old", maxAge)}
 	}
 	for _, x := range report.Summary.Exceptions {
+		c.rests = append(c.rests, x.ID)
 		if c.until.IsZero() || x.ValidUntil.Before(c.until) {
 			c.until, c.excused = x.ValidUntil, x.ID
 		}
@@ -120,7 +122,7 @@ func (d *Doorman) judge(data []byte, want attest.Expect, maxAge time.Duration) *
 const timeStep = 8
 
 // refuses judges c at an instant. nil lets in.
-func (c *claim) refuses(now time.Time, revoked map[assay.Digest]bool) *Refusal {
+func (c *claim) refuses(now time.Time, ended *endings) *Refusal {
 	age := now.Sub(c.at)
 	switch {
 	case c.failed != nil:
@@ -131,10 +133,32 @@ func (c *claim) refuses(now time.Time, revoked map[assay.Digest]bool) *Refusal {
 		return &Refusal{timeStep, "time", fmt.Sprintf("verified at %s; expected at most %s ago", c.at.UTC().Format(time.RFC3339), c.maxAge)}
 	case !c.until.IsZero() && !now.Before(c.until):
 		return &Refusal{c.steps + 1, "exception", fmt.Sprintf("the verdict rests on exception %s, which ended at %s", c.excused, c.until.UTC().Format(time.RFC3339))}
-	case revoked[c.digest]:
+	case ended.revoked[c.digest]:
 		return &Refusal{c.steps + 2, "revocation", "attestation " + string(c.digest) + " is revoked"}
 	}
+	for _, id := range c.rests {
+		if ended.withdrawn[id] {
+			return &Refusal{c.steps + 1, "exception", fmt.Sprintf("the verdict rests on exception %s, which was revoked", id)}
+		}
+	}
 	return nil
+}
+
+// endings is what a Config says no longer counts.
+type endings struct {
+	revoked   map[assay.Digest]bool // artifacts and attestations
+	withdrawn map[string]bool       // exceptions
+}
+
+func (c Config) endings() *endings {
+	e := &endings{make(map[assay.Digest]bool, len(c.Revoked)), make(map[string]bool, len(c.Withdrawn))}
+	for _, x := range c.Revoked {
+		e.revoked[x] = true
+	}
+	for _, id := range c.Withdrawn {
+		e.withdrawn[id] = true
+	}
+	return e
 }
 
 // Enter decides whether t may answer a request at now. nil lets it in; so does a
@@ -145,7 +169,7 @@ func (t *Target) Enter(now time.Time) (refusal *Refusal, pass bool) {
 }
 
 func (t *Target) refusal(now time.Time) *Refusal {
-	if t.revoked[t.Version.Digest] {
+	if t.ended.revoked[t.Version.Digest] {
 		return &Refusal{11, "revocation", "artifact " + string(t.Version.Digest) + " is revoked"}
 	}
 	if len(t.claims) == 0 {
@@ -153,7 +177,7 @@ func (t *Target) refusal(now time.Time) *Refusal {
 	}
 	var best *Refusal
 	for _, c := range t.claims {
-		r := c.refuses(now, t.revoked)
+		r := c.refuses(now, t.ended)
 		if r == nil {
 			return nil
 		}

@@ -40,9 +40,9 @@ type Target struct {
 	Percent int
 	Index   int
 
-	ruled   bool // a rule of the route sends requests here
-	claims  []*claim
-	revoked map[assay.Digest]bool
+	ruled  bool // a rule of the route sends requests here
+	claims []*claim
+	ended  *endings
 }
 
 // Build makes the Snapshot of s. Attestations that the last Build of the same
@@ -51,10 +51,7 @@ type Target struct {
 func (d *Doorman) Build(s State) (*Snapshot, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	revoked := make(map[assay.Digest]bool, len(s.Config.Revoked))
-	for _, x := range s.Config.Revoked {
-		revoked[x] = true
-	}
+	ended := s.Config.endings()
 	keep := map[claimKey]*claim{}
 	snap := &Snapshot{Revision: s.Revision()}
 	for _, r := range s.Config.Routes {
@@ -65,7 +62,7 @@ func (d *Doorman) Build(s State) (*Snapshot, error) {
 		}
 		w := &Way{Route: r}
 		for _, v := range r.Versions {
-			t := &Target{Way: w, Version: v, Index: len(snap.Targets), revoked: revoked}
+			t := &Target{Way: w, Version: v, Index: len(snap.Targets), ended: ended}
 			for _, a := range v.Attestations {
 				t.claims = append(t.claims, d.claimOf(a, v.Digest, r.Entry, keep))
 			}

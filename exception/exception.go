@@ -248,6 +248,20 @@ func Considered(ctx context.Context, s store.Store, namespace string, now time.T
 	return choose(ctx, s, namespace, func(e assay.Exception) bool { return now.Before(e.NotAfter.Add(nearEnd)) })
 }
 
+// Withdrawn returns the ids of the exceptions that were revoked after they had been
+// granted and before their end: verdicts may rest on them. Those that would have ended
+// a day ago or more are left out, since whoever reads a verdict sees their end in it.
+func Withdrawn(ctx context.Context, s store.Store, namespace string, now time.Time) ([]string, error) {
+	list, err := choose(ctx, s, namespace, func(e assay.Exception) bool {
+		return e.State == assay.ExceptionRevoked && (e.Emergency || e.Approver != "") && now.Before(e.NotAfter.Add(nearEnd))
+	})
+	ids := make([]string, 0, len(list))
+	for _, e := range list {
+		ids = append(ids, e.ID)
+	}
+	return ids, err
+}
+
 func choose(ctx context.Context, s store.Store, namespace string, wanted func(assay.Exception) bool) ([]assay.Exception, error) {
 	var active []assay.Exception
 	err := s.View(ctx, func(r store.Reader) error {

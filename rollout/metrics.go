@@ -10,6 +10,7 @@ type metrics struct {
 	acted     *prometheus.CounterVec
 	took      prometheus.Histogram
 	arrival   prometheus.Histogram
+	withdrawn *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -28,6 +29,12 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "assay_rollout_arrival_to_action_seconds", Help: "Time from the arrival of the data that decided to the action's being read back.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 12),
 		}),
+		withdrawn: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "assay_rollout_withdrawals_total", Help: "Times the enforcer was asked to know which exceptions were revoked, by result.",
+		}, []string{"result"}),
+	}
+	for _, result := range []string{"ok", "unavailable"} {
+		m.withdrawn.WithLabelValues(result)
 	}
 	// Every value is there from the start, so that a rate over the first one is seen.
 	changes := []assay.ActionKind{assay.ActionAdvance, assay.ActionFinish, assay.ActionAbort}
@@ -40,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}
 	}
 	if reg != nil {
-		reg.MustRegister(m.evaluated, m.acted, m.took, m.arrival)
+		reg.MustRegister(m.evaluated, m.acted, m.took, m.arrival, m.withdrawn)
 	}
 	return m
 }

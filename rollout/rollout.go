@@ -51,6 +51,9 @@ type Config struct {
 	// Halted are the kill switches that are pulled for a service, none if it may be acted
 	// upon. It is asked before every action and must answer without the store. May be nil.
 	Halted func(namespace, service string) []decide.Halt
+	// Withdrawn returns the ids of exceptions that verdicts may rest on and that were
+	// taken back; the door is told. May be nil.
+	Withdrawn func(ctx context.Context) ([]string, error)
 	// Recorded is called after facts were committed; may be nil.
 	Recorded   func()
 	Registerer prometheus.Registerer // may be nil
@@ -81,8 +84,9 @@ type Controller struct {
 	arrived map[string]time.Time // by rollout: the oldest batch that no step has seen
 	since   map[string]time.Time // by rollout: the oldest batch of the step under way
 
-	doors     doorCache
-	replacing sync.Mutex // held while a door's configuration is read, changed and written back
+	doors      doorCache
+	withdrawal withdrawal
+	replacing  sync.Mutex // held while a door's configuration is read, changed and written back
 }
 
 // New returns a controller that does nothing until Run or Step is called.

@@ -32,6 +32,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer stop()
 	defer c.setLease(store.Lease{})
 
+	workers.Go(func() { c.keepWithdrawn(ctx) })
 	renew := time.NewTicker(DefaultLease / 3)
 	defer renew.Stop()
 	for {

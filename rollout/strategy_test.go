@@ -184,7 +184,7 @@ func newDoor(t *testing.T) *memoryDoor {
 func (d *memoryDoor) Status(context.Context) (enforce.Status, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := enforce.Status{}
+	out := enforce.Status{Revision: d.state.Revision()}
 	for _, r := range d.state.Config.Routes {
 		rs := enforce.RouteStatus{Name: r.Name, Service: r.Service, Mode: assay.ModeEnforce}
 		for _, v := range r.Versions {

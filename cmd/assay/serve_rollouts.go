@@ -42,7 +42,8 @@ func (a *app) addRollouts(in *installation, cfg *control.Config, reg prometheus.
 	in.rollouts = rollout.New(rollout.Config{
 		Store: in.store, Blobs: in.blobs, Source: in.telemetry.db, Watch: in.telemetry.watch, Actuator: door, Door: door,
 		Now: a.now, Log: a.log, Registerer: reg, Holder: leaseHolder, Recorded: cfg.Poke, Halted: a.halted,
-		Guard: a.judged,
+		Guard:     a.judged,
+		Withdrawn: func(ctx context.Context) ([]string, error) { return in.plane.Withdrawn(ctx) },
 		Attestations: func(ctx context.Context, namespace string, digest assay.Digest) ([][]byte, error) {
 			return artifact.PassingBundles(ctx, in.store, in.blobs, namespace, digest, enforce.MaxAttestations)
 		},

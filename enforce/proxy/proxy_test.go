@@ -94,6 +94,11 @@ func TestVersionWithoutValidAttestationIsRefusedEntry(t *testing.T) {
 		"exception ended": {func(_ *enforce.Config, v *enforce.Version) {
 			v.Attestations[0] = s.attests(t, "v5", now.Add(-2*time.Hour), assay.ExceptionUse{ID: "e1", Digest: digest("e1"), Rules: []string{"r"}, Requester: "ann", Approver: "bob", ValidUntil: now.Add(-time.Hour)})
 		}, "exception"},
+		"exception revoked": {func(c *enforce.Config, v *enforce.Version) {
+			v.Attestations[0] = s.attests(t, "v5", now, assay.ExceptionUse{ID: "e0", Digest: digest("e0"), Rules: []string{"r"}, Requester: "ann", Approver: "bob", ValidUntil: now.Add(9 * time.Hour)},
+				assay.ExceptionUse{ID: "e1", Digest: digest("e1"), Rules: []string{"q"}, Requester: "ann", Approver: "bob", ValidUntil: now.Add(time.Hour)})
+			c.Withdrawn = []string{"another", "e0"}
+		}, "exception"},
 		"artifact revoked": {func(c *enforce.Config, v *enforce.Version) { c.Revoked = append(c.Revoked, v.Digest) }, "revocation"},
 	} {
 		t.Run(name, func(t *testing.T) {
