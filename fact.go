@@ -57,6 +57,7 @@ const (
 	FactInventoryScanned   = "inventory.scanned"
 	FactFindingOpened      = "finding.opened"
 	FactFindingClosed      = "finding.closed"
+	FactFindingAssessed    = "finding.assessed" // a VEX document says that it does not matter, or no longer does
 	FactKeyCreated         = "key.created"
 	FactKeyRotated         = "key.rotated"
 	FactKeyRevoked         = "key.revoked"

@@ -93,6 +93,24 @@ type Finding struct {
 	Fact      assay.FactID    `json:"fact"` // finding.opened
 	Closed    time.Time       `json:"closed,omitzero"`
 	ClosedFor string          `json:"closed_for,omitempty"`
+	Standing  string          `json:"standing"`          // open, not-affected, excused or closed
+	VEX       *VEXWord        `json:"vex,omitempty"`     // why it does not matter
+	Excused   []Excuse        `json:"excused,omitempty"` // by which exceptions, one for each environment
+}
+
+// VEXWord is what a VEX document says about a finding.
+type VEXWord struct {
+	Status assay.VEXStatus `json:"status"` // not_affected or fixed
+	Words  string          `json:"words"`
+	By     string          `json:"by"` // the document, and who vouches for it
+	Time   time.Time       `json:"time,omitzero"`
+}
+
+// Excuse is an exception that covers a finding in one environment.
+type Excuse struct {
+	Exception   string    `json:"exception"` // id
+	Environment string    `json:"environment"`
+	Until       time.Time `json:"until"`
 }
 
 // Scan is what a search of everything that runs for newly known vulnerabilities found.
@@ -101,11 +119,15 @@ type Scan struct {
 	Artifacts  int            `json:"artifacts"`  // that run and have a digest
 	Components int            `json:"components"` // that were examined
 	Unexamined []Unexamined   `json:"unexamined,omitempty"`
-	Skipped    map[string]int `json:"skipped,omitempty"` // components that no advisory could name, by reason
-	Doubts     []string       `json:"doubts,omitempty"`  // what could not be compared
-	Opened     int            `json:"opened"`
+	Skipped    map[string]int `json:"skipped,omitempty"`      // components that no advisory could name, by reason
+	Doubts     []string       `json:"doubts,omitempty"`       // what could not be compared
+	Problems   []string       `json:"vex_problems,omitempty"` // files that are no VEX documents
+	Opened     int            `json:"opened"`                 // that somebody has to act on
 	Closed     int            `json:"closed"`
-	Findings   []Finding      `json:"findings"` // open now, the most severe first
+	Open       int            `json:"open"`         // of Findings, that somebody has to act on
+	Dismissed  int            `json:"not_affected"` // of Findings, that a VEX document dismisses
+	Excused    int            `json:"excused"`      // of Findings, that exceptions cover
+	Findings   []Finding      `json:"findings"`     // not closed now, the most severe first
 }
 
 // Database describes a database of advisories.

@@ -38,21 +38,22 @@ type Config struct {
 	Rand   io.Reader
 	Home   string // the namespace whose admins keep the installation's keys; "" is policy.DefaultNamespace
 
-	Outbox     store.Outbox       // of Store; goes with Ledger
-	Ledger     *ledger.Ledger     // where audit facts are published; nil if this plane has none
-	LedgerKey  string             // the ledger's public key, C2SP vkey; goes with Ledger
-	Publishes  bool               // a sequencer of this process publishes to Ledger
-	Halted     <-chan struct{}    // closed when that sequencer stopped for good; may be nil
-	Poke       func()             // tells the sequencer that facts were committed; may be nil
-	Signer     attest.Signer      // nil if this plane only checks and does not attest
-	Keys       KeyRing            // where the signing key lies; nil if it cannot be replaced from here
-	PublicKeys []attest.Key       // that the installation began with; how they ended is in the store
-	Running    Running            // knows what runs; nil means the inventory
-	Advisories inventory.Database // newly known vulnerabilities; nil if this plane has none
-	Admission  AdmissionConfig    // of the doors
-	VerifierID string             // of the VSAs we sign; default assay.DefaultVerifierID
-	Version    map[string]string  // of the verifier, for the VSA; may be nil
-	Metrics    *Metrics           // of gates and exceptions; nil if nobody counts
+	Outbox     store.Outbox        // of Store; goes with Ledger
+	Ledger     *ledger.Ledger      // where audit facts are published; nil if this plane has none
+	LedgerKey  string              // the ledger's public key, C2SP vkey; goes with Ledger
+	Publishes  bool                // a sequencer of this process publishes to Ledger
+	Halted     <-chan struct{}     // closed when that sequencer stopped for good; may be nil
+	Poke       func()              // tells the sequencer that facts were committed; may be nil
+	Signer     attest.Signer       // nil if this plane only checks and does not attest
+	Keys       KeyRing             // where the signing key lies; nil if it cannot be replaced from here
+	PublicKeys []attest.Key        // that the installation began with; how they ended is in the store
+	Running    Running             // knows what runs; nil means the inventory
+	Advisories inventory.Database  // newly known vulnerabilities; nil if this plane has none
+	VEX        inventory.Documents // words on them that this installation vouches for; may be nil
+	Admission  AdmissionConfig     // of the doors
+	VerifierID string              // of the VSAs we sign; default assay.DefaultVerifierID
+	Version    map[string]string   // of the verifier, for the VSA; may be nil
+	Metrics    *Metrics            // of gates and exceptions; nil if nobody counts
 
 	Rollouts *rollout.Controller // carries rollouts out; nil if this plane only shows them
 	// Strategies runs the declared strategies; nil if this plane only shows them.

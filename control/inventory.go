@@ -123,18 +123,25 @@ func (s *Session) Findings(ctx context.Context, closed bool) ([]api.Finding, err
 	if err := s.read(); err != nil {
 		return nil, err
 	}
-	list, err := inventory.Findings(ctx, s.p.cfg.Store, s.caller.Namespace, closed)
+	list, err := inventory.Findings(ctx, s.p.cfg.Store, s.caller.Namespace, closed, s.p.cfg.Now())
 	return apiFindings(list), err
 }
 
 func apiFindings(list []inventory.Finding) []api.Finding {
 	out := make([]api.Finding, 0, len(list))
 	for _, f := range list {
-		out = append(out, api.Finding{
+		v := api.Finding{
 			ID: f.ID, Advisory: f.Advisory, Aliases: f.Aliases, Severity: f.Severity, Summary: f.Summary, Package: f.Package, Fixed: f.Fixed,
 			Note: f.Note, Artifact: f.Artifact, Name: f.Name, Places: apiPlaces(f.Places), Database: f.Database, Opened: f.Opened, Fact: f.Fact,
-			Closed: f.Closed, ClosedFor: f.ClosedFor,
-		})
+			Closed: f.Closed, ClosedFor: f.ClosedFor, Standing: string(f.Standing()),
+		}
+		if f.VEX != nil {
+			v.VEX = new(api.VEXWord(*f.VEX))
+		}
+		for _, e := range f.Excused {
+			v.Excused = append(v.Excused, api.Excuse(e))
+		}
+		out = append(out, v)
 	}
 	return out
 }
@@ -161,19 +168,48 @@ func (p *Plane) Scan(ctx context.Context, namespace, actor string) (api.Scan, er
 		return api.Scan{}, &assay.Error{Code: assay.CodeConflict, Msg: "no database of advisories is configured",
 			Hint: "give a folder or zip file of OSV records with --advisories"}
 	}
-	d, err := inventory.Discover(ctx, inventory.Search{Store: p.cfg.Store, Blobs: p.cfg.Blobs, Namespace: namespace, Actor: actor}, p.cfg.Advisories, p.cfg.Now())
+	in := inventory.Search{Store: p.cfg.Store, Blobs: p.cfg.Blobs, Namespace: namespace, Actor: actor}
+	pol, err := p.cfg.Policy()
+	switch {
+	case err == nil:
+		in.TrustVEX = inventory.Trusts(pol.Revision, namespace)
+	case assay.CodeOf(err) != assay.CodeNotFound: // without a policy directory no gate believes anybody
+		return api.Scan{}, err
+	}
+	var problems []string
+	if p.cfg.VEX != nil {
+		if in.VEX, problems, err = p.cfg.VEX(ctx); err != nil {
+			return api.Scan{}, err
+		}
+	}
+	d, err := inventory.Discover(ctx, in, p.cfg.Advisories, p.cfg.Now())
 	if err != nil {
 		return api.Scan{}, err
 	}
 	p.cfg.Poke()
+	return apiScan(d, problems), nil
+}
+
+func apiScan(d inventory.Discovered, problems []string) api.Scan {
 	out := api.Scan{
+		Problems: problems,
 		Database: api.Database(d.Database), Artifacts: d.Artifacts, Components: d.Components, Skipped: d.Skipped, Doubts: d.Doubts,
 		Opened: d.Opened, Closed: d.Closed, Findings: apiFindings(d.Open),
 	}
 	for _, u := range d.Unexamined {
 		out.Unexamined = append(out.Unexamined, api.Unexamined{Artifact: u.Artifact, Places: apiPlaces(u.Places), Reason: u.Reason})
 	}
-	return out, nil
+	for _, f := range d.Open {
+		switch f.Standing() {
+		case inventory.FindingOpen:
+			out.Open++
+		case inventory.FindingNotAffected:
+			out.Dismissed++
+		case inventory.FindingExcused:
+			out.Excused++
+		}
+	}
+	return out
 }
 
 // RebuildIndex makes the index of the namespace's artifacts again from the facts.

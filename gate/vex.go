@@ -6,32 +6,27 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/policy"
 )
 
 // vexPrefix starts the Suppressed of a finding that a VEX document speaks of.
 const vexPrefix = "vex: "
 
-// said is a statement with the document that makes it.
-type said struct {
+// Said is a VEX statement with the document that makes it.
+type Said struct {
 	assay.VEXStatement
-	by string // the document, and who vouches for it
+	By string // the document, and who vouches for it
 }
 
 // applyVEX marks the findings that trusted VEX documents say do not matter, and
-// tells each with its justification. Of several statements about one vulnerability
-// in one package the latest counts; of those of one instant the least favourable.
+// tells each with its justification.
 func (c *check) applyVEX() {
-	statements := c.trustedVEX()
-	if len(statements) == 0 {
+	words := NewWords(c.trustedVEX())
+	if len(words.byID) == 0 {
 		return
-	}
-	byID := map[string][]said{}
-	for _, s := range statements {
-		for _, id := range append([]string{s.Vulnerability}, s.Aliases...) {
-			byID[strings.ToUpper(id)] = append(byID[strings.ToUpper(id)], s)
-		}
 	}
 	for i := range c.in.Evidence {
 		e := &c.in.Evidence[i]
@@ -41,20 +36,20 @@ func (c *check) applyVEX() {
 		e.Findings = slices.Clone(e.Findings) // the caller's are not changed
 		for j := range e.Findings {
 			if f := &e.Findings[j]; f.Suppressed == "" {
-				c.applyTo(f, byID)
+				c.applyTo(f, words)
 			}
 		}
 	}
 }
 
 // trustedVEX returns the statements that count, and says which documents do not.
-func (c *check) trustedVEX() []said {
-	var out []said
+func (c *check) trustedVEX() []Said {
+	var out []Said
 	for _, e := range c.in.Evidence {
 		if len(e.VEX) == 0 {
 			continue
 		}
-		if why := c.distrust(e); why != "" {
+		if why := DistrustVEX(c.in.Gate.Spec.VEX, e, c.in.Subject.Digest); why != "" {
 			c.warnings = append(c.warnings, assay.Violation{
 				Rule: "vex/not-applied", Severity: assay.SeverityLow, Kind: assay.KindVEX, Mode: assay.ModeWarn,
 				Message: fmt.Sprintf("%s of %s not applied: %s", count(len(e.VEX), "statement"), e.Source, why),
@@ -68,23 +63,29 @@ func (c *check) trustedVEX() []said {
 		} else {
 			by += ", which nobody signed"
 		}
-		for _, s := range e.VEX {
-			if s.Time.After(c.in.Now.Add(MaxClockSkew)) {
-				continue // a statement from the future could outdate every other one
-			}
-			out = append(out, said{s, by})
+		out = append(out, SaidBy(e, by, c.in.Now)...)
+	}
+	return out
+}
+
+// SaidBy returns what a VEX document says, but for statements from the future: one of
+// those could outdate every other.
+func SaidBy(e assay.Evidence, by string, now time.Time) []Said {
+	var out []Said
+	for _, s := range e.VEX {
+		if !s.Time.After(now.Add(MaxClockSkew)) {
+			out = append(out, Said{s, by})
 		}
 	}
 	return out
 }
 
-// distrust says why a VEX document is not applied, "" if it is.
-func (c *check) distrust(e assay.Evidence) string {
-	trust := c.in.Gate.Spec.VEX
+// DistrustVEX says why a gate does not apply a VEX document to an artifact, "" if it does.
+func DistrustVEX(trust *policy.VEXTrust, e assay.Evidence, artifact assay.Digest) string {
 	switch {
 	case trust == nil:
 		return "the gate trusts no VEX (spec.vex)"
-	case e.Subject != "" && e.Subject != c.in.Subject.Digest:
+	case e.Subject != "" && e.Subject != artifact:
 		return fmt.Sprintf("it is about another artifact (%s)", e.Subject.Short())
 	case e.Producer == "" && !trust.TrustUnsigned:
 		return "nobody that is known here signed it"
@@ -95,41 +96,73 @@ func (c *check) distrust(e assay.Evidence) string {
 }
 
 // applyTo suppresses f if the word that counts says that it does not matter.
-func (c *check) applyTo(f *assay.Finding, byID map[string][]said) {
-	var about []said
-	for _, id := range append([]string{f.Rule}, f.Aliases...) {
-		for _, s := range byID[strings.ToUpper(id)] {
-			if c.speaksOf(s.VEXStatement, f.Package) {
+func (c *check) applyTo(f *assay.Finding, words Words) {
+	last, ok := words.About(c.in.Subject, f.Package, append([]string{f.Rule}, f.Aliases...))
+	if !ok {
+		return
+	}
+	word, ok := last.Dismisses()
+	switch {
+	case ok:
+		f.Suppressed = vexPrefix + word + "; " + last.By
+		c.warnings = append(c.warnings, vexWarning(*f, "vex/applied", word+"; says "+last.By))
+	case last.Status == assay.VEXNotAffected:
+		c.warnings = append(c.warnings, vexWarning(*f, "vex/not-applied", fmt.Sprintf("%s says not_affected without a justification", last.By)))
+	}
+}
+
+// Words are the statements of VEX that are believed, by what they are about. Gates
+// and the search in what runs ask the same ones the same way.
+type Words struct{ byID map[string][]Said }
+
+// NewWords sorts statements by vulnerability.
+func NewWords(list []Said) Words {
+	w := Words{map[string][]Said{}}
+	for _, s := range list {
+		for _, id := range append([]string{s.Vulnerability}, s.Aliases...) {
+			w.byID[strings.ToUpper(id)] = append(w.byID[strings.ToUpper(id)], s)
+		}
+	}
+	return w
+}
+
+// About returns the statement that counts about a vulnerability, by any of its ids, in
+// a package of an artifact. Of several the latest counts; of those of one instant the
+// least favourable.
+func (w Words) About(artifact assay.Subject, p assay.Component, ids []string) (Said, bool) {
+	var about []Said
+	for _, id := range ids {
+		for _, s := range w.byID[strings.ToUpper(id)] {
+			if speaksOf(artifact, s.VEXStatement, p) {
 				about = append(about, s)
 			}
 		}
 	}
 	if len(about) == 0 {
-		return
+		return Said{}, false
 	}
-	last := slices.MaxFunc(about, func(a, b said) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(gravity(a.Status), gravity(b.Status)), -strings.Compare(a.by, b.by))
-	})
-	word := string(last.Status)
-	switch {
-	case last.Status == assay.VEXFixed:
-	case last.Status != assay.VEXNotAffected:
-		return
-	case last.Justification == "" && last.Impact == "":
-		c.warnings = append(c.warnings, vexWarning(*f, "vex/not-applied", fmt.Sprintf("%s says not_affected without a justification", last.by)))
-		return
+	return slices.MaxFunc(about, func(a, b Said) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(gravity(a.Status), gravity(b.Status)), -strings.Compare(a.By, b.By))
+	}), true
+}
+
+// Dismisses reports whether s says that the vulnerability does not matter, and in which
+// words. That it is not affected needs a justification.
+func (s Said) Dismisses() (words string, ok bool) {
+	if s.Status != assay.VEXFixed && (s.Status != assay.VEXNotAffected || s.Justification == "" && s.Impact == "") {
+		return "", false
 	}
-	if last.Justification != "" {
-		word += ", " + last.Justification
+	words = string(s.Status)
+	if s.Justification != "" {
+		words += ", " + s.Justification
 	}
-	if last.Impact != "" {
-		word += ": " + last.Impact
+	if s.Impact != "" {
+		words += ": " + s.Impact
 	}
-	if !last.Time.IsZero() {
-		word += last.Time.UTC().Format(" (2006-01-02)")
+	if !s.Time.IsZero() {
+		words += s.Time.UTC().Format(" (2006-01-02)")
 	}
-	f.Suppressed = vexPrefix + word + "; " + last.by
-	c.warnings = append(c.warnings, vexWarning(*f, "vex/applied", word+"; says "+last.by))
+	return words, true
 }
 
 // gravity orders statements of one instant: the one that excuses least counts.
@@ -145,13 +178,13 @@ func vexWarning(f assay.Finding, rule, message string) assay.Violation {
 }
 
 // speaksOf reports whether a statement is about an affected package: as one of its
-// products, as a component of the judged artifact, or because the artifact as a
+// products, as a component of the artifact, or because the artifact as a
 // whole is a product.
-func (c *check) speaksOf(s assay.VEXStatement, p assay.Component) bool {
+func speaksOf(a assay.Subject, s assay.VEXStatement, p assay.Component) bool {
 	of := func(names []string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return namesPackage(name, p) })
 	}
-	artifact := slices.ContainsFunc(s.Products, c.namesArtifact)
+	artifact := slices.ContainsFunc(s.Products, func(id string) bool { return namesArtifact(id, a) })
 	if len(s.Components) > 0 {
 		return artifact && of(s.Components)
 	}
@@ -190,9 +223,8 @@ func plainlyNames(purl string, p assay.Component) bool {
 	return p.Name == name
 }
 
-// namesArtifact reports whether an id of a VEX document is the judged artifact's.
-func (c *check) namesArtifact(id string) bool {
-	s := c.in.Subject
+// namesArtifact reports whether an id of a VEX document is an artifact's.
+func namesArtifact(id string, s assay.Subject) bool {
 	return id != "" && (id == s.Name || id == string(s.Digest) || strings.HasSuffix(unqualified(id), "@"+string(s.Digest)) ||
 		strings.HasSuffix(unqualified(id), "@sha256%3A"+s.Digest.Hex()) || s.URI != "" && unqualified(id) == s.URI)
 }

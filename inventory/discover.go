@@ -16,6 +16,8 @@ import (
 	"assay.dev/assay/advisory"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/evidence"
+	"assay.dev/assay/gate"
+	"assay.dev/assay/policy"
 	"assay.dev/assay/store"
 )
 
@@ -30,6 +32,12 @@ type Search struct {
 	Namespace string
 	Actor     string
 	TTL       time.Duration // of sightings; 0 means DefaultTTL
+
+	// VEX are documents that whoever runs the installation vouches for.
+	VEX []assay.Evidence
+	// TrustVEX says whose VEX a gate believes, nil for nobody's. It is asked about the
+	// documents that the gate was given with an artifact; may be nil.
+	TrustVEX func(gate string) *policy.VEXTrust
 }
 
 // Discovered is what a search found.
@@ -40,9 +48,9 @@ type Discovered struct {
 	Components int            // that were examined
 	Skipped    map[string]int // components that no advisory could name, by reason
 	Doubts     []string       // what could not be compared, at most MaxDoubts
-	Opened     int
+	Opened     int            // that somebody has to act on
 	Closed     int
-	Open       []Finding // all that are open now, the most severe first
+	Open       []Finding // all that are not closed now, the most severe first; Standing tells them apart
 }
 
 // MaxDoubts is how many doubts a search spells out.
@@ -67,7 +75,7 @@ func Discover(ctx context.Context, s Search, db Database, now time.Time) (Discov
 		return out, err
 	}
 	parts := groupByArtifact(list)
-	out.Unexamined = s.load(ctx, parts)
+	out.Unexamined = s.load(ctx, parts, now)
 	if err := ctx.Err(); err != nil {
 		return out, err
 	}
@@ -81,7 +89,11 @@ func Discover(ctx context.Context, s Search, db Database, now time.Time) (Discov
 		}
 		p.components = nil
 	}
-	m := &matching{index: index, parts: parts, found: map[string][]*Finding{}, seen: map[string]verdict{}}
+	var doubts []string
+	for _, p := range parts {
+		doubts = append(doubts, p.doubts[:min(len(p.doubts), MaxDoubts-len(doubts))]...)
+	}
+	m := &matching{index: index, parts: parts, doubts: doubts, found: map[string][]*Finding{}, seen: map[string]verdict{}}
 	if out.Database, err = db(ctx, m.each); err != nil {
 		return out, err
 	}
@@ -95,7 +107,7 @@ func Discover(ctx context.Context, s Search, db Database, now time.Time) (Discov
 	if err != nil {
 		return out, err
 	}
-	out.Open, err = Findings(ctx, s.Store, s.Namespace, false)
+	out.Open, err = Findings(ctx, s.Store, s.Namespace, false, now)
 	return out, err
 }
 
@@ -132,8 +144,11 @@ type part struct {
 	name       string
 	places     []Place
 	facts      []assay.FactID // that it appeared, at most maxCauses
+	uri        string         // that its attestations name
 	examined   bool
 	components []assay.Component
+	said       []gate.Said // by documents that its gate was given and trusts
+	doubts     []string    // about those
 }
 
 const maxCauses = 16
@@ -161,14 +176,14 @@ func groupByArtifact(list []Running) []*part {
 }
 
 // load reads the components of all parts, and returns those that have none to read.
-func (s Search) load(ctx context.Context, parts []*part) []Unexamined {
+func (s Search) load(ctx context.Context, parts []*part, now time.Time) []Unexamined {
 	reasons := make([]string, len(parts))
 	work := make(chan int)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range work {
-				if why := s.examine(ctx, parts[i]); why != nil {
+				if why := s.examine(ctx, parts[i], now); why != nil {
 					reasons[i] = why.Error()
 				}
 			}
@@ -193,7 +208,7 @@ func (s Search) load(ctx context.Context, parts []*part) []Unexamined {
 }
 
 // examine reads the bills of materials that the newest verdict with any was given.
-func (s Search) examine(ctx context.Context, p *part) error {
+func (s Search) examine(ctx context.Context, p *part, now time.Time) error {
 	if p.digest == "" {
 		return assay.Errorf(assay.CodeNotFound, "only its tag is known; report its digest")
 	}
@@ -204,19 +219,19 @@ func (s Search) examine(ctx context.Context, p *part) error {
 	if err != nil {
 		return err
 	}
-	p.name = sum.Subject.Name
+	p.name, p.uri = sum.Subject.Name, sum.Subject.URI
 	var newest artifact.Attestation
-	var boms []assay.EvidenceRef
+	var boms, vex []assay.EvidenceRef
 	for _, a := range sum.Judgements {
 		if a.Time.Before(newest.Time) {
 			continue
 		}
-		list, err := s.billsOf(ctx, a.Document)
+		bills, words, err := s.presented(ctx, a.Document)
 		if err != nil {
 			return err
 		}
-		if len(list) > 0 {
-			newest, boms = a, list
+		if len(bills) > 0 {
+			newest, boms, vex = a, bills, words
 		}
 	}
 	if len(boms) == 0 {
@@ -230,27 +245,37 @@ func (s Search) examine(ctx context.Context, p *part) error {
 		p.components = append(p.components, ev.Components...)
 	}
 	p.examined = true
+	p.doubts = s.vouched(ctx, p, newest.Gate, vex, now)
 	return nil
 }
 
-// billsOf returns the bills of materials among the evidence of a recorded verdict.
-func (s Search) billsOf(ctx context.Context, document assay.Digest) ([]assay.EvidenceRef, error) {
+// presented returns the bills of materials and the VEX documents among the evidence of
+// a recorded verdict.
+func (s Search) presented(ctx context.Context, document assay.Digest) (bills, vex []assay.EvidenceRef, err error) {
 	r, err := s.Blobs.Open(ctx, document)
 	if err != nil {
-		return nil, assay.Errorf(assay.CodeOf(err), "the verdict %s cannot be read: %w", document.Short(), err)
+		return nil, nil, assay.Errorf(assay.CodeOf(err), "the verdict %s cannot be read: %w", document.Short(), err)
 	}
 	defer r.Close()
 	data, err := io.ReadAll(io.LimitReader(r, artifact.MaxVerdict+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var v struct {
 		Evidence []assay.EvidenceRef `json:"evidence"`
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
-		return nil, assay.Errorf(assay.CodeInternal, "the verdict %s cannot be read: %w", document.Short(), err)
+		return nil, nil, assay.Errorf(assay.CodeInternal, "the verdict %s cannot be read: %w", document.Short(), err)
 	}
-	return slices.DeleteFunc(v.Evidence, func(e assay.EvidenceRef) bool { return e.Kind != assay.KindSBOM }), nil
+	for _, e := range v.Evidence {
+		switch e.Kind {
+		case assay.KindSBOM:
+			bills = append(bills, e)
+		case assay.KindVEX:
+			vex = append(vex, e)
+		}
+	}
+	return bills, vex, nil
 }
 
 func (s Search) bill(ctx context.Context, ref assay.EvidenceRef) (assay.Evidence, error) {
@@ -338,7 +363,7 @@ func (s Search) settle(tx store.Tx, m *matching, database assay.Digest, now time
 	for _, p := range m.parts {
 		facts[p.digest], runs[p.digest], examined[p.digest] = p.facts, true, p.examined
 	}
-	still := map[string]bool{}
+	still, fresh := map[string]bool{}, map[string]bool{}
 	for _, k := range slices.Sorted(maps.Keys(m.found)) {
 		for _, f := range m.found[k] {
 			f.Database = database
@@ -348,7 +373,7 @@ func (s Search) settle(tx store.Tx, m *matching, database assay.Digest, now time
 			}
 			still[id] = true
 			if isNew {
-				opened++
+				fresh[id] = true
 			}
 		}
 	}
@@ -371,7 +396,8 @@ func (s Search) settle(tx store.Tx, m *matching, database assay.Digest, now time
 		}
 		closed++
 	}
-	return opened, closed, nil
+	dismissed, err := s.assess(b, m.parts, fresh)
+	return len(fresh) - dismissed, closed, err
 }
 
 // why returns the reason to close a finding that the database does not make again,

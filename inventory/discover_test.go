@@ -53,7 +53,7 @@ func TestAFindingIsClosedForAReason(t *testing.T) {
 			w.push(false, "prod", runs("shop", "checkout"))
 			w.discover(database(advisory))
 			d := c.do(w)
-			all, err := inventory.Findings(t.Context(), w.store, ns, true)
+			all, err := inventory.Findings(t.Context(), w.store, ns, true, w.now)
 			if err != nil || len(all) != 1 || all[0].ClosedFor != c.closed || (d.Closed == 1) != (c.closed != "") || (len(d.Open) == 0) != (c.closed != "") {
 				t.Fatalf("%+v, %+v, %v", d, all, err)
 			}
@@ -97,7 +97,7 @@ func TestWhatStopsRunningClosesItsFindingsWithoutADatabase(t *testing.T) {
 	if err := inventory.Expire(t.Context(), w.store, ns, "assay", w.now); err != nil {
 		t.Fatal(err)
 	}
-	if open, err := inventory.Findings(t.Context(), w.store, ns, false); err != nil || len(open) != 0 {
+	if open, err := inventory.Findings(t.Context(), w.store, ns, false, w.now); err != nil || len(open) != 0 {
 		t.Errorf("%+v, %v", open, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/exception"
 	"assay.dev/assay/store"
 )
 
@@ -38,6 +39,11 @@ type Finding struct {
 	Fact      assay.FactID    `json:"fact"` // finding.opened
 	Closed    time.Time       `json:"closed,omitzero"`
 	ClosedFor string          `json:"closed_for,omitempty"` // why
+	VEX       *VEXWord        `json:"vex,omitempty"`        // why it does not matter, nil if nobody says so
+
+	// Excused are the exceptions that cover it now, one for each environment it runs
+	// in; none unless all are covered. They are not kept: Findings asks anew.
+	Excused []Excuse `json:"-"`
 }
 
 // Place is where an artifact with a finding runs.
@@ -59,22 +65,38 @@ type FindingClosedPayload struct {
 	Database assay.Digest `json:"database,omitempty"` // that said so
 }
 
-// Findings lists the open findings, the most severe first; with closed also those
-// that were closed.
-func Findings(ctx context.Context, s store.Store, namespace string, closed bool) ([]Finding, error) {
+// Findings lists the findings that are not closed: those that somebody has to act on
+// first, the most severe of them before the others; with closed also those
+// that were closed. Exceptions are held against them as of now.
+func Findings(ctx context.Context, s store.Store, namespace string, closed bool, now time.Time) ([]Finding, error) {
 	list := []Finding{}
-	err := s.View(ctx, func(r store.Reader) error {
+	excs, err := exception.Active(ctx, s, namespace, now)
+	if err != nil {
+		return nil, err
+	}
+	err = s.View(ctx, func(r store.Reader) error {
 		return eachOf(r, findingKey(namespace, ""), func(_ string, f Finding) {
+			if f.open() {
+				f.Excused = excuses(excs, namespace, f, now)
+			}
 			if closed || f.open() {
 				list = append(list, f)
 			}
 		})
 	})
 	slices.SortFunc(list, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), strings.Compare(a.Advisory, b.Advisory),
+		return cmp.Or(settled(a)-settled(b), cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), strings.Compare(a.Advisory, b.Advisory),
 			strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
 	return list, err
+}
+
+// settled sorts what nobody has to act on behind the rest.
+func settled(f Finding) int {
+	if f.Standing() == FindingOpen {
+		return 0
+	}
+	return 1
 }
 
 func (f Finding) open() bool { return f.Closed.IsZero() }
@@ -126,7 +148,7 @@ func (b *books) note(f Finding, causes []assay.FactID) (id string, opened bool, 
 		if !old.same(f) {
 			continue
 		}
-		f.ID, f.Opened, f.Fact = id, old.Opened, old.Fact
+		f.ID, f.Opened, f.Fact, f.VEX = id, old.Opened, old.Fact, old.VEX
 		before, err1 := json.Marshal(old)
 		after, err2 := json.Marshal(f)
 		if err := cmp.Or(err1, err2); err != nil || string(before) == string(after) {
@@ -194,7 +216,7 @@ func (b *books) closeGone(runs map[assay.Digest]bool) (closed int, err error) {
 
 // settle closes what became void because artifacts stopped running.
 func settle(ctx context.Context, s store.Store, namespace, actor string, now time.Time) error {
-	open, err := Findings(ctx, s, namespace, false)
+	open, err := Findings(ctx, s, namespace, false, now)
 	if err != nil || len(open) == 0 {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/store"
 )
@@ -61,6 +62,10 @@ func Expire(ctx context.Context, s store.Store, namespace, actor string, now tim
 	}
 	return settle(ctx, s, namespace, actor, now)
 }
+
+// Documents returns the VEX documents that whoever runs the installation vouches for,
+// and says which files could not be read; VEXFiles does it.
+type Documents func(ctx context.Context) (docs []assay.Evidence, problems []string, err error)
 
 // Enforcer is what Doors asks for its status.
 type Enforcer interface {

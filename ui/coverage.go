@@ -51,6 +51,7 @@ type coverageDetail struct {
 type findingRow struct {
 	api.Finding
 	Word  state
+	Why   string // nobody has to act, "" if somebody has
 	Where []string
 }
 
@@ -162,7 +163,12 @@ func findingRows(list []api.Finding) []findingRow {
 	var out []findingRow
 	for _, f := range list[:min(len(list), listed)] {
 		row := findingRow{Finding: f, Word: state{"warn", string(f.Severity)}}
-		if f.Severity == assay.SeverityCritical || f.Severity == assay.SeverityHigh {
+		switch {
+		case f.VEX != nil:
+			row.Word, row.Why = state{"quiet", "not affected"}, f.VEX.Words+"; says "+f.VEX.By
+		case len(f.Excused) > 0:
+			row.Word, row.Why = state{"quiet", "excused"}, "by an exception, until "+f.Excused[0].Until.UTC().Format(time.DateOnly)
+		case f.Severity == assay.SeverityCritical || f.Severity == assay.SeverityHigh:
 			row.Word.Tone = "bad"
 		}
 		where := map[string]bool{}

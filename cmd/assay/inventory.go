@@ -159,7 +159,7 @@ func (a *app) runningTable(list []api.Running) {
 }
 
 func (a *app) inventoryScanCmd() *cobra.Command {
-	var path string
+	var path, vex string
 	cmd := &cobra.Command{
 		Use:   "scan",
 		Short: "Hold what runs against newly published advisories",
@@ -173,6 +173,12 @@ longer runs or its advisory was withdrawn or corrected; a database that does not
 have an advisory closes nothing. The bills of materials are those that gates were
 given as evidence.
 
+What a VEX document says is not affected, with a justification, or fixed is listed as
+such and not counted as open: of --vex (a file, or a folder of OpenVEX and CSAF
+documents that you vouch for), and of the documents that a gate was given and trusts.
+So is what an exception covers wherever it runs: one for the rule
+inventory/late-finding, or one that names the advisory.
+
 Reads the database; changes the state directory (no other process may use it
 meanwhile), or what --server keeps. Needs the role operator.
 
@@ -181,10 +187,10 @@ but something that runs could not be examined, or nothing is known to run.`,
 		Example: `  assay inventory scan --advisories osv-npm.zip`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.cfg.get("server") != "" && path != "" {
-				return usageError{fmt.Errorf("--advisories is read by who keeps the state: give it to assay serve, or leave --server out")}
+			if a.cfg.get("server") != "" && path+vex != "" {
+				return usageError{fmt.Errorf("--advisories and --vex are read by who keeps the state: give them to assay serve, or leave --server out")}
 			}
-			a.advisories = path
+			a.advisories, a.vex = path, vex
 			s, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.Scan, error) {
 				return ops.Scan(cmd.Context())
 			})
@@ -195,7 +201,7 @@ but something that runs could not be examined, or nothing is known to run.`,
 				return err
 			}
 			switch {
-			case len(s.Findings) > 0:
+			case s.Open > 0:
 				return exit(exitFailed)
 			case len(s.Unexamined) > 0 || s.Artifacts == 0:
 				return exit(exitAbsent)
@@ -204,12 +210,20 @@ but something that runs could not be examined, or nothing is known to run.`,
 		},
 	}
 	cmd.Flags().StringVar(&path, "advisories", "", "folder or zip file of OSV records")
+	cmd.Flags().StringVar(&vex, "vex", "", "VEX document, or folder of them, that you vouch for")
 	return cmd
 }
 
 func (a *app) printScan(s api.Scan) {
-	fmt.Fprintf(a.out, "%d advisories against %d components of %d artifacts that run: %d findings opened, %d closed, %d open\n",
-		s.Database.Advisories, s.Components, s.Artifacts, s.Opened, s.Closed, len(s.Findings))
+	fmt.Fprintf(a.out, "%d advisories against %d components of %d artifacts that run: %d findings opened, %d closed, %d open",
+		s.Database.Advisories, s.Components, s.Artifacts, s.Opened, s.Closed, s.Open)
+	if s.Dismissed > 0 {
+		fmt.Fprintf(a.out, ", %d not affected", s.Dismissed)
+	}
+	if s.Excused > 0 {
+		fmt.Fprintf(a.out, ", %d excused", s.Excused)
+	}
+	fmt.Fprintln(a.out)
 	warn := a.out.Paint(term.Amber, "!")
 	if s.Artifacts == 0 {
 		fmt.Fprintf(a.out, "%s nothing is known to run; report it with: assay inventory push FILE --environment …\n", warn)
@@ -219,6 +233,9 @@ func (a *app) printScan(s api.Scan) {
 		for _, p := range s.Database.Problems {
 			fmt.Fprintf(a.out, "    %s\n", p)
 		}
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(a.out, "%s no VEX document, and applied to nothing: %s\n", warn, p)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Skipped)) {
 		fmt.Fprintf(a.out, "%s %d components: %s\n", warn, s.Skipped[reason], reason)
@@ -266,16 +283,29 @@ Exit codes: 0 listed · 1 error · 2 usage.`,
 func (a *app) findingTable(list []api.Finding) {
 	var rows [][]string
 	for _, f := range list {
-		state := "open"
-		if !f.Closed.IsZero() {
-			state = f.ClosedFor
-		}
 		fixed := orDash(strings.Join(f.Fixed, ", "))
-		rows = append(rows, []string{string(f.Severity), f.Advisory, f.Package.PURL, fixed, f.Name, places(f.Places), state})
+		rows = append(rows, []string{string(f.Severity), f.Advisory, f.Package.PURL, fixed, f.Name, places(f.Places), standing(f)})
 	}
 	if len(rows) > 0 {
 		a.out.Table([]string{"SEVERITY", "ADVISORY", "PACKAGE", "FIXED IN", "ARTIFACT", "RUNS AS", "STATE"}, rows)
 	}
+}
+
+// standing says in words what becomes of a finding.
+func standing(f api.Finding) string {
+	switch {
+	case !f.Closed.IsZero():
+		return f.ClosedFor
+	case f.VEX != nil:
+		return f.VEX.Words + "; says " + f.VEX.By
+	case len(f.Excused) > 0:
+		var by []string
+		for _, e := range f.Excused {
+			by = append(by, fmt.Sprintf("%s in %s until %s", e.Exception, e.Environment, e.Until.UTC().Format(time.DateOnly)))
+		}
+		return "excused by " + strings.Join(by, ", ")
+	}
+	return "open"
 }
 
 func places(list []api.Place) string {

@@ -56,6 +56,7 @@ type app struct {
 	policies func() (control.Policy, error) // set by serve, which reloads; nil means load when asked
 	// advisories is the path of the database of advisories that the command named, "" if none.
 	advisories string
+	vex        string // documents that whoever runs the installation vouches for
 	// extend adds to an installation, before its plane is made, what only some
 	// commands need; may be nil.
 	extend func(context.Context, *installation, *control.Config) error

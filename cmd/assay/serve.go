@@ -51,7 +51,7 @@ With --admission-listen it is also the admission webhook of a Kubernetes API ser
 by the Admission resources of the policy directory; see assay admit.
 
 With --advisories PATH, a folder or zip file of OSV records, it holds what runs
-against them every hour; see assay inventory scan.
+against them every hour, and applies the VEX documents of --vex; see assay inventory scan.
 
 With --proxy URL, the control address of an enforcer (its token in ASSAY_PROXY_TOKEN),
 it carries rollouts out, and moves what strategies may move there; with --doors FILE
@@ -75,6 +75,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	f.admission.add(cmd)
 	cmd.Flags().StringVar(&a.advisories, "advisories", "", "folder or zip file of OSV records to hold what runs against, every hour")
 	cmd.Flags().DurationVar(&f.prove, "prove", mitigate.DefaultProve, "how long the inputs of a strategy must have been known before it acts by itself; 0 for at once")
+	cmd.Flags().StringVar(&a.vex, "vex", "", "VEX document, or folder of them, that you vouch for; goes with --advisories")
 	cmd.Flags().BoolVar(&f.anonymous, "anonymous-viewer", false, "show the pages of --namespace without a token; only on a loopback address")
 	return cmd
 }

@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/advisory"
 	"assay.dev/assay/api"
 	"assay.dev/assay/control"
+	"assay.dev/assay/evidence"
 	"assay.dev/assay/inventory"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -48,8 +50,42 @@ func openAdvisories(path string) inventory.Database {
 	}
 }
 
-// addAdvisories gives the plane its database of advisories, if there is one.
+// openVEX returns the VEX documents at path, a file or a folder, which is read anew for
+// every search.
+func openVEX(path string) inventory.Documents {
+	return func(ctx context.Context) ([]assay.Evidence, []string, error) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if info.IsDir() {
+			root, err := os.OpenRoot(path) // no link in it leads out
+			if err != nil {
+				return nil, nil, err
+			}
+			defer root.Close()
+			docs, problems, err := inventory.VEXFiles(ctx, root.FS())
+			return docs, problems, inFile(err, path)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer f.Close()
+		doc, err := evidence.Read(f, path, evidence.Options{Kind: assay.KindVEX})
+		if err != nil {
+			return nil, nil, err // the one that was named
+		}
+		return []assay.Evidence{doc}, nil, nil
+	}
+}
+
+// addAdvisories gives the plane its database of advisories and its VEX documents, if
+// there are any.
 func (a *app) addAdvisories(cfg *control.Config) {
+	if a.vex != "" {
+		cfg.VEX = openVEX(a.vex)
+	}
 	if a.advisories != "" {
 		cfg.Advisories = openAdvisories(a.advisories)
 	}
@@ -99,7 +135,7 @@ func (a *app) scan(plane *control.Plane) func(context.Context) error {
 				a.log.Error("what runs was not held against the advisories", "error", err)
 			default:
 				a.log.Info("what runs was held against the advisories", "advisories", s.Database.Advisories, "malformed", s.Database.Malformed,
-					"opened", s.Opened, "closed", s.Closed, "open", len(s.Findings), "unexamined", len(s.Unexamined))
+					"opened", s.Opened, "closed", s.Closed, "open", s.Open, "not_affected", s.Dismissed, "excused", s.Excused, "problems", len(s.Problems), "unexamined", len(s.Unexamined))
 			}
 			select {
 			case <-ctx.Done():
