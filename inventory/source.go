@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -15,9 +16,27 @@ import (
 // none: it pushes.
 type Source interface {
 	// Observe returns what runs now, as reports without namespace and actor. It may
-	// be asked at any time, changes nothing, and returns an error rather than a
-	// part: what is missing in a complete report counts as gone.
+	// be asked at any time and changes nothing. Each report is whole, or it is not
+	// returned: what is missing in a complete report counts as gone.
 	Observe(ctx context.Context) ([]Report, error)
+}
+
+// Sources are several sources as one. One that does not answer does not keep the others
+// from being heard.
+type Sources []Source
+
+// Observe implements Source. With an error the reports are of those that answered, each
+// whole by itself.
+func (s Sources) Observe(ctx context.Context) (all []Report, err error) {
+	for _, src := range s {
+		reports, failed := src.Observe(ctx)
+		if failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		all = append(all, reports...)
+	}
+	return all, err
 }
 
 // Follow asks a source every interval, and ends what expired, until ctx ends. A
@@ -41,17 +60,14 @@ func observe(ctx context.Context, s store.Store, src Source, namespace, actor st
 	if err := Expire(ctx, s, namespace, actor, now()); err != nil || src == nil {
 		return err
 	}
-	reports, err := src.Observe(ctx)
-	if err != nil {
-		return err
-	}
+	reports, failed := src.Observe(ctx)
 	for _, r := range reports {
 		r.Namespace, r.Actor = namespace, actor
 		if _, err := Push(ctx, s, r, now()); err != nil {
-			return err
+			failed = errors.Join(failed, err)
 		}
 	}
-	return nil
+	return failed
 }
 
 // Expire ends the sightings that nobody renewed in time, and the findings of what

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"strings"
 	"time"
@@ -56,6 +57,9 @@ type Config struct {
 	Helpers bool
 	// PlainHTTP allows plain HTTP to other machines; this machine always speaks it.
 	PlainHTTP bool
+	// CA are certificates in PEM of authorities that are believed beside this machine's
+	// own. With them this machine is spoken to by HTTPS as well.
+	CA        []byte
 	Timeout   time.Duration // of one request with its answer; 0 means DefaultTimeout
 	Settle    time.Duration // 0 means DefaultSettle
 	UserAgent string        // "" means "assay"
@@ -92,6 +96,16 @@ func New(cfg Config) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(cfg.CA) > 0 {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool() // a machine without any believes those given alone
+		}
+		if !roots.AppendCertsFromPEM(cfg.CA) {
+			return nil, assay.Errorf(assay.CodeInvalid, "the registries' certificate authority holds no certificate in PEM")
+		}
+		transport.TLSClientConfig.RootCAs = roots
+	}
 	transport.ResponseHeaderTimeout = cfg.Timeout
 	transport.MaxResponseHeaderBytes = 256 << 10
 	transport.DisableCompression = true // bundles are compared byte by byte, and nothing may unfold
@@ -142,7 +156,7 @@ func (c *Client) open(reference string) (*repository, error) {
 		return nil, e
 	}
 	host := ref.Host()
-	plain := loopback(hostname(host)) || c.cfg.PlainHTTP
+	plain := loopback(hostname(host)) && len(c.cfg.CA) == 0 || c.cfg.PlainHTTP
 	d := &door{auth: c.auth, scheme: "https", host: host, timeout: c.cfg.Timeout}
 	if plain {
 		d.scheme = "http"

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -46,6 +47,9 @@ func codeOf(err error) (assay.Code, string) {
 			return assay.CodeUnavailable, "try again later"
 		}
 		return assay.CodeInvalid, ""
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return assay.CodeUnverified, "if its certificate is of a private authority, name that one's: --registry-ca FILE"
 	}
 	switch {
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):

@@ -41,6 +41,9 @@ var settings = []setting{
 	{name: "proxy", usage: "URL of the enforcer's control API, for assay serve"},
 	{name: "proxy-token", usage: "bearer token of the enforcer's control API", secret: true},
 	{name: "doors", usage: "file of the doors, besides the enforcer, that move levers of strategies"},
+	{name: "notify", usage: "URL of an Alertmanager that assay serve tells what people have to act on"},
+	{name: "notify-token", usage: "bearer token for --notify", secret: true},
+	{name: "registry-ca", usage: "file of certificates (PEM) of the authorities of private registries"},
 	{name: "log-level", def: "info", usage: "debug, info, warn or error"},
 }
 

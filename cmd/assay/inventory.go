@@ -48,8 +48,9 @@ as gone.`,
 
 func (a *app) inventoryPushCmd() *cobra.Command {
 	var r api.InventoryReport
+	var from inventorySource
 	cmd := &cobra.Command{
-		Use:   "push FILE",
+		Use:   "push [FILE]",
 		Short: "Report what runs",
 		Long: `Report what runs: FILE, or - for standard input, is a JSON list of
 
@@ -61,20 +62,36 @@ Only service and one of image and digest are mandatory; an image that is pinned
 With --complete everything that --source reported in --environment before, and is
 not in the list, is gone at once.
 
-Reads FILE; writes into the state directory (no other process may use it
-meanwhile) or sends it to --server. Needs the role agent or operator.
+--from-kubernetes asks a cluster instead: every container of its pods, init and
+ephemeral ones included, under the digest that its node pulled. It names a kubeconfig
+file, or in-cluster; the account must be able to list pods. --from-registry asks a
+registry which tags it has, below HOST or HOST/REPOSITORY: what lies there does not
+run, so give it an environment of its own. Both are complete by themselves.
+
+Reads FILE, the cluster or the registry; writes into the state directory (no other
+process may use it meanwhile) or sends it to --server. Needs the role agent or operator.
 
 Exit codes: 0 taken · 1 refused or error · 2 usage.`,
 		Example: `  assay inventory push running.json --environment prod
-  my-agent | assay inventory push - --environment prod --source cluster-1 --complete`,
-		Args: cobra.ExactArgs(1),
+  my-agent | assay inventory push - --environment prod --source cluster-1 --complete
+  assay inventory push --from-kubernetes ~/.kube/config --environment prod
+  assay inventory push --from-registry registry.example/team --environment registry`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if r.Sightings, err = a.readSightings(args[0]); err != nil {
+			reports, err := a.sightings(cmd.Context(), r, from, args)
+			if err != nil {
 				return err
 			}
-			out, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.InventoryChange, error) {
-				return ops.Report(cmd.Context(), r)
+			out, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (sum api.InventoryChange, err error) {
+				for _, r := range reports {
+					one, err := ops.Report(cmd.Context(), r)
+					if err != nil {
+						return sum, err
+					}
+					sum.Appeared, sum.Refreshed = sum.Appeared+one.Appeared, sum.Refreshed+one.Refreshed
+					sum.Outdated, sum.Gone = sum.Outdated+one.Outdated, sum.Gone+one.Gone
+				}
+				return sum, nil
 			})
 			if err != nil {
 				return err
@@ -87,6 +104,7 @@ Exit codes: 0 taken · 1 refused or error · 2 usage.`,
 	cmd.Flags().StringVar(&r.Environment, "environment", "", "where it runs, of every entry that does not say it")
 	cmd.Flags().StringVar(&r.Source, "source", "", "who sees it (default: who you are)")
 	cmd.Flags().BoolVar(&r.Complete, "complete", false, "the list is all that runs there")
+	from.add(cmd)
 	return cmd
 }
 

@@ -59,7 +59,14 @@ func (a *app) registryClient(f registryFlags) (*registry.Client, error) {
 	} else if home := a.env("HOME"); home != "" {
 		cfg.DockerConfig = filepath.Join(home, ".docker", "config.json")
 	}
-	return registry.New(cfg)
+	if path := a.cfg.get("registry-ca"); path != "" {
+		var err error
+		if cfg.CA, err = readFile(path, maxCA); err != nil {
+			return nil, err
+		}
+	}
+	c, err := registry.New(cfg)
+	return c, inFile(err, a.cfg.get("registry-ca")) // an error about credentials names its own
 }
 
 // expectedBundles returns the bundles that must be there: those named, and those that

@@ -53,6 +53,9 @@ by the Admission resources of the policy directory; see assay admit.
 With --advisories PATH, a folder or zip file of OSV records, it holds what runs
 against them every hour, and applies the VEX documents of --vex; see assay inventory scan.
 
+With --kubernetes ENVIRONMENT=KUBECONFIG and --registry ENVIRONMENT=HOST it asks those
+every 30 seconds what runs, or lies, there; see assay inventory push.
+
 With --proxy URL, the control address of an enforcer (its token in ASSAY_PROXY_TOKEN),
 it carries rollouts out, and moves what strategies may move there; with --doors FILE
 also levers that live elsewhere. A file DIR/halt stops every such action until it is
@@ -73,6 +76,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address to listen on")
 	cmd.Flags().Var(&f.targets, "scrape", "page of metrics to fetch every 15 s; may be repeated")
 	f.admission.add(cmd)
+	f.places.add(cmd)
 	cmd.Flags().StringVar(&a.advisories, "advisories", "", "folder or zip file of OSV records to hold what runs against, every hour")
 	cmd.Flags().DurationVar(&f.prove, "prove", mitigate.DefaultProve, "how long the inputs of a strategy must have been known before it acts by itself; 0 for at once")
 	cmd.Flags().StringVar(&a.vex, "vex", "", "VEX document, or folder of them, that you vouch for; goes with --advisories")
@@ -87,10 +91,15 @@ type serveFlags struct {
 	anonymous bool
 	prove     time.Duration
 	admission admissionFlags
+	places    watchedPlaces
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {
 	visitor, err := a.anonymous(f.anonymous, f.listen)
+	if err != nil {
+		return err
+	}
+	places, err := f.places.sources(a)
 	if err != nil {
 		return err
 	}
@@ -138,6 +147,10 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		Lagging: in.lagging, Witness: side.witness, Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log, Pages: pages,
 		Telemetry: roads(in.telemetry.intake, server.Identify(in.plane, api.RoleAgent)),
 	})
+	tell, err := a.notifier(in, reg)
+	if err != nil {
+		return err
+	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before anybody is told that we run
 	defer signal.Stop(hup)
@@ -145,7 +158,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
 	err = a.runGroup(ctx, in, ln, handler, append(append(doors, side.parts...),
 		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in) },
-		in.telemetry.run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door), a.scan(in.plane), a.watchExceptions(in))...)
+		in.telemetry.run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door, places), a.scan(in.plane), a.watchExceptions(in), tell)...)
 	return errors.Join(err, in.plane.Door().Flush(context.WithoutCancel(ctx))) // reviews were answered until now
 }
 

@@ -105,11 +105,15 @@ func (a *app) environmentOf(service string) string {
 	return "" // of another namespace, or of nobody
 }
 
-// observe keeps the inventory: it asks the enforcer, if there is one, and ends what expired.
-func (a *app) observe(plane *control.Plane, door control.Enforcer) func(context.Context) error {
-	var src inventory.Source
+// observe keeps the inventory: it asks the enforcer, if there is one, and the places that
+// were named, and ends what expired.
+func (a *app) observe(plane *control.Plane, door control.Enforcer, places inventory.Sources) func(context.Context) error {
 	if door != nil {
-		src = inventory.Doors{Enforcer: door, Environment: a.environmentOf, Name: "enforcer"}
+		places = append(places, inventory.Doors{Enforcer: door, Environment: a.environmentOf, Name: "enforcer"})
+	}
+	var src inventory.Source
+	if len(places) > 0 {
+		src = places
 	}
 	return func(ctx context.Context) error {
 		return plane.ObserveFrom(ctx, src, a.cfg.get("namespace"), observeEvery, func(err error) {

@@ -29,9 +29,14 @@ import (
 	"assay.dev/assay/control"
 	"assay.dev/assay/enforce/proxy"
 	"assay.dev/assay/internal/durable"
+	"assay.dev/assay/inventory"
+	"assay.dev/assay/inventory/kubernetes"
+	"assay.dev/assay/inventory/oci"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/ledger/posix"
 	"assay.dev/assay/mitigate"
+	"assay.dev/assay/notify"
+	"assay.dev/assay/notify/alertmanager"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/policy/dir"
 	"assay.dev/assay/policy/rego"
@@ -468,6 +473,30 @@ func roads(intake *signal.Intake, identify signal.Identify) map[string]http.Hand
 func (a *app) newScraper(namespace, job string, u *url.URL, intake *signal.Intake) scraper {
 	target := scrape.Target{Namespace: namespace, Job: job, Instance: u.Host, URL: u.String()}
 	return scrape.New(target, intake, noRedirects(), a.now)
+}
+
+// openSender is who alerts are told, nil if nobody is.
+func (a *app) openSender() (notify.Sender, error) {
+	address := a.cfg.get("notify")
+	if address == "" {
+		return nil, nil
+	}
+	return alertmanager.New(address, a.cfg.get("notify-token"), a.now)
+}
+
+// openCluster is a cluster as a source of the inventory.
+func openCluster(path, environment, source string) (inventory.Source, error) {
+	access, err := kubernetes.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.New(access, environment, source)
+}
+
+// openImages is a registry as a source of the inventory.
+func (a *app) openImages(reach registryFlags, place, environment, source string) (inventory.Source, error) {
+	client, err := a.registryClient(reach)
+	return oci.Registry{Client: client, Place: place, Environment: environment, Source: source}, err
 }
 
 // openEnforcer is the enforcer whose control address is configured, nil if none is.

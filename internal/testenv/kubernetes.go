@@ -38,6 +38,7 @@ const startTime = 60 * time.Second
 type APIServer struct {
 	URL      string       // https://127.0.0.1:port
 	Client   *http.Client // speaks as an administrator
+	Config   string       // a kubeconfig file of the administrator
 	AuditLog string       // the file that audit events are written to, one JSON object a line
 }
 
@@ -65,6 +66,14 @@ func Kubernetes(t testing.TB) *APIServer {
 		"--service-account-signing-key-file", certs.serverKey, "--service-cluster-ip-range", "10.0.0.0/24",
 		"--authorization-mode", "RBAC", "--disable-admission-plugins", "ServiceAccount",
 		"--audit-policy-file", audit, "--audit-log-path", s.AuditLog, "--audit-log-mode", "blocking")
+	s.Config = filepath.Join(dir, "kubeconfig")
+	write(t, s.Config, fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: test
+contexts: [{name: test, context: {cluster: test, user: admin}}]
+clusters: [{name: test, cluster: {server: %q, certificate-authority: %s}}]
+users: [{name: admin, user: {client-certificate: %s, client-key: %s}}]
+`, s.URL, filepath.Base(certs.ca), filepath.Base(certs.admin), filepath.Base(certs.adminKey)))
 	s.await(t, log)
 	return s
 }

@@ -27,8 +27,9 @@ var installRegistry = sync.OnceValue(func() error { return aptInstall(dockerRegi
 
 // DockerRegistry starts Debian's docker-registry 2.8, which keeps its images in
 // a folder of the test, and returns its address, "127.0.0.1:PORT". It ends with
-// the test. Where root runs the tests of CI it is installed if need be.
-func DockerRegistry(t testing.TB) string {
+// the test. Where root runs the tests of CI it is installed if need be. With the files
+// of a certificate and its key it speaks HTTPS.
+func DockerRegistry(t testing.TB, tls ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(dockerRegistry); err != nil {
 		if os.Geteuid() != 0 || os.Getenv("ASSAY_REQUIRE_ALL") != "1" && os.Getenv("CI") == "" {
@@ -40,7 +41,11 @@ func DockerRegistry(t testing.TB) string {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: '127.0.0.1:0'}\n", filepath.Join(dir, "data"))
+	secure := ""
+	if len(tls) == 2 {
+		secure = fmt.Sprintf(", tls: {certificate: %s, key: %s}", tls[0], tls[1])
+	}
+	text := fmt.Sprintf("version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: '127.0.0.1:0'%s}\n", filepath.Join(dir, "data"), secure)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
