@@ -7,6 +7,7 @@ import (
 	"assay.dev/assay/control"
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/ledger"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -72,4 +73,50 @@ func (a *app) policySource() func() (control.Policy, error) {
 		return a.policies
 	}
 	return sync.OnceValues(func() (control.Policy, error) { return a.loadPolicy(context.Background()) })
+}
+
+// startSequencer loads the private keys and starts the one goroutine that moves audit facts into the ledger.
+func (a *app) startSequencer(ctx context.Context, in *installation, data string, salt []byte, verifier note.Verifier, cfg *control.Config, reg *prometheus.Registry) error {
+	if err := a.refuseRestored(); err != nil {
+		return err
+	}
+	signer, err := a.openSigner(ctx, in, a.attestKeyPath())
+	if err != nil {
+		return err
+	}
+	skey, err := a.ledgerSecret()
+	if err != nil {
+		return err
+	}
+	epochs, err := ledger.Epochs(data)
+	if err != nil {
+		return err
+	}
+	epoch := max(0, len(epochs)-1)
+	opener, err := a.epochOpener(ledger.EpochDir(data, epoch), skey, in.vkey, ledger.EpochOrigin(verifier.Name(), epoch))
+	if err != nil {
+		return err
+	}
+	reader, err := ledgerDir(data, epoch)
+	if err != nil {
+		return err
+	}
+	in.readers = append(in.readers, reader)
+	in.seq, err = ledger.NewSequencer(ledger.SequencerConfig{
+		Outbox: in.store, Open: opener, Salt: salt, Log: a.log, Metrics: ledger.NewMetrics(reg),
+		Head: reader.ReadCheckpoint, Halted: func(h ledger.Halt) { in.recordHalt(ctx, h) },
+	})
+	if err != nil {
+		return err
+	}
+	cfg.Signer, cfg.Publishes, cfg.Poke, cfg.Halted = signer, true, in.seq.Poke, in.stopped
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	in.stop = stop
+	in.done.Go(func() {
+		if err := in.seq.Run(run); err != nil {
+			close(in.stopped)
+			in.halted <- err
+		}
+	})
+	return nil
 }

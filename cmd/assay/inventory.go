@@ -82,16 +82,8 @@ Exit codes: 0 taken · 1 refused or error · 2 usage.`,
 			if err != nil {
 				return err
 			}
-			out, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (sum api.InventoryChange, err error) {
-				for _, r := range reports {
-					one, err := ops.Report(cmd.Context(), r)
-					if err != nil {
-						return sum, err
-					}
-					sum.Appeared, sum.Refreshed = sum.Appeared+one.Appeared, sum.Refreshed+one.Refreshed
-					sum.Outdated, sum.Gone = sum.Outdated+one.Outdated, sum.Gone+one.Gone
-				}
-				return sum, nil
+			out, err := ask(cmd.Context(), a, stateNeeded, func(ops *operations) (api.InventoryChange, error) {
+				return reportAll(cmd.Context(), ops, reports)
 			})
 			if err != nil {
 				return err

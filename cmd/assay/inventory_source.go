@@ -68,6 +68,19 @@ func (a *app) sightings(ctx context.Context, r api.InventoryReport, from invento
 	return out, nil
 }
 
+// reportAll sends reports and adds up what they changed.
+func reportAll(ctx context.Context, to inventories, reports []api.InventoryReport) (sum api.InventoryChange, err error) {
+	for _, r := range reports {
+		one, err := to.Report(ctx, r)
+		if err != nil {
+			return sum, err
+		}
+		sum.Appeared, sum.Refreshed = sum.Appeared+one.Appeared, sum.Refreshed+one.Refreshed
+		sum.Outdated, sum.Gone = sum.Outdated+one.Outdated, sum.Gone+one.Gone
+	}
+	return sum, nil
+}
+
 // watchedPlaces are the clusters and registries that a server asks by itself, each
 // written ENVIRONMENT=PLACE.
 type watchedPlaces struct {

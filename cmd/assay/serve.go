@@ -110,17 +110,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	}
 	a.policies = policies.current
 	var door control.Enforcer // nil if there is none
-	a.extend = func(_ context.Context, in *installation, cfg *control.Config) error {
-		cfg.Admission = control.AdmissionConfig{Log: a.log, Registry: reg}
-		if err := a.addTelemetry(in, cfg, f.targets, reg); err != nil {
-			return err
-		}
-		if err := a.addRollouts(in, cfg, reg); err != nil {
-			return err
-		}
-		door = cfg.Enforcer
-		return a.addStrategies(in, cfg, f.prove, reg)
-	}
+	a.extend = a.extending(f, reg, &door)
 	in, err := a.open(ctx, true, reg)
 	if err != nil {
 		return err
@@ -160,6 +150,22 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in) },
 		in.telemetry.run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door, places), a.scan(in.plane), a.watchExceptions(in), tell)...)
 	return errors.Join(err, in.plane.Door().Flush(context.WithoutCancel(ctx))) // reviews were answered until now
+}
+
+// extending adds what only a server has to the parts of an installation. The enforcer,
+// if there is one, becomes door.
+func (a *app) extending(f serveFlags, reg *prometheus.Registry, door *control.Enforcer) func(context.Context, *installation, *control.Config) error {
+	return func(_ context.Context, in *installation, cfg *control.Config) error {
+		cfg.Admission = control.AdmissionConfig{Log: a.log, Registry: reg}
+		if err := a.addTelemetry(in, cfg, f.targets, reg); err != nil {
+			return err
+		}
+		if err := a.addRollouts(in, cfg, reg); err != nil {
+			return err
+		}
+		*door = cfg.Enforcer
+		return a.addStrategies(in, cfg, f.prove, reg)
+	}
 }
 
 func newRegistry() *prometheus.Registry {

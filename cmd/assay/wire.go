@@ -52,7 +52,6 @@ import (
 	"assay.dev/assay/store/mem"
 	"assay.dev/assay/store/sqlite"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/mod/sumdb/note"
 )
 
 // This file alone names adapters: it puts an installation together from a
@@ -201,52 +200,6 @@ func (a *app) openLedger(ctx context.Context, in *installation, data string, cfg
 		return err
 	}
 	cfg.Outbox, cfg.Ledger, cfg.LedgerKey = in.store, in.ledger, public.Ledger
-	return nil
-}
-
-// startSequencer loads the private keys and starts the one goroutine that moves audit facts into the ledger.
-func (a *app) startSequencer(ctx context.Context, in *installation, data string, salt []byte, verifier note.Verifier, cfg *control.Config, reg *prometheus.Registry) error {
-	if err := a.refuseRestored(); err != nil {
-		return err
-	}
-	signer, err := a.openSigner(ctx, in, a.attestKeyPath())
-	if err != nil {
-		return err
-	}
-	skey, err := a.ledgerSecret()
-	if err != nil {
-		return err
-	}
-	epochs, err := ledger.Epochs(data)
-	if err != nil {
-		return err
-	}
-	epoch := max(0, len(epochs)-1)
-	opener, err := a.epochOpener(ledger.EpochDir(data, epoch), skey, in.vkey, ledger.EpochOrigin(verifier.Name(), epoch))
-	if err != nil {
-		return err
-	}
-	reader, err := ledgerDir(data, epoch)
-	if err != nil {
-		return err
-	}
-	in.readers = append(in.readers, reader)
-	in.seq, err = ledger.NewSequencer(ledger.SequencerConfig{
-		Outbox: in.store, Open: opener, Salt: salt, Log: a.log, Metrics: ledger.NewMetrics(reg),
-		Head: reader.ReadCheckpoint, Halted: func(h ledger.Halt) { in.recordHalt(ctx, h) },
-	})
-	if err != nil {
-		return err
-	}
-	cfg.Signer, cfg.Publishes, cfg.Poke, cfg.Halted = signer, true, in.seq.Poke, in.stopped
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	in.stop = stop
-	in.done.Go(func() {
-		if err := in.seq.Run(run); err != nil {
-			close(in.stopped)
-			in.halted <- err
-		}
-	})
 	return nil
 }
 
