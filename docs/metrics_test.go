@@ -20,7 +20,7 @@ pipeline=$(assay token create pipeline --role developer --expires 1h)
 printf 'apiVersion: assay.dev/v1alpha1\nkind: Admission\nmetadata: {name: prod}\nspec: {environment: prod, requires: [{name: r, gate: release, resourceUri: "pkg:x/y"}]}\n' > policies/admission.yaml
 printf 'witness w %s http://127.0.0.1:9/\nquorum w\n' "$(assay ledger witness)" > witnesses.txt
 printf 'quorum none\n' > logs.txt
-assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 --witnesses witnesses.txt --witness-logs logs.txt > serve.log 2>&1 &
+assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 --notify http://127.0.0.1:9 --witnesses witnesses.txt --witness-logs logs.txt > serve.log 2>&1 &
 timeout 30 sh -c 'until grep -q "^serving" serve.log; do sleep 0.1; done'
 url=$(sed -n 's/^serving \([^ ]*\).*/\1/p' serve.log)
 curl -fsS $url/readyz > ready.txt
