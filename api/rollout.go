@@ -16,6 +16,9 @@ type RolloutRequest struct {
 	Canary  string       `json:"canary"`            // version label of the new version
 	Digest  assay.Digest `json:"digest"`            // of the artifact that it runs, as the platform reports it
 	Backend string       `json:"backend,omitempty"` // "http://host:port"; may be empty if the enforcer knows the version already
+	// Change says how large the change is, where its risk sets gate and steps; a change
+	// that nothing is said about counts as large.
+	Change *Change `json:"change,omitempty"`
 }
 
 // RolloutStatus says where a rollout stands.
@@ -48,6 +51,12 @@ const (
 // Ended reports whether nothing more will happen to the rollout.
 func (s RolloutStatus) Ended() bool {
 	return s != RolloutStarting && s != RolloutRunning && s != RolloutAsking && s != RolloutWatching
+}
+
+// Unapproved reports whether the rollout waits for the yes of a person before its first
+// request.
+func (r Rollout) Unapproved() bool {
+	return !r.Status.Ended() && r.Approval != nil && r.Approval.By == ""
 }
 
 // Strategy is how a new version gets its traffic.
@@ -105,10 +114,14 @@ type Rollout struct {
 	// when it was asked for.
 	Warnings []string    `json:"warnings,omitempty"`
 	Plan     decide.Plan `json:"plan"`
-	Weight   int         `json:"weight"`             // the canary's share as last read back, percent
-	Observed *float64    `json:"observed,omitempty"` // the canary's share of the requests counted since the step began, 0 to 1; absent before the first
-	Created  time.Time   `json:"created"`
-	Began    time.Time   `json:"began,omitzero"` // when the canary got its first traffic
+	// Risk is the score that set the gate and the steps, nil where the policy does not ask for it.
+	Risk *Risk `json:"risk,omitempty"`
+	// Approval is the yes that it needs before its first request, nil if it needs none.
+	Approval *Approval `json:"approval,omitempty"`
+	Weight   int       `json:"weight"`             // the canary's share as last read back, percent
+	Observed *float64  `json:"observed,omitempty"` // the canary's share of the requests counted since the step began, 0 to 1; absent before the first
+	Created  time.Time `json:"created"`
+	Began    time.Time `json:"began,omitzero"` // when the canary got its first traffic
 
 	Strategy Strategy        `json:"strategy,omitempty"` // "" is a canary
 	Mirror   *enforce.Mirror `json:"mirror,omitempty"`   // what is copied, of a mirrored one

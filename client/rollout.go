@@ -46,6 +46,12 @@ func (c *Client) PromoteRollout(ctx context.Context, id string, cmd api.RolloutC
 	return r, err
 }
 
+// ApproveRollout says the yes that a rollout waits for before its first request.
+func (c *Client) ApproveRollout(ctx context.Context, id string, cmd api.RolloutCommand) (r api.Rollout, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/rollouts/"+url.PathEscape(id)+"/approval", cmd, &r)
+	return r, err
+}
+
 // AbortRollout takes all the traffic from the new version.
 func (c *Client) AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (r api.Rollout, err error) {
 	err = c.call(ctx, http.MethodPost, "/v1/rollouts/"+url.PathEscape(id)+"/abort", cmd, &r)

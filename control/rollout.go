@@ -65,6 +65,11 @@ func (s *Session) StartRollout(ctx context.Context, req api.RolloutRequest) (api
 				Hint: "see why with: assay slo status, or leave harmBudget out"}
 		}
 	}
+	if res.Spec.Risk != nil {
+		if err := s.weighRisk(ctx, res, req, &p); err != nil {
+			return api.Rollout{}, err
+		}
+	}
 	p.Namespace, p.Actor = s.caller.Namespace, s.caller.Name
 	p.Canary, p.Digest, p.Backend = req.Canary, req.Digest, req.Backend
 	if p.Mirror != nil {
@@ -177,6 +182,20 @@ func (s *Session) PromoteRollout(ctx context.Context, id string, cmd api.Rollout
 // AbortRollout takes all the traffic from the new version.
 func (s *Session) AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error) {
 	return s.command(ctx, id, rollout.CommandAbort, cmd)
+}
+
+// ApproveRollout says the yes that a rollout waits for before its first request.
+func (s *Session) ApproveRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error) {
+	if err := s.require(api.RoleApprover); err != nil {
+		return api.Rollout{}, err
+	}
+	if err := s.rolls(); err != nil {
+		return api.Rollout{}, err
+	}
+	if err := checkText("reason", cmd.Reason); err != nil {
+		return api.Rollout{}, err
+	}
+	return s.p.cfg.Rollouts.Approve(ctx, s.caller.Namespace, id, s.caller.Name, cmd.Reason)
 }
 
 func (s *Session) command(ctx context.Context, id, command string, cmd api.RolloutCommand) (api.Rollout, error) {

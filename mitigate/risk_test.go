@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"assay.dev/assay"
+	"assay.dev/assay/api"
 	"assay.dev/assay/mitigate"
 	"pgregory.net/rapid"
 )
@@ -14,11 +15,13 @@ func TestASmallChangeGoesAsDeclaredAndABigOneAsks(t *testing.T) {
 		change mitigate.Proposed
 		gate   string
 	}{
-		{"small, proven, budget full", mitigate.Proposed{Lines: 20, Files: 2, Blast: 0.05, Changes: 50, BudgetLeft: 1}, mitigate.RiskNormal},
-		{"middling", mitigate.Proposed{Lines: 300, Files: 8, Blast: 0.3, Failed: 2, Changes: 30, BudgetLeft: 0.6}, mitigate.RiskSlow},
-		{"large, often taken back", mitigate.Proposed{Lines: 3000, Files: 60, Blast: 0.8, Failed: 5, Changes: 15, Exceptions: 2, BudgetLeft: 0.2}, mitigate.RiskApprove},
-		{"small, and cannot be changed back", mitigate.Proposed{Lines: 40, Files: 2, Blast: 0.3, Changes: 20, BudgetLeft: 0.3, Irreversible: true}, mitigate.RiskApprove},
-		{"the budget is spent", mitigate.Proposed{Lines: 1, Files: 1, Changes: 50, BudgetLeft: 0}, mitigate.RiskFreeze},
+		{"small, proven, budget full", mitigate.Proposed{Lines: 20, Files: 2, Blast: 0.05, Changes: 50, BudgetLeft: 1}, api.RiskNormal},
+		{"middling", mitigate.Proposed{Lines: 300, Files: 8, Blast: 0.3, Failed: 2, Changes: 30, BudgetLeft: 0.6}, api.RiskSlow},
+		{"large, often taken back", mitigate.Proposed{Lines: 3000, Files: 60, Blast: 0.8, Failed: 5, Changes: 15, Exceptions: 2, BudgetLeft: 0.2}, api.RiskApprove},
+		{"small, and cannot be changed back", mitigate.Proposed{Lines: 40, Files: 2, Blast: 0.3, Changes: 20, BudgetLeft: 0.3, Irreversible: true}, api.RiskApprove},
+		{"the budget is spent", mitigate.Proposed{Lines: 1, Files: 1, Changes: 50, BudgetLeft: 0}, api.RiskFreeze},
+		{"the budget is spent, and it repairs", mitigate.Proposed{Lines: 1, Files: 1, Changes: 50, BudgetLeft: 0, Repairs: true}, api.RiskApprove},
+		{"nobody said how large it is, nor what it reaches", mitigate.Proposed{Unsized: true, Blast: 1, BudgetLeft: -1}, api.RiskApprove},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := mitigate.Risk(c.change)

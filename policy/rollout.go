@@ -87,6 +87,8 @@ type RolloutSpec struct {
 	Strata string `json:"strata,omitempty"`
 	// Expect is the traffic that the plan is checked against by lint; at the start of a rollout it is measured.
 	Expect *RolloutTraffic `json:"expect,omitempty"`
+	// Risk lets the risk of each change set the gate and the steps of its rollout; as declared for every change if left out.
+	Risk *RolloutRisk `json:"risk,omitempty"`
 	// Indicators are what is watched; at least one is required.
 	Indicators []RolloutIndicator `json:"indicators"`
 }
@@ -152,6 +154,9 @@ func (r *Rollout) defaults() {
 	}
 	if f := r.Spec.Fixed; f != nil && f.Spending == "" {
 		f.Spending = infer.OBrienFleming
+	}
+	if k := r.Spec.Risk; k != nil {
+		k.defaults()
 	}
 	if m := r.Spec.Match; m != nil && m.Percent == 0 {
 		m.Percent = defaultMatchPercent
@@ -259,6 +264,9 @@ func (r Rollout) check(d strict.Document) error {
 		return err
 	}
 	if err := r.checkStrategy(d); err != nil {
+		return err
+	}
+	if err := s.Risk.check(d); err != nil {
 		return err
 	}
 	if err := oneOf(d, []string{"spec", "onHorizon"}, s.OnHorizon, horizonPolicies); err != nil {

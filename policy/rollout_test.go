@@ -193,3 +193,28 @@ func TestRevisionRefusesFilesOfTwoKinds(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatARiskLeavesOutCountsAsTheWorst(t *testing.T) {
+	parse := func(risk string) (*RolloutRisk, error) {
+		res, err := Parse("shop.yaml", []byte(strings.Replace(rolloutYAML, "  margin: 2\n", "  margin: 2\n  risk: "+risk+"\n", 1)))
+		if err != nil {
+			return nil, err
+		}
+		return res.Rollouts[0].Spec.Risk, nil
+	}
+	if k, err := parse("{}"); err != nil || *k.Blast != 100 || k.History.Value() != 720*time.Hour {
+		t.Errorf("%+v, %v", k, err)
+	}
+	if k, err := parse("{blast: 0, history: 7d}"); err != nil || *k.Blast != 0 || k.History.Value() != 168*time.Hour {
+		t.Errorf("%+v, %v", k, err)
+	}
+	for risk, want := range map[string]string{
+		"{blast: 101}":      "spec.risk.blast 101 is not a share from 0 to 100 percent",
+		"{history: 8761h}":  `spec.risk.history "8761h" is above 8760h`,
+		"{history: always}": "spec.risk.history",
+		"{users: 3}":        "users",
+	} {
+		_, err := parse(risk)
+		wantError(t, err, assay.CodeInvalid, want)
+	}
+}

@@ -23,6 +23,7 @@ type StartedPayload struct {
 	Match    *enforce.Match     `json:"match,omitempty"`
 	Watch    *api.Watch         `json:"watch,omitempty"` // as declared
 	After    []decide.Indicator `json:"after,omitempty"` // tested in the watch, if not what the plan tests
+	Risk     *api.Risk          `json:"risk,omitempty"`  // the score that set its gate and its steps
 }
 
 // DecidedPayload is the payload of a rollout.decided fact, version 1.
@@ -52,6 +53,7 @@ type RefusedPayload struct {
 const (
 	CommandPromote = "promote"
 	CommandAbort   = "abort"
+	CommandApprove = "approve" // of a rollout that waits for a yes before its first request
 )
 
 // CommandedPayload is the payload of a rollout.commanded fact, version 1.

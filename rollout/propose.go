@@ -41,6 +41,9 @@ type Proposal struct {
 	// Sources where its counts come from.
 	After   []decide.Indicator
 	Sources []Indicator
+	// Risk of the change, nil if nobody scored it. With the gate api.RiskApprove it gets
+	// no request before another person than Actor said yes.
+	Risk *api.Risk
 }
 
 // Propose records a rollout; Run carries it out. CodeConflict if another one of
@@ -74,7 +77,7 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 		var err error
 		rec.Rollout.StartedFact, err = rec.fact(tx, assay.FactRolloutStarted, assay.RetainAudit, p.Actor, now, nil, StartedPayload{
 			Rollout: rec.Rollout.ID, Name: p.Name, Digest: p.Digest, Canary: plan.Canary, Control: plan.Control, Plan: plan,
-			Strategy: rec.Rollout.Strategy, Mirror: p.Mirror, Match: p.Match, Watch: rec.Rollout.Watch, After: rec.AfterTests,
+			Strategy: rec.Rollout.Strategy, Mirror: p.Mirror, Match: p.Match, Watch: rec.Rollout.Watch, After: rec.AfterTests, Risk: p.Risk,
 		})
 		if err != nil {
 			return err
@@ -101,6 +104,7 @@ func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) 
 	if words := ruleWords(rec.Rollout); words != "" {
 		rec.Rollout.Reason = fmt.Sprintf("Start: %s waits for its rule: %s.", plan.Canary, words)
 	}
+	rec.gate(p.Risk)
 	if p.Watch > 0 {
 		rec.Rollout.Watch = &api.Watch{Duration: p.Watch, OnHarm: cmp.Or(p.OnHarm, api.RevertOnHarm)}
 	}
@@ -183,6 +187,10 @@ func (c *Controller) Command(ctx context.Context, namespace, id, actor, command,
 		}
 		if rec.Rollout.Status.Ended() {
 			return assay.Errorf(assay.CodeConflict, "rollout %s has ended: it is %s", id, rec.Rollout.Status)
+		}
+		if command == CommandPromote && rec.Rollout.Unapproved() {
+			return &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("rollout %s waits for a yes before its first request", id),
+				Hint: "say it with: assay rollout approve " + id + " --reason TEXT"}
 		}
 		if command == CommandPromote && rec.Rollout.Status == api.RolloutStarting {
 			return assay.Errorf(assay.CodeConflict, "rollout %s has not begun: the new version has no traffic yet", id)

@@ -49,6 +49,9 @@ func (c *Controller) step(ctx context.Context, namespace, id string) (again bool
 	if told, err := c.told(ctx, rec); told || err != nil {
 		return true, err
 	}
+	if rec.Rollout.Unapproved() {
+		return false, nil
+	}
 	if rec.Rollout.Status == api.RolloutStarting {
 		return c.introduce(ctx, rec)
 	}
@@ -76,7 +79,7 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 	}
 	words := fmt.Sprintf("%s by %s: %s", verb, o.Actor, o.Reason)
 	rec.Rollout.Reason = words
-	started := rec.Rollout.Status != api.RolloutStarting
+	started := rec.Rollout.Status != api.RolloutStarting && !rec.Rollout.Unapproved()
 	if !started && rec.Claimed {
 		if c.halted(rec) != "" {
 			return false, nil // introduce says so, and does nothing either

@@ -48,6 +48,14 @@ func promoteRollout(c *control.Session, r *http.Request) (any, error) {
 	return c.PromoteRollout(r.Context(), r.PathValue("id"), cmd)
 }
 
+func approveRollout(c *control.Session, r *http.Request) (any, error) {
+	var cmd api.RolloutCommand
+	if err := body(r, &cmd); err != nil {
+		return nil, err
+	}
+	return c.ApproveRollout(r.Context(), r.PathValue("id"), cmd)
+}
+
 func abortRollout(c *control.Session, r *http.Request) (any, error) {
 	var cmd api.RolloutCommand
 	if err := body(r, &cmd); err != nil {

@@ -73,6 +73,7 @@ func routes() map[string]handler {
 		"GET /v1/decisions/{id}":                     decision,
 		"GET /v1/decisions/{id}/record":              decisionRecord,
 		"GET /v1/forecasts/{service}/{objective...}": foreseen,
+		"POST /v1/rollouts/{id}/approval":            approveRollout,
 	}
 }
 

@@ -169,6 +169,7 @@ var (
 		{"GET", "/v1/rollouts/" + someID, api.Readers},
 		{"POST", "/v1/rollouts/" + someID + "/promotion", commanders},
 		{"POST", "/v1/rollouts/" + someID + "/abort", commanders},
+		{"POST", "/v1/rollouts/" + someID + "/approval", approvers},
 		{"GET", "/v1/strategies", api.Readers},
 		{"GET", "/v1/strategies/shop-scale", api.Readers},
 		{"POST", "/v1/strategies/shop-scale/answers", commanders},

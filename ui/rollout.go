@@ -285,6 +285,10 @@ func promote(v *view) (string, error) {
 	return v.command(v.s.PromoteRollout)
 }
 
+func approve(v *view) (string, error) {
+	return v.command(v.s.ApproveRollout)
+}
+
 func abort(v *view) (string, error) {
 	return v.command(v.s.AbortRollout)
 }

@@ -123,6 +123,7 @@ func (u *ui) routes() *http.ServeMux {
 		"POST /strategies/{name}/answers":  tellStrategy,
 		"POST /models/rollbacks":           rollbackModel,
 		"POST /models/refits":              refitModel,
+		"POST /rollouts/{id}/approval":     approve,
 		"POST /exceptions":                 requestException,
 		"POST /exceptions/{id}/approval":   approveException,
 		"POST /exceptions/{id}/revocation": revokeException,

@@ -17,6 +17,7 @@ type rollouts interface {
 	StartRollout(ctx context.Context, req api.RolloutRequest) (api.Rollout, error)
 	PromoteRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
 	AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
+	ApproveRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
 }
 
 type rolloutReads interface {
@@ -37,6 +38,7 @@ an enforcer (assay serve --proxy URL); the others of these commands also read a
 state directory that no server uses.`,
 	}
 	cmd.AddCommand(a.rolloutStartCmd(), a.rolloutListCmd(), a.rolloutWatchCmd(), a.rolloutExplainCmd(),
+		a.rolloutTellCmd("approve", "Say yes to a risky change before its first request"),
 		a.rolloutTellCmd("promote", "Give the new version all the traffic now, whatever the evidence says"),
 		a.rolloutTellCmd("abort", "Take all the traffic from the new version now"))
 	return cmd
@@ -44,7 +46,8 @@ state directory that no server uses.`,
 
 func (a *app) rolloutStartCmd() *cobra.Command {
 	var req api.RolloutRequest
-	var digest string
+	var digest, changes string
+	var about api.Change
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "start --canary VERSION --digest DIGEST",
@@ -53,17 +56,25 @@ func (a *app) rolloutStartCmd() *cobra.Command {
 artifact, gives it the first share if one of them holds, and the evidence decides
 from then on.
 
-Asks --server, which changes its state and the enforcer's. Reads nothing here. With
---watch it stays until the rollout has ended.
+Where the Rollout resource has a risk, the change is scored, and the score sets the
+gate and the steps: say how large it is with --changes, which takes what
+'git diff --numstat' prints. A change that nothing is said about counts as large.
+
+Asks --server, which changes its state and the enforcer's. Reads the file of
+--changes. With --watch it stays until the rollout has ended.
 
 Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage ·
 3 aborted, taken back or refused entry, with --watch.`,
-		Example: `  assay rollout start --canary v2 --digest sha256:… --backend http://127.0.0.1:8002 --watch`,
-		Args:    cobra.NoArgs,
+		Example: `  assay rollout start --canary v2 --digest sha256:… --backend http://127.0.0.1:8002 --watch
+  git diff --numstat v1 v2 | assay rollout start --canary v2 --digest sha256:… --changes -`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if req.Digest, err = assay.ParseDigest(digest); err != nil {
 				return usageError{fmt.Errorf("--digest: %w", err)}
+			}
+			if req.Change, err = a.changeOf(cmd.InOrStdin(), changes, about); err != nil {
+				return err
 			}
 			ops, err := a.connect(cmd.Context(), stateNeeded)
 			if err != nil {
@@ -81,7 +92,9 @@ Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage
 				return a.watchRollout(cmd.Context(), ops, r.ID)
 			}
 			return a.print(r, func() {
-				fmt.Fprintf(a.out, "started  %s  %s %s\nfollow it with: assay rollout watch %s\n", r.ID, r.Service, r.Plan.Canary, r.ID)
+				fmt.Fprintf(a.out, "started  %s  %s %s\n", r.ID, r.Service, r.Plan.Canary)
+				a.riskBlock(r)
+				fmt.Fprintln(a.out, "follow it with: assay rollout watch "+r.ID)
 			})
 		},
 	}
@@ -91,6 +104,9 @@ Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage
 	fs.StringVar(&digest, "digest", "", "digest of the artifact that it runs, as the platform reports it")
 	fs.StringVar(&req.Backend, "backend", "", "where it answers, http://host:port (default as the enforcer knows it)")
 	fs.BoolVar(&watch, "watch", false, "stay until it has ended")
+	fs.StringVar(&changes, "changes", "", "file with the output of git diff --numstat, or - for standard input")
+	fs.BoolVar(&about.Irreversible, "irreversible", false, "it changes data that cannot be changed back")
+	fs.BoolVar(&about.Repairs, "repairs", false, "it ends an incident: it goes out, approved, although the error budget is spent")
 	for _, name := range []string{"canary", "digest"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
 	}
@@ -158,13 +174,17 @@ func (a *app) status(s api.RolloutStatus) string {
 
 func (a *app) rolloutTellCmd(verb, short string) *cobra.Command {
 	var say api.RolloutCommand
+	needs := "operator or approver"
+	if verb == "approve" {
+		needs = "approver, and is not for whoever asked for the rollout"
+	}
 	cmd := &cobra.Command{
 		Use:   verb + " ID --reason TEXT",
 		Short: short,
 		Long: short + `.
 
 Asks --server, which changes its state and the enforcer's. Reads nothing here. Needs
-the role operator or approver; a fact tells who did it and why.
+the role ` + needs + `; a fact tells who did it and why.
 
 Exit codes: 0 accepted · 1 refused or error · 2 usage.`,
 		Args: cobra.ExactArgs(1),
@@ -174,10 +194,9 @@ Exit codes: 0 accepted · 1 refused or error · 2 usage.`,
 				return err
 			}
 			defer ops.close()
-			tell := ops.AbortRollout
-			if verb == "promote" {
-				tell = ops.PromoteRollout
-			}
+			tell := map[string]func(context.Context, string, api.RolloutCommand) (api.Rollout, error){
+				"abort": ops.AbortRollout, "promote": ops.PromoteRollout, "approve": ops.ApproveRollout,
+			}[verb]
 			r, err := tell(cmd.Context(), args[0], say)
 			if err != nil {
 				return err
@@ -311,6 +330,7 @@ Exit codes: 0 explained · 1 error · 2 usage.`,
 			return a.print(r, func() {
 				fmt.Fprintf(a.out, "%s  %s %s → %s  %s  %d %%\n%s\n", r.ID, r.Service, r.Plan.Control, r.Plan.Canary, a.status(r.Status), r.Weight, r.Reason)
 				a.rolloutNotes(r)
+				a.riskBlock(r)
 				if words := observedWords(r); words != "" {
 					fmt.Fprintln(a.out, words)
 				}

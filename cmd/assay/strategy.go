@@ -288,7 +288,7 @@ Exit codes: 0 scored · 1 error · 2 usage.`,
 	return cmd
 }
 
-func (a *app) riskTable(r mitigate.RiskScore) {
+func (a *app) riskTable(r api.Risk) {
 	fmt.Fprintf(a.out, "risk %d of 100: %s\n", r.Score, r.Words)
 	var rows [][]string
 	for _, f := range r.Factors {
