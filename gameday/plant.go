@@ -160,7 +160,7 @@ func (w *World) guard(conf enforce.Config) error {
 		name: "proxy", path: w.cfg.Exe, ready: "proxying http://",
 		args: []string{
 			"enforce", "proxy", "--listen", "127.0.0.1:0", "--control", w.control, "--routes", routes,
-			"--otlp", w.url + "/v1/metrics", "--otlp-interval", "250ms",
+			"--otlp", w.telemetryURL() + "/v1/metrics", "--otlp-interval", "250ms",
 		},
 		env: w.assayEnv("ASSAY_PROXY_TOKEN="+w.secrets.control, "ASSAY_OTLP_TOKEN="+w.secrets.agent),
 	})

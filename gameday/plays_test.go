@@ -2,7 +2,10 @@ package gameday
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +43,7 @@ func must[T any](v T, err error) T {
 
 func TestWhatPlaysDeclareBesideThePoliciesIsSound(t *testing.T) {
 	list, err := fs.Glob(doorFiles, "doors/*.yaml")
-	if err != nil || len(list) != 4 {
+	if err != nil || len(list) < 4 {
 		t.Fatalf("%v, %v", list, err)
 	}
 	for _, name := range list {
@@ -48,7 +51,7 @@ func TestWhatPlaysDeclareBesideThePoliciesIsSound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rev, err := dir.Load(t.Context(), policyFolder(t, map[string]string{"door.yaml": string(text)}))
+		rev, err := dir.Load(t.Context(), policyFolder(t, map[string]string{"door-" + filepath.Base(name): string(text)}))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -125,6 +128,64 @@ func TestARefusalIsReadFromItsProblem(t *testing.T) {
 	} {
 		if got := refusalOf([]byte(body)); got != want {
 			t.Errorf("%s: %q; expected %q", body, got, want)
+		}
+	}
+}
+
+func TestOnlyPlaysOfOneStageShareAWorld(t *testing.T) {
+	late, memory, bad := must(ScenarioNamed("late-fault")), must(ScenarioNamed("memory-limit")), must(ScenarioNamed("bad-release"))
+	if !late.Shares(memory) || late.Shares(bad) || bad.Shares(bad) {
+		t.Error("plays that prepare a world of their own share one, or plays of one stage do not")
+	}
+	w := testWorld(t)
+	if _, err := w.Play(late, bad); assay.CodeOf(err) != assay.CodeInvalid {
+		t.Errorf("two stages at once: %v", err)
+	}
+}
+
+func TestACutWireCarriesNothingUntilItIsMended(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "heard") }))
+	defer srv.Close()
+	w := testWorld(t)
+	w.url = srv.URL
+	if err := w.layWire(); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	heard := func() bool {
+		res, err := client.Get(w.telemetryURL())
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		data, err := io.ReadAll(res.Body)
+		return err == nil && string(data) == "heard"
+	}
+	if !heard() {
+		t.Fatal("the wire carries nothing")
+	}
+	w.wire.sever(true) // the connection that is kept open as well
+	if heard() {
+		t.Error("the cut wire carries")
+	}
+	w.wire.sever(false)
+	if !heard() {
+		t.Error("the mended wire carries nothing")
+	}
+}
+
+func TestWhatAVersionCostIsBeyondTheOtherOnesRate(t *testing.T) {
+	for _, c := range []struct {
+		exposed, harmed uint64
+		control         assay.Rate
+		want            float64
+	}{
+		{1000, 40, assay.Rate{Bad: 100, Total: 10_000}, 30},
+		{1000, 5, assay.Rate{Bad: 100, Total: 10_000}, 0},
+		{10, 4, assay.Rate{}, 4},
+	} {
+		if got := beyond(c.exposed, c.harmed, c.control); got != c.want {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

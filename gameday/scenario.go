@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
@@ -18,20 +19,35 @@ type Scenario struct {
 	Name  string
 	About string // one sentence: what happens, and what is to come of it
 	play  func(*drama) error
+	// stage prepares what the play needs, once for all plays of the same stage that
+	// are played together; nil if the play prepares a world of its own.
+	stage *stage
 }
+
+// stage is what several plays stand on: a world that each of them leaves as it found it.
+type stage struct{ prepare func(*drama) error }
+
+// Shares reports whether two plays can be played one after the other on one world.
+func (s Scenario) Shares(other Scenario) bool { return s.stage != nil && s.stage == other.stage }
 
 // Scenarios are all there are, in the order of the documentation.
 func Scenarios() []Scenario {
 	return []Scenario{
-		{"bad-release", "v2 fails four times as often, which its tests do not show: it is stopped and the traffic returns", badRelease},
-		{"healthy-release", "v2 without the regression: it gets all the traffic, step by step", healthyRelease},
-		{"slow-release", "v6 fails as rarely as v1 and is slow for a few: the tail of its latency stops it", slowRelease},
-		{"other-ways", "v2 as a mirror, which harms nobody, and then blue/green: all the traffic at once, and back", otherWays},
-		{"control-plane-killed", "the control plane is killed while v2 has its first traffic and comes back: v2 is stopped all the same, once", controlPlaneKilled},
-		{"key-compromise", "the signing key is stolen and revoked: what it signed afterwards is listed and refused everywhere until it is attested anew", keyCompromise},
-		{"attestation-store-down", "the ledger's files cannot be written, and the control plane is killed meanwhile: what was acknowledged is kept, published and proved", attestationStoreDown},
-		{"serverless-payment", "a payment function without an attestation is neither deployed nor invoked, an attested one is both, a tampered copy neither", serverlessPayment},
-		{"gate-blocked", "a policy refuses every release: two people excuse one, and in an emergency one person does, for hours and for all to see", gateBlocked},
+		{Name: "bad-release", About: "v2 fails four times as often, which its tests do not show: it is stopped and the traffic returns", play: badRelease},
+		{Name: "healthy-release", About: "v2 without the regression: it gets all the traffic, step by step", play: healthyRelease},
+		{Name: "slow-release", About: "v6 fails as rarely as v1 and is slow for a few: the tail of its latency stops it", play: slowRelease},
+		{Name: "other-ways", About: "v2 as a mirror, which harms nobody, and then blue/green: all the traffic at once, and back", play: otherWays},
+		{Name: "control-plane-killed", About: "the control plane is killed while v2 has its first traffic and comes back: v2 is stopped all the same, once", play: controlPlaneKilled},
+		{Name: "key-compromise", About: "the signing key is stolen and revoked: what it signed afterwards is listed and refused everywhere until it is attested anew", play: keyCompromise},
+		{Name: "attestation-store-down", About: "the ledger's files cannot be written, and the control plane is killed meanwhile: what was acknowledged is kept, published and proved", play: attestationStoreDown},
+		{Name: "serverless-payment", About: "a payment function without an attestation is neither deployed nor invoked, an attested one is both, a tampered copy neither", play: serverlessPayment},
+		{Name: "gate-blocked", About: "a policy refuses every release: two people excuse one, and in an emergency one person does, for hours and for all to see", play: gateBlocked},
+		{Name: "harm-budget", About: "a release may spend a fifth of the error budget: a bad one is stopped within it, a good one goes through, and without a budget nothing goes on", play: harmBudget, stage: shopStage},
+		{Name: "risky-release", About: "the score of a large change asks a person first and starts at 1 %; it is rolled back with a handful harmed, and its history makes the next one slower", play: riskyRelease, stage: shopStage},
+		{Name: "telemetry-outage", About: "the control plane hears nothing while a bad version has a tenth of the traffic: it holds, and stops it when it hears again", play: telemetryOutage, stage: shopStage},
+		{Name: "late-fault", About: "v7 is well at a tenth of the traffic and breaks a quota with all of it: the watch takes it back", play: lateFault, stage: shopStage},
+		{Name: "slow-dependency", About: "v8 asks a new dependency through a wrong circuit breaker, which adds latency and no error: it is stopped", play: slowDependency, stage: shopStage},
+		{Name: "memory-limit", About: "v9 keeps pages in memory and runs under a limit that the kernel enforces: moderate load kills it, and the traffic is back", play: memoryLimit, stage: shopStage},
 	}
 }
 
@@ -47,13 +63,42 @@ func ScenarioNamed(name string) (Scenario, error) {
 	return Scenario{}, assay.Errorf(assay.CodeNotFound, "game day %s", strict.OneOf(name, names))
 }
 
-// Play plays a scenario. It returns what it has even with an error.
-func (w *World) Play(s Scenario) (Report, error) {
-	d := drama{World: w, healthy: s.Name == "healthy-release"}
-	err := s.play(&d)
-	r := d.result(s.Name)
+// Play plays scenarios, several only if they share a stage. It returns what it has even
+// with an error.
+func (w *World) Play(list ...Scenario) (Report, error) {
+	d := drama{World: w}
+	var names []string
+	for _, s := range list {
+		names = append(names, s.Name)
+		if !s.Shares(list[0]) && len(list) > 1 {
+			return d.result(s.Name), assay.Errorf(assay.CodeInvalid, "game days %s and %s do not stand on one world", list[0].Name, s.Name)
+		}
+	}
+	err := d.playAll(list)
+	r := d.result(strings.Join(names, " "))
 	r.OK = r.OK && err == nil
 	return r, err
+}
+
+func (d *drama) playAll(list []Scenario) error {
+	if on := list[0].stage; on != nil {
+		if err := on.prepare(d); err != nil {
+			return err
+		}
+	}
+	for _, s := range list {
+		if len(list) > 1 {
+			d.cfg.Log.Say(s.Name + ": " + s.About)
+			d.playing = s.Name + ": "
+		}
+		if err := s.play(d); err != nil {
+			return err
+		}
+	}
+	if list[0].stage != nil && len(d.rollouts) > 0 {
+		return d.replay()
+	}
+	return nil
 }
 
 func badRelease(d *drama) error {

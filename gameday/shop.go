@@ -54,6 +54,9 @@ var versions = []Version{
 	{"v4", "vouchers, and an image with a newer xz", []string{"consult_beside.go", "total_voucher.go"}, []string{"sbom-v4.json", "vulnerabilities-v4.json"}},
 	{"v5", "built in a hurry; nobody took it to the gate", []string{"consult_beside.go", "total_voucher.go"}, nil},
 	{"v6", "pages wait for what else might please, and do not fail with it", []string{"consult_slow.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
+	{"v7", "pages ask how many are left, of a service with a quota", []string{"consult_quota.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
+	{"v8", "recommendations come through a circuit breaker, which is wrong", []string{"consult_breaker.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
+	{"v9", "pages are kept for customers who go back", []string{"consult_hoarding.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 }
 
 func versionNamed(name string) Version {
@@ -91,6 +94,7 @@ type Release struct {
 	Backend string       // "http://host:port" while it runs
 	Bundle  []byte       // its attestation, nil before a gate said anything
 	Fact    assay.FactID // of the attestation
+	process *Child       // that answers at Backend
 }
 
 // Build writes, tests and builds a version.
@@ -141,17 +145,27 @@ func (r *Release) sum() error {
 
 // Run starts a release as a process. calm switches the faults of the recommender off.
 func (w *World) Run(r *Release, calm bool) error {
-	const ready = "shop "
-	args := []string{"-seed", fmt.Sprint(w.cfg.Seed)}
+	var args []string
 	if calm {
 		args = append(args, "-calm")
 	}
+	return w.launch(r, r.Binary, append([]string{"-seed", fmt.Sprint(w.cfg.Seed)}, args...)...)
+}
+
+// launch starts a release by a program, itself or one that runs it. What ran of it
+// before is stopped.
+func (w *World) launch(r *Release, program string, args ...string) error {
+	const ready = "shop "
+	if r.process != nil {
+		r.process.stop()
+	}
 	ctx, cancel := context.WithTimeout(w.ctx, 20*time.Second)
 	defer cancel()
-	_, line, err := w.start(ctx, command{name: "shop-" + r.Version.Name, path: r.Binary, args: args, env: w.environment(), ready: ready})
+	child, line, err := w.start(ctx, command{name: "shop-" + r.Version.Name, path: program, args: args, env: w.environment(), ready: ready})
 	if err != nil {
 		return err
 	}
+	r.process = child
 	_, address, found := strings.Cut(line, " listening on ")
 	if !found {
 		return assay.Errorf(assay.CodeInternal, "the shop said %q; expected where it listens", line)

@@ -81,6 +81,8 @@ type World struct {
 
 	releases map[string]*Release
 	checks   []Check
+	playing  string // put before the names of checks, if several plays share the world
+	wire     *wire  // that telemetry goes over; nil if it goes directly
 	readyMS  int64
 }
 
@@ -246,6 +248,9 @@ func (w *World) close() error {
 		c.stop()
 	}
 	w.spawn.close()
+	if w.wire != nil {
+		w.wire.close()
+	}
 	return w.lock.Release()
 }
 
@@ -304,7 +309,7 @@ type Check struct {
 
 // check records whether an outcome is as described.
 func (w *World) check(name string, ok bool, format string, args ...any) {
-	w.checks = append(w.checks, Check{name, ok, fmt.Sprintf(format, args...)})
+	w.checks = append(w.checks, Check{w.playing + name, ok, fmt.Sprintf(format, args...)})
 }
 
 // Failed are the outcomes that did not come out as described.

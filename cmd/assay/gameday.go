@@ -46,23 +46,32 @@ func (a *app) gamedayListCmd() *cobra.Command {
 func (a *app) gamedayRunCmd() *cobra.Command {
 	var f playFlags
 	cmd := &cobra.Command{
-		Use:   "run NAME",
-		Short: "Run a game day and assert its outcomes",
-		Long: `Run a game day and assert its outcomes.
+		Use:   "run NAME...",
+		Short: "Run game days and assert their outcomes",
+		Long: `Run a game day and assert its outcomes; several, if they share an installation, one
+after the other on one.
 
 Needs the go command. Writes below --dir, ` + demoDir + ` by default, and into Go's
 build cache, and changes nothing else; a folder that no game day made is refused.
 Children end with it.
 
 Exit codes: 0 every outcome as asserted · 1 error · 2 usage · 3 an outcome is not.`,
-		Example: `  assay gameday run control-plane-killed`,
-		Args:    cobra.ExactArgs(1),
+		Example: `  assay gameday run control-plane-killed
+  assay gameday run late-fault memory-limit`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := gameday.ScenarioNamed(args[0])
-			if err != nil {
-				return usageError{err}
+			var list []gameday.Scenario
+			for _, name := range args {
+				s, err := gameday.ScenarioNamed(name)
+				if err != nil {
+					return usageError{err}
+				}
+				if len(list) > 0 && !s.Shares(list[0]) {
+					return usageError{fmt.Errorf("%s and %s do not share an installation: run one after the other", list[0].Name, name)}
+				}
+				list = append(list, s)
 			}
-			return a.play(cmd.Context(), f, false, func(w *gameday.World) (gameday.Report, error) { return w.Play(s) })
+			return a.play(cmd.Context(), f, false, func(w *gameday.World) (gameday.Report, error) { return w.Play(list...) })
 		},
 	}
 	f.add(cmd, "127.0.0.1:0")
