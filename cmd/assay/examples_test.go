@@ -9,7 +9,7 @@ import (
 
 // TestExamplesComeOutAsTheySay runs the examples with the program as it is.
 func TestExamplesComeOutAsTheySay(t *testing.T) {
-	for _, name := range []string{"first-gate", "vulnerability-gate", "rollouts"} {
+	for _, name := range []string{"first-gate", "vulnerability-gate", "outdated-cryptography", "rollouts"} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), name)
 			if err := copyDir(filepath.Join("../../examples", name), dir); err != nil {
