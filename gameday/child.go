@@ -123,6 +123,15 @@ func (c *Child) stop() {
 	c.kill()
 }
 
+// freeze stops the child in its tracks, or lets it go on.
+func (c *Child) freeze(still bool) error {
+	s := syscall.SIGCONT
+	if still {
+		s = syscall.SIGSTOP
+	}
+	return syscall.Kill(-c.PID, s)
+}
+
 // kill ends the child's whole group at once and waits until the child is gone.
 func (c *Child) kill() {
 	c.signal(syscall.SIGKILL)

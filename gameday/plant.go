@@ -91,7 +91,7 @@ func (w *World) startServer() error {
 	defer cancel()
 	child, line, err := w.start(ctx, command{
 		name: "serve", path: w.cfg.Exe, ready: "serving http://",
-		args: []string{"serve", "--listen", w.cfg.Listen, "--proxy", "http://" + w.control, "--anonymous-viewer"},
+		args: append([]string{"serve", "--listen", w.cfg.Listen, "--proxy", "http://" + w.control, "--anonymous-viewer"}, w.serveArgs...),
 		env:  w.assayEnv("ASSAY_PROXY_TOKEN=" + w.secrets.control),
 	})
 	if err != nil {

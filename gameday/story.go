@@ -39,6 +39,8 @@ type drama struct {
 	peers      []Peer
 	books      *Books
 
+	yard *yard // of plays on the yard
+
 	decisions, identical int
 	verify               string
 }

@@ -79,11 +79,13 @@ type World struct {
 	admin    *client.Client // changes keys; nil unless hasAdmin
 	hasAdmin bool           // set before Serve
 
-	releases map[string]*Release
-	checks   []Check
-	playing  string // put before the names of checks, if several plays share the world
-	wire     *wire  // that telemetry goes over; nil if it goes directly
-	readyMS  int64
+	releases  map[string]*Release
+	checks    []Check
+	closers   []func() // of what else listens, called by Close
+	serveArgs []string // more for the control plane
+	playing   string   // put before the names of checks, if several plays share the world
+	wire      *wire    // that telemetry goes over; nil if it goes directly
+	readyMS   int64
 }
 
 // secrets are the credentials of one world. They are files below it as well, for
@@ -250,6 +252,9 @@ func (w *World) close() error {
 	w.spawn.close()
 	if w.wire != nil {
 		w.wire.close()
+	}
+	for _, f := range w.closers {
+		f()
 	}
 	return w.lock.Release()
 }

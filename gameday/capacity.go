@@ -1,0 +1,216 @@
+package gameday
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act/webhook"
+	"assay.dev/assay/api"
+)
+
+// autoscaler is a play in which somebody's autoscaler wants another number of workers
+// every second, and real workers are started and stopped.
+func autoscaler(d *drama) error {
+	const pool, few, many = "pool", 2.0, 8.0
+	workers := &crew{w: d.World, name: "worker"}
+	if err := workers.hold("", few); err != nil {
+		return err
+	}
+	defer func() { _ = workers.hold("", 0) }()
+	p := d.yard.platform
+	p.keep(pool, assay.LeverReplicas, "", few, workers.hold)
+	var mu sync.Mutex
+	wants, changes, began := few, 0, time.Now()
+	thrash := true
+	stop := d.reporting(func() []gauge {
+		mu.Lock()
+		defer mu.Unlock()
+		next := few
+		if thrash && int(time.Since(began).Seconds())%2 == 1 {
+			next = many
+		}
+		if next != wants {
+			wants, changes = next, changes+1
+		}
+		return []gauge{{name: "yard_recommended", service: pool, number: wants}}
+	})
+	err := d.step("thrash", "an autoscaler wants 2 and 8 workers by turns", func() (bool, string, error) {
+		took, up, err := d.until(reactTime, func() (bool, error) { return p.at(pool, assay.LeverReplicas, "") == many, nil })
+		if err != nil {
+			return false, "", err
+		}
+		d.check("what is needed is there quickly", up, "%v workers after %s: %s", p.at(pool, assay.LeverReplicas, ""), took.Round(time.Millisecond), d.strategyWords("pool-stabilise"))
+		if err := d.pause(8 * time.Second); err != nil {
+			return false, "", err
+		}
+		mu.Lock()
+		wanted := changes
+		thrash = false
+		mu.Unlock()
+		moves := p.movesOf(pool)
+		d.check("the autoscaler thrashed", wanted >= 6, "it changed its mind %d times", wanted)
+		d.check("no worker was stopped meanwhile", !slices.ContainsFunc(moves, isLess) && len(moves) <= 3, "%d moves", len(moves))
+		return up, fmt.Sprintf("the autoscaler changed its mind %d times, and the workers %s", wanted, count(len(moves), "time")), nil
+	})
+	if err == nil {
+		err = d.step("calm", "it wants 2 and keeps to it", func() (bool, string, error) {
+			took, down, err := d.until(2*reactTime, func() (bool, error) { return p.at(pool, assay.LeverReplicas, "") == few, nil })
+			d.check("then they are stopped, a few at a time", down && len(p.movesOf(pool)) >= 3, "%v workers after %s and %d moves: %s",
+				p.at(pool, assay.LeverReplicas, ""), took.Round(time.Millisecond), len(p.movesOf(pool)), d.strategyWords("pool-stabilise"))
+			return down, fmt.Sprintf("%d workers run after %.1f s", int(few), took.Seconds()), err
+		})
+	}
+	if serr := stop(); err == nil {
+		err = serr
+	}
+	return err
+}
+
+func isLess(m webhook.Desired) bool { return m.Want < m.Now }
+
+// seasonYAML declares an event that is known before.
+const seasonYAML = `apiVersion: assay.dev/v1alpha1
+kind: Strategy
+metadata: {name: fair-scale}
+spec:
+  service: fair
+  level: act
+  deterministic: true
+  signals:
+    - {name: load, query: 'max(yard_load{service="fair"})'}
+  levers: [{lever: replicas, door: platform}]
+  damping:
+    protect: {deadBand: 0.05, step: 20, period: 1s}
+  scale:
+    perReplica: 50
+    lead: 3s
+    max: 20
+    events:
+      - {name: the sale, start: %q, end: %q, factor: 4}
+`
+
+// seasonal is a play in which the load of an event comes when the calendar says so.
+func seasonal(d *drama) error {
+	const fair, usual, factor, perWorker = "fair", 100.0, 4, 50
+	workers := &crew{w: d.World, name: "stall"}
+	if err := workers.hold("", 3); err != nil {
+		return err
+	}
+	defer func() { _ = workers.hold("", 0) }()
+	p := d.yard.platform
+	p.keep(fair, assay.LeverReplicas, "", 3, workers.hold)
+	start := time.Now().Add(12 * time.Second).Truncate(time.Second).UTC()
+	if err := d.declareNow("fair.yaml", fmt.Sprintf(seasonYAML, start.Format(time.RFC3339), start.Add(time.Minute).Format(time.RFC3339))); err != nil {
+		return err
+	}
+	load := func() float64 {
+		if time.Now().Before(start) {
+			return usual
+		}
+		return usual * factor
+	}
+	stop := d.reporting(func() []gauge { return []gauge{{name: "yard_load", service: fair, number: load()}} })
+	err := d.step("calendar", "a sale begins at "+start.Format("15:04:05"), func() (bool, string, error) {
+		need := usual * factor / perWorker
+		if err := d.pause(time.Until(start.Add(-6 * time.Second))); err != nil {
+			return false, "", err
+		}
+		before := p.at(fair, assay.LeverReplicas, "")
+		d.check("long before it nothing more runs", before < need, "%v workers", before)
+		_, ready, err := d.until(time.Until(start), func() (bool, error) { return p.at(fair, assay.LeverReplicas, "") >= need, nil })
+		early := time.Until(start)
+		if err != nil {
+			return false, "", err
+		}
+		now := p.at(fair, assay.LeverReplicas, "")
+		d.check("when the event begins its workers run", ready && early > 0, "%v workers %s before: %s", now, early.Round(time.Millisecond), d.strategyWords("fair-scale"))
+		if err := d.pause(time.Until(start.Add(2 * time.Second))); err != nil {
+			return false, "", err
+		}
+		served := p.at(fair, assay.LeverReplicas, "") * perWorker
+		d.check("its load has room", served >= load(), "%v of %v requests a second", served, load())
+		return ready, fmt.Sprintf("%v workers run %.1f s before the sale, %v before that was known to matter", now, early.Seconds(), before), nil
+	})
+	if serr := stop(); err == nil {
+		err = serr
+	}
+	return err
+}
+
+// job is a process that costs money while it runs.
+type job struct {
+	crew  *crew
+	price float64 // a second
+	since time.Time
+	spent float64
+	runs  bool
+}
+
+// batchCap is a play in which test jobs of staging run away with the money of a day.
+func batchCap(d *drama) error {
+	const staging, dailyCap, extra = "staging", 100.0, 50.0
+	var mu sync.Mutex
+	jobs := map[string]*job{"release": {price: 2}, "integration": {price: 5}, "load-tests": {price: 8}}
+	p := d.yard.platform
+	settle := func(j *job, now time.Time) {
+		if j.runs {
+			j.spent += j.price * now.Sub(j.since).Seconds()
+		}
+		j.since = now
+	}
+	for name, j := range jobs {
+		j.crew = &crew{w: d.World, name: "job-" + name}
+		run := func(_ string, percent float64) error {
+			mu.Lock()
+			defer mu.Unlock()
+			settle(j, time.Now())
+			j.runs = percent > 0
+			return j.crew.hold("", min(1, percent))
+		}
+		if err := run("", 100); err != nil {
+			return err
+		}
+		p.keep(staging, assay.LeverClass, name, 100, run)
+		defer func() { _ = run("", 0) }()
+	}
+	spent := func() (all float64, list []gauge) {
+		mu.Lock()
+		defer mu.Unlock()
+		for name, j := range jobs {
+			settle(j, time.Now())
+			all += j.spent
+			rate := 0.0
+			if j.runs {
+				rate = j.price * 3600
+			}
+			list = append(list, gauge{"yard_spend_rate", "job", name, staging, rate})
+		}
+		return all, append(list, gauge{name: "yard_spent", service: staging, number: all})
+	}
+	stop := d.reporting(func() []gauge { _, list := spent(); return list })
+	err := d.step("cap", "three jobs spend 15 EUR a second of a day's 100", func() (bool, string, error) {
+		if _, err := d.manager.TellStrategy(d.ctx, "staging-cost", api.StrategyAnswer{Told: "allow", Amount: extra, Reason: "the release must be tested today"}); err != nil {
+			return false, "", err
+		}
+		_, ok, err := d.until(2*reactTime, func() (bool, error) {
+			return p.at(staging, assay.LeverClass, "integration") == 0 && p.at(staging, assay.LeverClass, "load-tests") == 0, nil
+		})
+		if err != nil {
+			return false, "", err
+		}
+		at, _ := spent()
+		d.check("all but the release stop at what a person allowed", ok && at >= dailyCap+extra && at < dailyCap+2*extra, "at %.0f EUR: %s", at, d.strategyWords("staging-cost"))
+		moves := p.movesOf(staging)
+		d.check("the least important one first", len(moves) >= 2 && moves[0].Scope == "load-tests", "%d moves", len(moves))
+		running := d.Processes()
+		d.check("the release runs, and the others do not", running["job-release-1"] > 0 && running["job-integration-1"] == 0 && running["job-load-tests-1"] == 0, "%v", running)
+		return ok, fmt.Sprintf("at %.0f of %.0f EUR, %.0f of them allowed today, integration and load tests stop; the release goes on", at, dailyCap+extra, extra), nil
+	})
+	if serr := stop(); err == nil {
+		err = serr
+	}
+	return err
+}

@@ -1,0 +1,358 @@
+package gameday
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/enforce"
+)
+
+// yardStage is several small services behind one proxy, each with its levers, a
+// platform that moves what lives elsewhere, and strategies that may act at once. Plays
+// on it break something and see what the strategy does.
+var yardStage = &stage{prepare: yardWorld}
+
+// Services of the yard, and hosts of their routes.
+const (
+	atlas = "atlas" // runs in two regions
+	api1  = "api"   // has tenants
+	edge  = "edge"  // stands on the street
+)
+
+// yard is what a play on the yard uses beside the world.
+type yard struct {
+	platform *platform
+	eu, us   *Release // atlas in its regions
+}
+
+func yardWorld(d *drama) (err error) {
+	d.yard = &yard{}
+	if err := d.declare("strategies.yaml"); err != nil {
+		return err
+	}
+	if d.yard.platform, err = d.openPlatform(); err != nil {
+		return err
+	}
+	d.serveArgs = []string{"--prove", "0s", "--doors", d.path("tokens", "doors.yaml")}
+	if err := d.openPage(); err != nil {
+		return err
+	}
+	v1, err := d.version("v1")
+	if err != nil {
+		return err
+	}
+	v7, err := d.version("v7")
+	if err != nil {
+		return err
+	}
+	return d.step("yard", "services, proxy and platform", func() (bool, string, error) {
+		conf, err := d.yardRoutes(v1, v7)
+		if err != nil {
+			return false, "", err
+		}
+		return true, fmt.Sprintf("%d services at %s, the platform at %s", len(conf.Routes), d.proxyURL, d.yard.platform.url), nil
+	})
+}
+
+// yardRoutes runs the services and starts the proxy before them.
+func (d *drama) yardRoutes(v1, v7 *Release) (conf enforce.Config, err error) {
+	// Each service has a process of its own, though two of them run one version.
+	backend := func(r *Release) *Release {
+		one := *r
+		if one.process = nil; err == nil {
+			err = d.Run(&one, false)
+		}
+		return &one
+	}
+	version := func(r *Release) enforce.Version {
+		return enforce.Version{Name: r.Version.Name, Digest: r.Digest, Weight: 100, Attestations: []json.RawMessage{r.Bundle}}
+	}
+	route := func(name string, v enforce.Version, l *enforce.Levers) {
+		conf.Routes = append(conf.Routes, enforce.Route{
+			Name: name, Service: name, Host: name + ".yard", Entry: shopEntry, Versions: []enforce.Version{v}, Levers: l,
+			Timeout: enforce.Duration(2 * time.Second),
+		})
+	}
+	d.yard.eu, d.yard.us = backend(v1), backend(v1)
+	v := version(v1)
+	v.Places = []enforce.Place{{Region: "eu", Backend: d.yard.eu.Backend}, {Region: "us", Backend: d.yard.us.Backend}}
+	route(atlas, v, &enforce.Levers{Regions: []enforce.Region{{Name: "eu", Share: 60}, {Name: "us", Share: 40}}, Probe: 10})
+	v = version(v7)
+	v.Backend = backend(v7).Backend
+	route(api1, v, &enforce.Levers{TenantHeader: "X-Tenant", Limits: []assay.Lever{assay.LeverRateLimit}})
+	v = version(v1)
+	v.Backend = backend(v1).Backend
+	route(edge, v, &enforce.Levers{Source: enforce.Sticky{By: enforce.ByClient}})
+	if err != nil {
+		return conf, err
+	}
+	return conf, d.guard(conf)
+}
+
+// visitors send requests of one kind to a service at a steady rate, in the open: none
+// waits for another.
+type visitors struct {
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+
+	mu             sync.Mutex
+	ok, bad, stood uint64 // answered, answered 5xx, held at the door
+}
+
+// visit begins to send requests; header is "X-Tenant: acme" or "", from is the address
+// they come from, "" for any.
+func (d *drama) visit(host, path string, rate int, header, value, from string) *visitors {
+	ctx, cancel := context.WithCancel(d.ctx)
+	v := &visitors{cancel: cancel}
+	dialer := &net.Dialer{Timeout: time.Second}
+	if from != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}}
+	const lots = 20 // a second
+	v.group.Go(func() {
+		defer client.CloseIdleConnections()
+		tick := time.NewTicker(time.Second / lots)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			for range rate / lots {
+				v.group.Go(func() { v.one(ctx, client, d.proxyURL+path, host, header, value) })
+			}
+		}
+	})
+	return v
+}
+
+func (v *visitors) one(ctx context.Context, client *http.Client, url, host, header, value string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return
+	}
+	req.Host = host
+	if header != "" {
+		req.Header.Set(header, value)
+	}
+	res, err := client.Do(req)
+	if ctx.Err() != nil {
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		v.bad++
+		return
+	}
+	_, _ = io.Copy(io.Discard, res.Body) // only what came of it counts
+	_ = res.Body.Close()
+	switch {
+	case res.Header.Get("Assay-Reason") != "":
+		v.stood++
+	case res.StatusCode >= http.StatusInternalServerError:
+		v.bad++
+	default:
+		v.ok++
+	}
+}
+
+// seen is what came of the requests since the last look.
+func (v *visitors) seen() (s seen) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s = seen{v.ok, v.bad, v.stood}
+	v.ok, v.bad, v.stood = 0, 0, 0
+	return s
+}
+
+type seen struct{ ok, bad, held uint64 }
+
+// failing is the share of requests that failed or were held.
+func (s seen) failing() float64 {
+	if n := s.ok + s.bad + s.held; n > 0 {
+		return float64(s.bad+s.held) / float64(n)
+	}
+	return 1
+}
+
+func (v *visitors) leave() {
+	v.cancel()
+	v.group.Wait()
+}
+
+// during lets time pass and returns what came of the visitors' requests in it.
+func (d *drama) during(t time.Duration, v *visitors) (seen, error) {
+	v.seen()
+	err := d.pause(t)
+	return v.seen(), err
+}
+
+// lever is where a lever of a service stands at the proxy, with what it keeps of a source.
+func (d *drama) lever(service string, lever assay.Lever, scope string) (enforce.LeverStatus, error) {
+	status, data, err := d.request(http.MethodGet, "http://"+d.control+"/v1/status", "", d.secrets.control, nil)
+	if err != nil {
+		return enforce.LeverStatus{}, err
+	}
+	var now enforce.Status
+	if err := json.Unmarshal(data, &now); err != nil {
+		return enforce.LeverStatus{}, assay.Errorf(assay.CodeUnavailable, "the proxy answered %d with what is no status: %w", status, err)
+	}
+	var out enforce.LeverStatus
+	for _, r := range now.Routes {
+		for _, l := range r.Levers {
+			if r.Service == service && l.Lever == lever && (l.Scope == scope || l.Scope == enforce.AnyScope && out.Lever == "") {
+				out = l
+			}
+		}
+	}
+	return out, nil
+}
+
+// until waits for something to become true, and returns how long that took.
+func (d *drama) until(limit time.Duration, is func() (bool, error)) (took time.Duration, ok bool, err error) {
+	for began := time.Now(); ; {
+		ok, err := is()
+		if took = time.Since(began); err != nil || ok || took > limit {
+			return took, ok, err
+		}
+		if err := d.pause(look); err != nil {
+			return took, false, err
+		}
+	}
+}
+
+// gauge is one number that somebody in the yard reports.
+type gauge struct {
+	name, label, value string // one label beside the service, "" for none
+	service            string
+	number             float64
+}
+
+// send sends numbers to the control plane, as any service does over OTLP.
+func (d *drama) send(list ...gauge) error {
+	type attribute struct {
+		Key   string `json:"key"`
+		Value struct {
+			Text string `json:"stringValue"`
+		} `json:"value"`
+	}
+	type point struct {
+		Time       string      `json:"timeUnixNano"`
+		Number     float64     `json:"asDouble"`
+		Attributes []attribute `json:"attributes"`
+	}
+	type metric struct {
+		Name  string `json:"name"`
+		Gauge struct {
+			Points []point `json:"dataPoints"`
+		} `json:"gauge"`
+	}
+	with := func(key, text string) (a attribute) {
+		a.Key, a.Value.Text = key, text
+		return a
+	}
+	var metrics []metric
+	for _, g := range list {
+		p := point{Time: strconv.FormatInt(time.Now().UnixNano(), 10), Number: g.number, Attributes: []attribute{with("service", g.service)}}
+		if g.label != "" {
+			p.Attributes = append(p.Attributes, with(g.label, g.value))
+		}
+		m := metric{Name: g.name}
+		m.Gauge.Points = []point{p}
+		metrics = append(metrics, m)
+	}
+	type scope struct {
+		Metrics []metric `json:"metrics"`
+	}
+	type resource struct {
+		Scopes []scope `json:"scopeMetrics"`
+	}
+	body, err := json.Marshal(struct {
+		Resources []resource `json:"resourceMetrics"`
+	}{[]resource{{[]scope{{metrics}}}}})
+	if err != nil {
+		return err
+	}
+	status, answer, err := d.request(http.MethodPost, d.url+"/v1/metrics", "", d.secrets.agent, body)
+	if err == nil && status != http.StatusOK {
+		err = assay.Errorf(assay.CodeUnavailable, "the control plane does not take numbers: %d %s", status, bytes.TrimSpace(answer))
+	}
+	return err
+}
+
+// reporting sends what f says four times a second, until stop is called.
+func (d *drama) reporting(f func() []gauge) (stop func() error) {
+	ctx, cancel := context.WithCancel(d.ctx)
+	done := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if err := d.send(f()...); err != nil && ctx.Err() == nil {
+				done <- err
+				return
+			}
+			select {
+			case <-ctx.Done():
+				done <- nil
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
+// strategyWords is what a strategy decided last, for people.
+func (d *drama) strategyWords(name string) string {
+	s, err := d.ci.Strategy(d.ctx, name)
+	switch {
+	case err != nil:
+		return err.Error()
+	case s.Decision == nil:
+		return "it has decided nothing"
+	}
+	return s.Decision.Words
+}
+
+// movesOf are the actions of a strategy among the facts, oldest first.
+func (d *drama) movesOf(strategy string) (out []assay.Action, err error) {
+	list, err := d.ci.Facts(d.ctx, []string{assay.FactMitigationActed}, "", maxDecisions)
+	for _, f := range list {
+		var p struct {
+			Strategy string       `json:"strategy"`
+			Action   assay.Action `json:"action"`
+		}
+		if err := json.Unmarshal(f.Payload, &p); err != nil {
+			return nil, err
+		}
+		if p.Strategy == strategy {
+			out = append(out, p.Action)
+		}
+	}
+	return out, err
+}
+
+// declareNow adds a policy file while the control plane runs, which reads it by itself.
+func (d *drama) declareNow(name, text string) error {
+	return os.WriteFile(d.path("policies", name), []byte(text), 0o600)
+}
