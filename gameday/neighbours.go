@@ -14,7 +14,7 @@ const reactTime = 15 * time.Second
 
 // regionalOutage kills the region eu.
 func regionalOutage(d *drama) error {
-	people := d.visit("atlas.yard", "/items", 200, "", "", "")
+	people := d.visit("atlas.yard", "/items", 400, "", "", "")
 	defer people.leave()
 	y := d.yard
 	probes := map[string]string{"eu": y.eu.Backend, "us": y.us.Backend}

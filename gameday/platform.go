@@ -45,11 +45,11 @@ func (d *drama) openPlatform() (*platform, error) {
 	p.srv = &http.Server{Handler: p, ReadHeaderTimeout: time.Second}
 	d.closers = append(d.closers, func() { _ = p.srv.Close() })
 	go func() { _ = p.srv.Serve(ln) }() // ends with Close
-	if err := os.WriteFile(d.path("tokens", "platform"), []byte(p.token+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(d.path("tokens", "platform-door"), []byte(p.token+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	doors := fmt.Sprintf("apiVersion: %s\nkind: Doors\nspec:\n  - name: platform\n    url: %s\n    tokenFile: %s\n    levers: [replicas, class-admission, cost-class]\n",
-		assay.APIVersion, p.url, d.path("tokens", "platform"))
+		assay.APIVersion, p.url, d.path("tokens", "platform-door"))
 	return p, os.WriteFile(d.path("tokens", "doors.yaml"), []byte(doors), 0o600)
 }
 

@@ -51,6 +51,7 @@ func Scenarios() []Scenario {
 		{Name: "regional-outage", About: "the eu of two regions dies: its traffic goes to the other one but for a probe, and comes back step by step when it is well", play: regionalOutage, stage: yardStage},
 		{Name: "noisy-tenant", About: "one tenant asks for nine times its share and everybody fails: it is held at its fair part, the others are well at once", play: noisyTenant, stage: yardStage},
 		{Name: "attack", About: "one address tries door after door: it is cut off with what it did kept, customers notice nothing, and it is let in again when it is quiet", play: attack, stage: yardStage},
+		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage},
 		{Name: "autoscaler", About: "an autoscaler wants another number of workers every second: real workers are started at once and stopped calmly", play: autoscaler, stage: yardStage},
 		{Name: "seasonal", About: "an event is in the calendar: its workers run before it begins, and its load meets no queue", play: seasonal, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money: the least important one stops first, at the cap all but the release, and a person allows more", play: batchCap, stage: yardStage},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"assay.dev/assay"
@@ -27,11 +28,13 @@ const (
 	atlas = "atlas" // runs in two regions
 	api1  = "api"   // has tenants
 	edge  = "edge"  // stands on the street
+	till  = "till"  // has a rate limit that no strategy moves
 )
 
 // yard is what a play on the yard uses beside the world.
 type yard struct {
 	platform *platform
+	routes   enforce.Config
 	eu, us   *Release // atlas in its regions
 }
 
@@ -93,9 +96,13 @@ func (d *drama) yardRoutes(v1, v7 *Release) (conf enforce.Config, err error) {
 	v = version(v1)
 	v.Backend = backend(v1).Backend
 	route(edge, v, &enforce.Levers{Source: enforce.Sticky{By: enforce.ByClient}})
+	v = version(v1)
+	v.Backend = backend(v1).Backend
+	route(till, v, &enforce.Levers{Limits: []assay.Lever{assay.LeverRateLimit}})
 	if err != nil {
 		return conf, err
 	}
+	d.yard.routes = conf
 	return conf, d.guard(conf)
 }
 
@@ -352,7 +359,10 @@ func (d *drama) movesOf(strategy string) (out []assay.Action, err error) {
 	return out, err
 }
 
-// declareNow adds a policy file while the control plane runs, which reads it by itself.
+// declareNow adds a policy file while the control plane runs, and tells it.
 func (d *drama) declareNow(name, text string) error {
-	return os.WriteFile(d.path("policies", name), []byte(text), 0o600)
+	if err := os.WriteFile(d.path("policies", name), []byte(text), 0o600); err != nil {
+		return err
+	}
+	return syscall.Kill(d.server.PID, syscall.SIGHUP)
 }
