@@ -149,24 +149,26 @@ type job struct {
 	runs  bool
 }
 
+// settle counts what the job spent until now.
+func (j *job) settle(now time.Time) {
+	if j.runs {
+		j.spent += j.price * now.Sub(j.since).Seconds()
+	}
+	j.since = now
+}
+
 // batchCap is a play in which test jobs of staging run away with the money of a day.
 func batchCap(d *drama) error {
 	const staging, dailyCap, extra = "staging", 100.0, 50.0
 	var mu sync.Mutex
 	jobs := map[string]*job{"release": {price: 2}, "integration": {price: 5}, "load-tests": {price: 8}}
 	p := d.yard.platform
-	settle := func(j *job, now time.Time) {
-		if j.runs {
-			j.spent += j.price * now.Sub(j.since).Seconds()
-		}
-		j.since = now
-	}
 	for name, j := range jobs {
 		j.crew = &crew{w: d.World, name: "job-" + name}
 		run := func(_ string, percent float64) error {
 			mu.Lock()
 			defer mu.Unlock()
-			settle(j, time.Now())
+			j.settle(time.Now())
 			j.runs = percent > 0
 			return j.crew.hold("", min(1, percent))
 		}
@@ -180,7 +182,7 @@ func batchCap(d *drama) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for name, j := range jobs {
-			settle(j, time.Now())
+			j.settle(time.Now())
 			all += j.spent
 			rate := 0.0
 			if j.runs {

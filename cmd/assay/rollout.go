@@ -98,18 +98,9 @@ Exit codes: 0 started, or promoted with --watch · 1 refused or error · 2 usage
 			})
 		},
 	}
-	fs := cmd.Flags()
-	fs.StringVar(&req.Rollout, "rollout", "", "name of the Rollout resource (default the only one)")
-	fs.StringVar(&req.Canary, "canary", "", "version label of the new version")
-	fs.StringVar(&digest, "digest", "", "digest of the artifact that it runs, as the platform reports it")
-	fs.StringVar(&req.Backend, "backend", "", "where it answers, http://host:port (default as the enforcer knows it)")
-	fs.BoolVar(&watch, "watch", false, "stay until it has ended")
-	fs.StringVar(&changes, "changes", "", "file with the output of git diff --numstat, or - for standard input")
-	fs.BoolVar(&about.Irreversible, "irreversible", false, "it changes data that cannot be changed back")
-	fs.BoolVar(&about.Repairs, "repairs", false, "it ends an incident: it goes out, approved, although the error budget is spent")
-	for _, name := range []string{"canary", "digest"} {
-		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
-	}
+	startFlags(cmd, &req, &digest, &watch)
+	cmd.Flags().StringVar(&changes, "changes", "", "file with the output of git diff --numstat, or - for standard input")
+	aboutFlags(cmd, &about)
 	return cmd
 }
 

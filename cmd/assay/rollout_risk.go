@@ -7,6 +7,7 @@ import (
 
 	"assay.dev/assay/api"
 	"assay.dev/assay/mitigate"
+	"github.com/spf13/cobra"
 )
 
 // changeOf is what is said about a change: its size from the output of git diff
@@ -48,4 +49,23 @@ func (a *app) riskBlock(r api.Rollout) {
 	case r.Approval != nil && r.Approval.By != "":
 		fmt.Fprintf(a.out, "%s said yes: %s\n", r.Approval.By, r.Approval.Reason)
 	}
+}
+
+// startFlags say what is released.
+func startFlags(cmd *cobra.Command, req *api.RolloutRequest, digest *string, watch *bool) {
+	fs := cmd.Flags()
+	fs.StringVar(&req.Rollout, "rollout", "", "name of the Rollout resource (default the only one)")
+	fs.StringVar(&req.Canary, "canary", "", "version label of the new version")
+	fs.StringVar(digest, "digest", "", "digest of the artifact that it runs, as the platform reports it")
+	fs.StringVar(&req.Backend, "backend", "", "where it answers, http://host:port (default as the enforcer knows it)")
+	fs.BoolVar(watch, "watch", false, "stay until it has ended")
+	for _, name := range []string{"canary", "digest"} {
+		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
+	}
+}
+
+// aboutFlags say what is to know of a change beside its size.
+func aboutFlags(cmd *cobra.Command, about *api.Change) {
+	cmd.Flags().BoolVar(&about.Irreversible, "irreversible", false, "it changes data that cannot be changed back")
+	cmd.Flags().BoolVar(&about.Repairs, "repairs", false, "it ends an incident: it goes out, approved, although the error budget is spent")
 }
