@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/act/webhook"
 	"assay.dev/assay/api"
 )
 
@@ -69,7 +68,7 @@ func autoscaler(d *drama) error {
 	return err
 }
 
-func isLess(m webhook.Desired) bool { return m.Want < m.Now }
+func isLess(m desired) bool { return m.Want < m.Now }
 
 // seasonYAML declares an event that is known before.
 const seasonYAML = `apiVersion: assay.dev/v1alpha1

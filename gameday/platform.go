@@ -12,8 +12,38 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/act"
-	"assay.dev/assay/act/webhook"
 	"assay.dev/assay/internal/strict"
+)
+
+// The documents of the contract of docs/doors.md, as a receiver writes them for itself.
+type (
+	desired struct {
+		Service string      `json:"service"`
+		Lever   assay.Lever `json:"lever"`
+		Scope   string      `json:"scope,omitempty"`
+		Now     float64     `json:"now"`
+		Want    float64     `json:"want"`
+		Fence   uint64      `json:"fence"`
+		Key     string      `json:"key"`
+	}
+	done struct {
+		Key      string    `json:"key"`
+		Value    float64   `json:"value"`
+		Changed  bool      `json:"changed"`
+		Replayed bool      `json:"replayed,omitempty"`
+		Time     time.Time `json:"time"`
+		Detail   string    `json:"detail,omitempty"`
+	}
+	standing struct {
+		Levers []act.LeverAt `json:"levers"`
+		Fence  uint64        `json:"fence"`
+		Time   time.Time     `json:"time"`
+	}
+	refused struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+		Fence  uint64 `json:"fence,omitempty"`
+	}
 )
 
 // platform is where levers live that no proxy has: it keeps the contract of
@@ -27,8 +57,8 @@ type platform struct {
 	mu     sync.Mutex
 	levers map[string]map[string]float64 // by service, by lever and scope
 	fences map[string]uint64
-	keys   map[string]webhook.Done
-	moved  []webhook.Desired // in order
+	keys   map[string]done
+	moved  []desired // in order
 	hands  map[string]func(scope string, value float64) error
 }
 
@@ -40,7 +70,7 @@ func (d *drama) openPlatform() (*platform, error) {
 	}
 	p := &platform{
 		w: d.World, url: "http://" + ln.Addr().String(), token: secret(), levers: map[string]map[string]float64{},
-		fences: map[string]uint64{}, keys: map[string]webhook.Done{}, hands: map[string]func(string, float64) error{},
+		fences: map[string]uint64{}, keys: map[string]done{}, hands: map[string]func(string, float64) error{},
 	}
 	p.srv = &http.Server{Handler: p, ReadHeaderTimeout: time.Second}
 	d.closers = append(d.closers, func() { _ = p.srv.Close() })
@@ -72,7 +102,7 @@ func (p *platform) at(service string, lever assay.Lever, scope string) float64 {
 }
 
 // movesOf is what was asked of the platform about a service, in order.
-func (p *platform) movesOf(service string) (out []webhook.Desired) {
+func (p *platform) movesOf(service string) (out []desired) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.moved {
@@ -87,19 +117,19 @@ func (p *platform) movesOf(service string) (out []webhook.Desired) {
 func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	status, body := http.StatusUnauthorized, any(webhook.Refused{Code: "denied", Detail: "the token is wrong"})
+	status, body := http.StatusUnauthorized, any(refused{Code: "denied", Detail: "the token is wrong"})
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+p.token:
 	case r.Method == http.MethodGet:
 		status, body = p.standing(r.FormValue("service"))
 	default:
-		var d webhook.Desired
+		var d desired
 		data, err := strict.Bounded(r.Body, 64<<10, "the request")
 		if err == nil {
 			err = strict.JSON(data, &d)
 		}
 		if err != nil {
-			status, body = http.StatusBadRequest, webhook.Refused{Code: "invalid", Detail: err.Error()}
+			status, body = http.StatusBadRequest, refused{Code: "invalid", Detail: err.Error()}
 			break
 		}
 		status, body = p.put(d)
@@ -112,9 +142,9 @@ func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *platform) standing(service string) (int, any) {
 	levers, ok := p.levers[service]
 	if !ok {
-		return http.StatusNotFound, webhook.Refused{Code: "unknown", Detail: "there is no such service"}
+		return http.StatusNotFound, refused{Code: "unknown", Detail: "there is no such service"}
 	}
-	out := webhook.Standing{Levers: []act.LeverAt{}, Fence: p.fences[service], Time: time.Now().UTC()}
+	out := standing{Levers: []act.LeverAt{}, Fence: p.fences[service], Time: time.Now().UTC()}
 	for name, at := range levers {
 		lever, scope, _ := strings.Cut(name, "/")
 		out.Levers = append(out.Levers, act.LeverAt{Lever: assay.Lever(lever), Scope: scope, Value: at})
@@ -122,28 +152,28 @@ func (p *platform) standing(service string) (int, any) {
 	return http.StatusOK, out
 }
 
-func (p *platform) put(d webhook.Desired) (int, any) {
+func (p *platform) put(d desired) (int, any) {
 	name := string(d.Lever) + "/" + d.Scope
 	now, ok := p.levers[d.Service][name]
-	if done, known := p.keys[d.Key]; known {
-		done.Replayed = true
-		return http.StatusOK, done
+	if answer, known := p.keys[d.Key]; known {
+		answer.Replayed = true
+		return http.StatusOK, answer
 	}
 	switch {
 	case !ok:
-		return http.StatusNotFound, webhook.Refused{Code: "unknown", Detail: "there is no such lever"}
+		return http.StatusNotFound, refused{Code: "unknown", Detail: "there is no such lever"}
 	case d.Fence < p.fences[d.Service]:
-		return http.StatusConflict, webhook.Refused{Code: "fence", Fence: p.fences[d.Service], Detail: "somebody newer owns it"}
+		return http.StatusConflict, refused{Code: "fence", Fence: p.fences[d.Service], Detail: "somebody newer owns it"}
 	case now != d.Now && now != d.Want:
-		return http.StatusConflict, webhook.Refused{Code: "stale", Detail: fmt.Sprintf("it stands at %v", now)}
+		return http.StatusConflict, refused{Code: "stale", Detail: fmt.Sprintf("it stands at %v", now)}
 	}
 	if err := p.hands[d.Service+" "+name](d.Scope, d.Want); err != nil {
-		return http.StatusServiceUnavailable, webhook.Refused{Code: "unavailable", Detail: err.Error()}
+		return http.StatusServiceUnavailable, refused{Code: "unavailable", Detail: err.Error()}
 	}
-	done := webhook.Done{Key: d.Key, Value: d.Want, Changed: now != d.Want, Time: time.Now().UTC(), Detail: fmt.Sprintf("%s %s stands at %v", d.Service, name, d.Want)}
-	p.levers[d.Service][name], p.fences[d.Service], p.keys[d.Key] = d.Want, d.Fence, done
+	answer := done{Key: d.Key, Value: d.Want, Changed: now != d.Want, Time: time.Now().UTC(), Detail: fmt.Sprintf("%s %s stands at %v", d.Service, name, d.Want)}
+	p.levers[d.Service][name], p.fences[d.Service], p.keys[d.Key] = d.Want, d.Fence, answer
 	p.moved = append(p.moved, d)
-	return http.StatusOK, done
+	return http.StatusOK, answer
 }
 
 // crew is a number of processes that are all alike.
