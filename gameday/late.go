@@ -1,9 +1,9 @@
 package gameday
 
 import (
-	"bytes"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"time"
 
@@ -148,6 +148,9 @@ func slowDependency(d *drama) error {
 // memoryKB is what v9 may have of data, heap and all else, in kilobytes.
 const memoryKB = 160 << 10
 
+// outOfMemory is how a program says what it died of, wherever it noticed.
+var outOfMemory = regexp.MustCompile(`fatal error: .*memory`)
+
 // limited runs a program under the kernel's limit, again and again as a platform does.
 const limited = `ulimit -d "$1" || exit 1; shift; while :; do "$@"; sleep 0.2; done`
 
@@ -183,7 +186,7 @@ func memoryLimit(d *drama) error {
 		if err != nil {
 			return false, "", err
 		}
-		deaths := bytes.Count(log, []byte("out of memory"))
+		deaths := len(outOfMemory.FindAllIndex(log, -1))
 		d.check("it died of its limit", deaths > 0, "%d times in its log", deaths)
 		steps := stepsOf(end)
 		return false, fmt.Sprintf("v9  was well until %d %% of the traffic; its limit of %d MB killed it %s", steps[len(steps)-1], memoryKB>>10, count(deaths, "time")), nil
