@@ -219,7 +219,7 @@ type service struct {
 	name     string
 	zone     *time.Location
 	subjects []*subject
-	joints   []*infer.Joint // of groups of its indicators, in their order; see groupOf
+	joints   []*infer.Joint // of groups of its indicators, in their order: infer watches MaxTogether at once
 	names    []string       // of its indicators
 	learnt   int64          // see serviceState
 	next     int64          // the minute to read next, since 1970; 0 before the first
@@ -235,10 +235,6 @@ type serviceState struct {
 	Learnt int64              `json:"learnt,omitempty"` // the minutes before were learnt from, and their alarms are nobody's news
 	Joints []infer.JointState `json:"joints,omitempty"`
 }
-
-// groupOf is how many objectives are watched together: each has two indicators. A service
-// with more of them has several groups.
-const groupOf = infer.MaxTogether / 2
 
 func newService(name string, zone *time.Location, subjects []*subject) *service {
 	s := &service{name: name, zone: zone, subjects: subjects, fresh: true}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,48 +16,57 @@ const uploadRoute = "POST /v1/evidence"
 
 // routes maps patterns to what they do, one line each.
 func routes() map[string]handler {
+	all := map[string]handler{
+		uploadRoute:                             putEvidence,
+		"POST /v1/checks":                       check,
+		"POST /v1/attestations":                 attested,
+		"POST /v1/statements":                   signStatement,
+		"GET /v1/attestations/{digest}":         bundle,
+		"GET /v1/artifacts":                     artifacts,
+		"GET /v1/artifacts/{digest}":            artifact,
+		"GET /v1/facts":                         facts,
+		"GET /v1/facts/{id}/publication":        publication,
+		"GET /v1/facts/{id}/proof":              proof,
+		"GET /v1/ledger/head":                   head,
+		"POST /v1/exceptions":                   requestException,
+		"GET /v1/exceptions":                    exceptions,
+		"POST /v1/exceptions/bypass":            bypassException,
+		"GET /v1/exceptions/report":             exceptionReport,
+		"POST /v1/exceptions/{id}/approval":     approveException,
+		"POST /v1/exceptions/{id}/revocation":   revokeException,
+		"POST /v1/tokens":                       createToken,
+		"GET /v1/tokens":                        tokens,
+		"DELETE /v1/tokens/{id}":                revokeToken,
+		"GET /v1/keys":                          keys,
+		"POST /v1/keys/rotations":               rotateKey,
+		"POST /v1/keys/revocations":             revokeKey,
+		"GET /v1/trust":                         trust,
+		"GET /v1/attestations/{digest}/verdict": verdict,
+		"POST /v1/inventory":                    pushInventory,
+		"GET /v1/inventory":                     inventory,
+		"POST /v1/inventory/scans":              scan,
+		"POST /v1/inventory/rebuild":            rebuildIndex,
+		"GET /v1/coverage":                      coverage,
+		"GET /v1/findings":                      findings,
+		"POST /v1/reports/compliance":           compliance,
+		"GET /v1/policies/schema/{kind}":        schema,
+		"POST /v1/admission/check":              checkAdmission,
+		"GET /v1/facts/{id}":                    fact,
+		"GET /v1/facts/{id}/effects":            effects,
+	}
+	maps.Copy(all, runTimeRoutes())
+	return all
+}
+
+// runTimeRoutes are those of what runs: rollouts, strategies, objectives, decisions.
+func runTimeRoutes() map[string]handler {
 	return map[string]handler{
-		uploadRoute:                                  putEvidence,
-		"POST /v1/checks":                            check,
-		"POST /v1/attestations":                      attested,
-		"POST /v1/statements":                        signStatement,
-		"GET /v1/attestations/{digest}":              bundle,
-		"GET /v1/artifacts":                          artifacts,
-		"GET /v1/artifacts/{digest}":                 artifact,
-		"GET /v1/facts":                              facts,
-		"GET /v1/facts/{id}/publication":             publication,
-		"GET /v1/facts/{id}/proof":                   proof,
-		"GET /v1/ledger/head":                        head,
-		"POST /v1/exceptions":                        requestException,
-		"GET /v1/exceptions":                         exceptions,
-		"POST /v1/exceptions/bypass":                 bypassException,
-		"GET /v1/exceptions/report":                  exceptionReport,
-		"POST /v1/exceptions/{id}/approval":          approveException,
-		"POST /v1/exceptions/{id}/revocation":        revokeException,
-		"POST /v1/tokens":                            createToken,
-		"GET /v1/tokens":                             tokens,
-		"DELETE /v1/tokens/{id}":                     revokeToken,
-		"GET /v1/keys":                               keys,
-		"POST /v1/keys/rotations":                    rotateKey,
-		"POST /v1/keys/revocations":                  revokeKey,
-		"GET /v1/trust":                              trust,
-		"GET /v1/attestations/{digest}/verdict":      verdict,
-		"POST /v1/inventory":                         pushInventory,
-		"GET /v1/inventory":                          inventory,
-		"POST /v1/inventory/scans":                   scan,
-		"POST /v1/inventory/rebuild":                 rebuildIndex,
-		"GET /v1/coverage":                           coverage,
-		"GET /v1/findings":                           findings,
-		"POST /v1/reports/compliance":                compliance,
-		"GET /v1/policies/schema/{kind}":             schema,
-		"POST /v1/admission/check":                   checkAdmission,
-		"GET /v1/facts/{id}":                         fact,
-		"GET /v1/facts/{id}/effects":                 effects,
 		"POST /v1/rollouts":                          startRollout,
 		"GET /v1/rollouts":                           rollouts,
 		"GET /v1/rollouts/{id}":                      oneRollout,
 		"POST /v1/rollouts/{id}/promotion":           promoteRollout,
 		"POST /v1/rollouts/{id}/abort":               abortRollout,
+		"POST /v1/rollouts/{id}/approval":            approveRollout,
 		"GET /v1/strategies":                         strategies,
 		"GET /v1/strategies/{name}":                  oneStrategy,
 		"POST /v1/strategies/{name}/answers":         tellStrategy,
@@ -73,7 +83,6 @@ func routes() map[string]handler {
 		"GET /v1/decisions/{id}":                     decision,
 		"GET /v1/decisions/{id}/record":              decisionRecord,
 		"GET /v1/forecasts/{service}/{objective...}": foreseen,
-		"POST /v1/rollouts/{id}/approval":            approveRollout,
 	}
 }
 
