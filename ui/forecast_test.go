@@ -13,7 +13,7 @@ func aForecastShowsItsBandsAndHowGoodTheyWere(t *testing.T, w *town) {
 		`class="planned"`, `class="maintenance"`, "sale", "database", "how often each tenth of the forecasts came", "80 % of the load", "as stated",
 		"above 0 it is better than repeating the last day", "The next two hours in numbers", "Minute by minute")
 	thin := w.get("/services/shop/forecasts/shop/0")
-	says(t, thin, http.StatusOK, "reactive", "too few to forecast", "waits until it has come", "No calendar plans anything", "data stopped coming")
+	says(t, thin, http.StatusOK, "reactive", "too few to forecast", "waits until it has come", "No calendar plans anything")
 	if strings.Contains(thin.Body.String(), "trusted") {
 		t.Error("a forecast of two hours is trusted")
 	}

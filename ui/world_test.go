@@ -235,7 +235,7 @@ func (w *town) pastTraffic() {
 
 // daysOfCheckout are for how many days the load of checkout is known: a forecast of it
 // has seen every hour of the day more than once.
-const daysOfCheckout = 3
+const daysOfCheckout = 4
 
 // planned is a calendar: a sale that is about to begin, and work that is over.
 func (w *town) planned() string {
