@@ -213,13 +213,15 @@ func FuzzParseProofAgreesWithTheLibrary(f *testing.F) {
 	f.Add([]byte("c2sp.org/tlog-proof@v1\nindex 0\n\n"))
 	f.Add([]byte("c2sp.org/tlog-proof@v1\nindex 00\n\na\r\n"))
 	f.Add([]byte("c2sp.org/tlog-proof@v1\nextra AA==\nindex 1\n\na\n"))
+	f.Add([]byte("c2sp.org/tlog-proof@v1\nindex 3\n\no\n4\rAA==\n\n— o AAAA\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if len(raw) > 60_000 { // the library gives up at longer lines
 			return
 		}
 		var want tproof.TLogProof
 		err := want.Unmarshal(raw)
-		exact := err == nil && want.ExtraData == nil && len(want.Hashes) <= ledger.MaxHashes && bytes.Equal(want.Marshal(), raw)
+		// The library keeps a carriage return within a line of the checkpoint; a note has none.
+		exact := err == nil && want.ExtraData == nil && len(want.Hashes) <= ledger.MaxHashes && bytes.Equal(want.Marshal(), raw) && bytes.IndexByte(raw, '\r') < 0
 		got, err := ledger.ParseProof(raw)
 		if (err == nil) != exact {
 			t.Fatalf("%q: error %v, but the library takes it: %v", raw, err, exact)
