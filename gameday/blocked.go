@@ -58,6 +58,7 @@ const (
 
 func gateBlocked(d *drama) error {
 	b := &blocked{drama: d}
+	d.noProxy = true
 	if err := d.declare("exceptions.yaml"); err != nil {
 		return err
 	}

@@ -89,9 +89,13 @@ type person struct {
 func (w *World) startServer() error {
 	ctx, cancel := context.WithTimeoutCause(w.ctx, startTime, assay.Errorf(assay.CodeUnavailable, "the control plane did not start within %s; see %s", startTime, w.path("logs", "serve.log")))
 	defer cancel()
+	args := []string{"serve", "--listen", w.cfg.Listen, "--anonymous-viewer"}
+	if !w.noProxy {
+		args = append(args, "--proxy", "http://"+w.control)
+	}
 	child, line, err := w.start(ctx, command{
 		name: "serve", path: w.cfg.Exe, ready: "serving http://",
-		args: append([]string{"serve", "--listen", w.cfg.Listen, "--proxy", "http://" + w.control, "--anonymous-viewer"}, w.serveArgs...),
+		args: append(args, w.serveArgs...),
 		env:  w.assayEnv("ASSAY_PROXY_TOKEN=" + w.secrets.control),
 	})
 	if err != nil {

@@ -101,8 +101,8 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 		f.burn = max(f.burn, burnOf(current/100*v.badShare(r.Name)))
 		want := max(least, r.Share*(1-float64(nextStep(l.Steps, current, r.Share))/100))
 		sure := v.sure(l, r) && v.roomFor(l, r, current, least, health)
-		if sure {
-			want = least
+		if sure { // all at once, or as much as is touched without a person
+			want = max(least, current-100*decide.NewProblem().MaxBlast)
 		}
 		switch {
 		case current <= least+1e-6:
