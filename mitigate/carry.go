@@ -149,7 +149,7 @@ func (c *Controller) keep(ctx context.Context, rec *record, r Record) error {
 		if changes {
 			rec.Actions++
 			a := d.Action
-			a.Key, a.Fence = fmt.Sprintf("mitigation/%s/%s/%d", rec.Namespace, rec.Name, rec.Actions), uint64(c.held().Generation)
+			a.Key, a.Fence = fmt.Sprintf("mitigation/%s/%s/%d", rec.Namespace, rec.Name, rec.Actions), uint64(c.lease.Held().Generation)
 			rec.Pending = &pending{Action: a, Cause: id, Decided: now, Words: d.Words, Guess: rec.expect(r)}
 		}
 		return rec.put(tx)
@@ -182,9 +182,7 @@ func (c *Controller) apply(ctx context.Context, rec *record) error {
 	if why := c.withdrawn(ctx, rec, p); why != "" {
 		return c.drop(ctx, rec, p, why)
 	}
-	l := c.held()
-	err := c.cfg.Store.View(ctx, func(tx store.Reader) error { return store.HoldsLease(tx, l, c.cfg.Now()) })
-	if err != nil {
+	if err := c.lease.Check(ctx); err != nil {
 		return err // whoever holds it finds the action pending
 	}
 	receipt, err := c.deliver(ctx, rec, p)
@@ -313,16 +311,7 @@ func (c *Controller) refused(ctx context.Context, rec *record, p pending, code a
 
 // write runs fn in one transaction that fails unless the lease is held.
 func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) error {
-	l := c.held()
-	if l.Name == "" {
-		return &assay.Error{Code: assay.CodeUnavailable, Msg: "strategies are not run by this process now", Hint: "try again in a moment"}
-	}
-	err := c.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		if err := store.HoldsLease(tx, l, c.cfg.Now()); err != nil {
-			return err
-		}
-		return fn(tx)
-	})
+	err := c.lease.Update(ctx, fn)
 	if err == nil {
 		c.cfg.Recorded()
 	}

@@ -80,11 +80,10 @@ type Controller struct {
 	decided *prometheus.CounterVec
 	acted   *prometheus.CounterVec
 
-	keeping sync.Mutex // held while the lease is extended: once is enough
+	keeping sync.Mutex    // held while the lease is extended: once is enough
+	lease   *store.Tenure // held while Run is under way
 
-	mu    sync.Mutex
-	lease store.Lease // zero while Run does not hold it
-	wake  chan struct{}
+	wake chan struct{}
 }
 
 // New returns a controller that does nothing until Run or Step is called.
@@ -108,6 +107,10 @@ func New(cfg Config) *Controller {
 		cfg.Recorded = func() {}
 	}
 	c := &Controller{cfg: cfg, wake: make(chan struct{}, 1)}
+	c.lease = &store.Tenure{
+		Store: cfg.Store, Name: leaseName, Holder: cfg.Holder, For: leaseTime, Now: cfg.Now,
+		Idle: "strategies are not run by this process now",
+	}
 	c.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "assay_mitigate_decisions_total", Help: "Decisions of strategies, by the action chosen; error if there was none.",
 	}, []string{"action"})
@@ -147,25 +150,7 @@ func (c *Controller) nudge() {
 
 // Acquire takes the lease under which actions are fenced. Run does it; a caller of Step
 // without Run does it once.
-func (c *Controller) Acquire(ctx context.Context) error {
-	l, err := store.AcquireLease(ctx, c.cfg.Store, leaseName, c.cfg.Holder, leaseTime, c.cfg.Now())
-	if err == nil {
-		c.setLease(l)
-	}
-	return err
-}
-
-func (c *Controller) setLease(l store.Lease) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lease = l
-}
-
-func (c *Controller) held() store.Lease {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lease
-}
+func (c *Controller) Acquire(ctx context.Context) error { return c.lease.Acquire(ctx) }
 
 // Run runs the strategies until ctx ends or somebody else has taken the lease: then
 // they are his, and the error says so. A lease that only expired is taken anew.
@@ -173,12 +158,12 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.Acquire(ctx); err != nil {
 		return err
 	}
-	defer c.setLease(store.Lease{})
+	defer c.lease.Forget()
 	tick := time.NewTicker(c.cfg.Tick)
 	defer tick.Stop()
 	for {
 		if err := c.Step(ctx); err != nil && ctx.Err() == nil {
-			if c.held().Name == "" {
+			if c.lease.Held().Name == "" {
 				return err
 			}
 			c.cfg.Log.Warn("strategies wait", "error", err)
@@ -205,40 +190,18 @@ func (c *Controller) Run(ctx context.Context) error {
 func (c *Controller) keepLease(ctx context.Context) error {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
-	old, now := c.held(), c.cfg.Now()
-	if old.Name == "" || old.Expires.Sub(now) > leaseTime-leaseTime/3 {
+	held := c.lease.Held()
+	if held.Name == "" || held.Expires.Sub(c.cfg.Now()) > leaseTime-leaseTime/3 {
 		return nil // write says that nobody holds it
 	}
-	l, err := store.RenewLease(ctx, c.cfg.Store, old, leaseTime, now)
-	switch {
-	case err == nil:
-		c.setLease(l)
+	switch anew, err := c.lease.Renew(ctx); {
 	case assay.CodeOf(err) == assay.CodeConflict:
-		if err := c.regain(ctx, err); err != nil {
-			c.setLease(store.Lease{})
-			return err
-		}
-	default: // the store cannot be written: nothing is done meanwhile, see write
+		return err
+	case err != nil: // the store cannot be written: nothing is done meanwhile, see write
 		c.cfg.Log.Error("the lease on strategies cannot be renewed", "error", err)
+	case anew:
+		c.cfg.Log.Warn("the lease on strategies had expired and was taken anew")
 	}
-	return nil
-}
-
-// regain takes a lease anew that expired by this process's own clock while nobody
-// wanted it, as after the machine was suspended. It gives lost back if somebody else
-// has it or had it meanwhile.
-func (c *Controller) regain(ctx context.Context, lost error) error {
-	old := c.held()
-	if c.cfg.Now().Before(old.Expires) {
-		return lost
-	}
-	if err := c.Acquire(ctx); err != nil {
-		return errors.Join(lost, err)
-	}
-	if now := c.held(); now.Generation != old.Generation+1 {
-		return errors.Join(lost, store.ReleaseLease(ctx, c.cfg.Store, now, c.cfg.Now()))
-	}
-	c.cfg.Log.Warn("the lease on strategies had expired and was taken anew", "expired", old.Expires)
 	return nil
 }
 

@@ -128,7 +128,7 @@ func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) 
 // agrees refuses what the enforcer would contradict later: another artifact behind
 // the version's label, or an owner that is ahead of this one.
 func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observation) error {
-	if own := uint64(c.held().Generation); own > 0 && seen.Generation > own {
+	if own := uint64(c.lease.Held().Generation); own > 0 && seen.Generation > own {
 		return &assay.Error{Code: assay.CodeConflict,
 			Msg:  fmt.Sprintf("the enforcer was driven by generation %d of an owner, and this one is at %d: it would refuse every action", seen.Generation, own),
 			Hint: "use the state directory that drove it, or give the enforcer a new folder"}

@@ -77,8 +77,9 @@ type Controller struct {
 	cfg     Config
 	metrics metrics
 
+	lease *store.Tenure // held while Run is under way
+
 	mu      sync.Mutex
-	lease   store.Lease // zero while Run does not hold it
 	workers map[string]*worker
 	wake    chan struct{}        // something was proposed
 	arrived map[string]time.Time // by rollout: the oldest batch that no step has seen
@@ -107,6 +108,10 @@ func New(cfg Config) *Controller {
 		cfg.Recorded = func() {}
 	}
 	return &Controller{
+		lease: &store.Tenure{
+			Store: cfg.Store, Name: "rollout", Holder: cfg.Holder, For: DefaultLease, Now: cfg.Now,
+			Idle: "rollouts are not carried out by this process now",
+		},
 		cfg: cfg, metrics: newMetrics(cfg.Registerer), workers: map[string]*worker{},
 		wake: make(chan struct{}, 1), arrived: map[string]time.Time{}, since: map[string]time.Time{},
 	}
@@ -114,41 +119,11 @@ func New(cfg Config) *Controller {
 
 // Acquire takes the lease under which actions are fenced. Run does it; a caller
 // of Step without Run does it once.
-func (c *Controller) Acquire(ctx context.Context) error {
-	l, err := store.AcquireLease(ctx, c.cfg.Store, leaseName, c.cfg.Holder, DefaultLease, c.cfg.Now())
-	if err != nil {
-		return err
-	}
-	c.setLease(l)
-	return nil
-}
-
-const leaseName = "rollout"
-
-func (c *Controller) setLease(l store.Lease) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lease = l
-}
-
-func (c *Controller) held() store.Lease {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lease
-}
+func (c *Controller) Acquire(ctx context.Context) error { return c.lease.Acquire(ctx) }
 
 // write runs fn in one transaction that fails unless the lease is held.
 func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) error {
-	l := c.held()
-	if l.Name == "" {
-		return &assay.Error{Code: assay.CodeUnavailable, Msg: "rollouts are not carried out by this process now", Hint: "try again in a moment"}
-	}
-	err := c.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		if err := store.HoldsLease(tx, l, c.cfg.Now()); err != nil {
-			return err
-		}
-		return fn(tx)
-	})
+	err := c.lease.Update(ctx, fn)
 	if err == nil {
 		c.cfg.Recorded()
 	}

@@ -65,7 +65,7 @@ func (c *Controller) rerouteOnce(ctx context.Context, rec record, what string, e
 		return err
 	}
 	change := enforce.Replacement{
-		Generation: uint64(c.held().Generation), Key: "rollout/" + rec.Rollout.ID + "/" + what + "/" + next.Short(), Config: conf, Base: base,
+		Generation: uint64(c.lease.Held().Generation), Key: "rollout/" + rec.Rollout.ID + "/" + what + "/" + next.Short(), Config: conf, Base: base,
 	}
 	_, err = c.cfg.Door.Replace(ctx, change)
 	if baseless(err) && !rec.Rollout.Strategy.Ruled() {
@@ -209,7 +209,7 @@ func (c *Controller) take(ctx context.Context, rec record, a assay.Action) (act.
 func (c *Controller) ruled(ctx context.Context, rec record) error {
 	p, now := rec.Rollout.Plan, c.cfg.Now().UTC()
 	rec.Actions++
-	a := assay.Action{Kind: assay.ActionAdvance, Service: p.Service, Version: p.Canary, Key: fmt.Sprintf("rollout/%s/%d", rec.Rollout.ID, rec.Actions), Fence: uint64(c.held().Generation)}
+	a := assay.Action{Kind: assay.ActionAdvance, Service: p.Service, Version: p.Canary, Key: fmt.Sprintf("rollout/%s/%d", rec.Rollout.ID, rec.Actions), Fence: uint64(c.lease.Held().Generation)}
 	receipt := act.Receipt{Key: a.Key, Time: now, Changed: true, Detail: ruleWords(rec.Rollout)}
 	return c.applied(ctx, rec, pending{Action: a, Cause: rec.Rollout.StartedFact, Decided: now, Reason: receipt.Detail, First: true}, receipt)
 }

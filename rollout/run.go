@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +29,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer stop()
-	defer c.setLease(store.Lease{})
+	defer c.lease.Forget()
 
 	workers.Go(func() { c.keepWithdrawn(ctx) })
 	renew := time.NewTicker(DefaultLease / 3)
@@ -44,37 +43,16 @@ func (c *Controller) Run(ctx context.Context) error {
 			return nil
 		case <-c.wake:
 		case <-renew.C:
-			l, err := store.RenewLease(ctx, c.cfg.Store, c.held(), DefaultLease, c.cfg.Now())
-			switch {
-			case err == nil:
-				c.setLease(l)
+			switch anew, err := c.lease.Renew(ctx); {
 			case assay.CodeOf(err) == assay.CodeConflict:
-				if err := c.regain(ctx, err); err != nil {
-					return err
-				}
-			default: // the store cannot be written: nothing is done meanwhile, see write
+				return err
+			case err != nil: // the store cannot be written: nothing is done meanwhile, see write
 				c.cfg.Log.Error("the lease on rollouts cannot be renewed", "error", err)
+			case anew:
+				c.cfg.Log.Warn("the lease on rollouts had expired and was taken anew")
 			}
 		}
 	}
-}
-
-// regain takes a lease anew that expired by this process's own clock while nobody
-// wanted it, as after the machine was suspended. It gives lost back if somebody else
-// has it or had it meanwhile.
-func (c *Controller) regain(ctx context.Context, lost error) error {
-	old := c.held()
-	if c.cfg.Now().Before(old.Expires) {
-		return lost
-	}
-	if err := c.Acquire(ctx); err != nil {
-		return errors.Join(lost, err)
-	}
-	if now := c.held(); now.Generation != old.Generation+1 {
-		return errors.Join(lost, store.ReleaseLease(ctx, c.cfg.Store, now, c.cfg.Now()))
-	}
-	c.cfg.Log.Warn("the lease on rollouts had expired and was taken anew", "expired", old.Expires)
-	return nil
 }
 
 // employ starts a worker for every open rollout that has none.

@@ -106,7 +106,7 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 func (c *Controller) intend(rec *record, a assay.Action, cause assay.FactID, reason string, first bool) {
 	rec.Actions++
 	a.Key = fmt.Sprintf("rollout/%s/%d", rec.Rollout.ID, rec.Actions)
-	a.Fence = uint64(c.held().Generation)
+	a.Fence = uint64(c.lease.Held().Generation)
 	if rec.Rollout.Strategy.Ruled() && !rec.watching() {
 		a.From = rec.Rollout.Weight // requests reach it by a rule: the share of the plan's step is not one at the door
 	}

@@ -91,7 +91,7 @@ func (c *Controller) withdrawOnce(ctx context.Context, ids []string, revision as
 	if err != nil {
 		return "", err
 	}
-	lease := c.held()
+	lease := c.lease.Held()
 	if lease.Name == "" {
 		return "", assay.Errorf(assay.CodeUnavailable, "the enforcer is driven by another process now")
 	}

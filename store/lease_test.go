@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,4 +106,69 @@ func TestARestartedHolderFencesItsEarlierSelf(t *testing.T) {
 	if err := write(after); err != nil {
 		t.Errorf("a write of the holder: %v", err)
 	}
+}
+
+func TestATenureIsKeptAsLongAsNobodyElseHadTheLease(t *testing.T) {
+	now := noon
+	s := mem.New(mem.Config{})
+	d := &store.Tenure{
+		Store: s, Name: "sequencer", Holder: "a", For: time.Minute, Now: func() time.Time { return now },
+		Idle: "another process works",
+	}
+	write := func() error { return d.Update(t.Context(), func(store.Tx) error { return nil }) }
+	if err := write(); assay.CodeOf(err) != assay.CodeUnavailable || !strings.Contains(err.Error(), "another process works") {
+		t.Errorf("a write before it is held: %v", err)
+	}
+	if err := d.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now = noon.Add(50 * time.Second)
+	if anew, err := d.Renew(t.Context()); anew || err != nil || !d.Held().Expires.Equal(noon.Add(110*time.Second)) {
+		t.Errorf("renewed in time: anew %v, %v, %+v", anew, err, d.Held())
+	}
+
+	now = noon.Add(time.Hour) // the machine slept
+	wantConflict(t, "writing with an expired lease", write())
+	wantConflict(t, "checking it", d.Check(t.Context()))
+	if anew, err := d.Renew(t.Context()); !anew || err != nil || d.Held().Generation != 2 {
+		t.Errorf("renewed after it expired while nobody wanted it: anew %v, %v, %+v", anew, err, d.Held())
+	}
+	if err := write(); err != nil {
+		t.Errorf("a write with the lease taken anew: %v", err)
+	}
+
+	held := d.Held()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Renew(ctx); err == nil || assay.CodeOf(err) == assay.CodeConflict || d.Held() != held {
+		t.Errorf("a store that does not answer takes nothing: %v, %+v", err, d.Held())
+	}
+
+	now = noon.Add(2 * time.Hour)
+	b := acquire(t, s, "b", now)
+	_, err := d.Renew(t.Context())
+	wantConflict(t, "renewing while another has it", err)
+	if d.Held() != (store.Lease{}) {
+		t.Errorf("it still holds %+v", d.Held())
+	}
+
+	// Another had it and gave it back: what this process knew may be old.
+	if err := store.ReleaseLease(t.Context(), s, b, now); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Minute)
+	c := acquire(t, s, "c", now)
+	if err := store.ReleaseLease(t.Context(), s, c, now); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Minute)
+	_, err = d.Renew(t.Context())
+	wantConflict(t, "renewing after another had it meanwhile", err)
+	if d.Held() != (store.Lease{}) {
+		t.Errorf("it still holds %+v", d.Held())
+	}
+	acquire(t, s, "e", now) // it was given back at once
 }
