@@ -40,8 +40,19 @@ func playTest(t *testing.T) string {
 // playTime is how long a play may take on a slow machine.
 const playTime = 8 * time.Minute
 
-// playOnce runs a play with JSON output in an empty folder and returns its report.
+// playOnce runs a play that must succeed and returns its report.
 func playOnce(t *testing.T, exe string, args ...string) gameday.Report {
+	t.Helper()
+	r, err := play(t, exe, args...)
+	if err != nil {
+		t.Fatalf("%v: %+v", err, gameday.Failed(r.Checks))
+	}
+	return r
+}
+
+// play runs a play with JSON output in an empty folder and returns its report and how the
+// program ended.
+func play(t *testing.T, exe string, args ...string) (r gameday.Report, ended error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), playTime)
 	defer cancel()
@@ -50,14 +61,10 @@ func playOnce(t *testing.T, exe string, args ...string) gameday.Report {
 	cmd.Dir = folder
 	var out, talk bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &talk
-	err := cmd.Run()
+	ended = cmd.Run()
 	t.Logf("%s\n%s", strings.Join(args, " "), &talk)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &out)
-	}
-	var r gameday.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
-		t.Fatalf("%v in %s", err, &out)
+		return r, errors.Join(ended, fmt.Errorf("%w in %s", err, &out))
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil || len(entries) != 1 {
@@ -71,7 +78,7 @@ func playOnce(t *testing.T, exe string, args ...string) gameday.Report {
 	if r.RateRPS > 0 && len(r.PIDs) < 5 {
 		t.Errorf("processes %v; expected control plane, proxy, two shops and load", r.PIDs)
 	}
-	return r
+	return r, ended
 }
 
 func TestDemoShowsTheBadReleaseStoppedAndTheGoodOnePromoted(t *testing.T) {
@@ -100,27 +107,6 @@ func TestDemoWithoutTheRegressionPromotesV2(t *testing.T) {
 	r := playOnce(t, playTest(t), "demo", "--once", "--healthy")
 	if !r.OK || r.Stopped != nil || len(r.Promoted) != 1 || r.Promoted[0].Version != "v2" {
 		t.Errorf("ok %v, stopped %v, promoted %+v: %v", r.OK, r.Stopped, r.Promoted, gameday.Failed(r.Checks))
-	}
-}
-
-func TestEveryGameDayComesOutAsAsserted(t *testing.T) {
-	exe := playTest(t)
-	for list := gameday.Scenarios(); len(list) > 0; {
-		names := []string{list[0].Name} // with those that share its installation
-		rest := list[:0:0]
-		for _, s := range list[1:] {
-			if s.Shares(list[0]) {
-				names = append(names, s.Name)
-			} else {
-				rest = append(rest, s)
-			}
-		}
-		list = rest
-		t.Run(strings.Join(names, "+"), func(t *testing.T) {
-			if r := playOnce(t, exe, append([]string{"gameday", "run"}, names...)...); !r.OK {
-				t.Errorf("%v", gameday.Failed(r.Checks))
-			}
-		})
 	}
 }
 
@@ -257,5 +243,46 @@ func TestADemoWritesBelowItsFolderAndIntoGosCachesOnly(t *testing.T) {
 	}
 	if !inside[dir] || !inside[allowed[3]] {
 		t.Errorf("wrote below %v; expected the folder and the build cache: was the trace not understood?", inside)
+	}
+}
+
+// replays is how often a play that came out differently is played again. Its services,
+// proxies and customers are real and share one machine with whatever else runs there, and
+// what its strategies conclude is right with a stated probability. Both runs are printed:
+// a play that fails now and then is to be looked into all the same.
+const replays = 1
+
+// TestEveryGameDayComesOutAsAsserted is the last of this file, so that what it says of
+// plays that failed is the last of the output.
+func TestEveryGameDayComesOutAsAsserted(t *testing.T) {
+	exe := playTest(t)
+	var differed []string
+	for list := gameday.Scenarios(); len(list) > 0; {
+		names := []string{list[0].Name} // with those that share its installation
+		rest := list[:0:0]
+		for _, s := range list[1:] {
+			if s.Shares(list[0]) {
+				names = append(names, s.Name)
+			} else {
+				rest = append(rest, s)
+			}
+		}
+		list = rest
+		group := strings.Join(names, "+")
+		t.Run(group, func(t *testing.T) {
+			for again := range replays + 1 {
+				r, err := play(t, exe, append([]string{"gameday", "run"}, names...)...)
+				if err == nil && r.OK {
+					return
+				}
+				said := fmt.Sprintf("%s, run %d: %v: %+v", group, again+1, err, gameday.Failed(r.Checks))
+				differed = append(differed, said)
+				t.Log(said)
+			}
+			t.Error("it did not come out as asserted, and not when it was repeated either")
+		})
+	}
+	for _, said := range differed {
+		t.Log(said)
 	}
 }
