@@ -212,14 +212,13 @@ func TestARegionThatSurelyFailsIsLeftAtOnceWhereThereIsPlentyOfRoom(t *testing.T
 	r.step(time.Second)
 	r.fails("eu")
 	r.run(30*time.Second, 10*time.Second)
-	if got := r.at(assay.LeverRegion, "eu"); got != 1 {
-		t.Errorf("eu has %v of 50, want its probe of 2 %%: %s %v", got, r.last.Words, r.last.Reasons)
+	if got := r.at(assay.LeverRegion, "eu"); got != 5 {
+		t.Errorf("eu has %v of 50, want its probe of 10 %%: %s %v", got, r.last.Words, r.last.Reasons)
 	}
 }
 
 func TestAFailingRegionIsDivertedStepByStepDownToItsProbe(t *testing.T) {
 	r := example(t, "divert")
-	r.s.Spec.Divert.Probe = 10
 	for i := range r.s.Spec.Divert.Regions { // room for what comes, and not for twice as much
 		r.s.Spec.Divert.Regions[i].Capacity = 170
 	}

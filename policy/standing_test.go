@@ -90,7 +90,7 @@ func TestStrategyRefusesWhatIsWrongWithItsPlace(t *testing.T) {
 func TestLawsRefuseBoundsThatCannotHold(t *testing.T) {
 	for _, c := range []struct{ file, old, new, want string }{
 		{"divert", "share: 20", "share: 30", "add up to 110 instead of 100"},
-		{"divert", "probe: 2 ", "probe: 90 ", "expected 1 to 50 percent"},
+		{"divert", "    maxBad: 0.05", "    probe: 90\n    maxBad: 0.05", "expected 1 to 50 percent"},
 		{"divert", "maxBad: 0.05", "steps: [50, 20]", "in ascending order"},
 		{"cost", "{name: integration}\n      - {name: load-tests}", "{name: other, essential: true}", "are all essential"},
 		{"cost", "dailyCap: 100", "dailyCap: 0", "spec.cost.dailyCap is 0"},

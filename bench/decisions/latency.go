@@ -383,22 +383,22 @@ func latencyTable(b *strings.Builder, rows []latencyRow) {
 	list := latencyContenders()
 	fmt.Fprintf(b, "\n## Latency regressions\n\nErrors stay as they are. The old version's latency is lognormal around %g ms with a P99 of %.2g s; telemetry has a histogram of %d bounds. Percent aborted / percent promoted / mean seconds until the abort, of %d healthy or %d bad rollouts that are followed for three hours; what is missing to 100 is held. Latency bounds weigh %g %% of what errors weigh in ours, so a regression of latency alone takes longer than one of errors; a regression that doubles the odds at none of the bounds is within our margin, and may be accepted on purpose.\n\n",
 		1000*medianLatency, oldP99(), len(histogram), rows[0].runs, rows[len(rows)-1].runs, 12.0)
-	head(b, "controller", "configuration")
+	result.Head(b, "controller", "configuration")
 	for _, c := range list {
-		line(b, c.Name, c.Rule)
+		result.Line(b, c.Name, c.Rule)
 	}
 	b.WriteString("\n")
 	names := []string{"requests/s", "regression"}
 	for _, c := range list {
 		names = append(names, c.Name)
 	}
-	head(b, names...)
+	result.Head(b, names...)
 	for group := range slices.Chunk(rows, len(list)) {
-		row := []string{figure(group[0].Traffic), group[0].latencyCell.String()}
+		row := []string{result.Figure(group[0].Traffic), group[0].latencyCell.String()}
 		for _, r := range group {
-			share := func(n int) string { return figure(100 * float64(n) / float64(r.runs)) }
-			row = append(row, fmt.Sprintf("%s / %s / %s", share(r.aborted), share(r.promoted), figure(r.seconds.mean())))
+			share := func(n int) string { return result.Figure(100 * float64(n) / float64(r.runs)) }
+			row = append(row, fmt.Sprintf("%s / %s / %s", share(r.aborted), share(r.promoted), result.Figure(r.seconds.mean())))
 		}
-		line(b, row...)
+		result.Line(b, row...)
 	}
 }

@@ -30,7 +30,7 @@ A cell has enough traffic when the canary requests expected in our plan's horizo
 ## Measures
 
 %s
-`, r.seed, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), 100*badShare, 100*(1-badShare), 100*alpha, margin, r.whereWorse(), r.afterwards(), measures(rows))
+`, r.seed, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), 100*badShare, 100*(1-badShare), 100*alpha, margin, r.whereWorse(), r.afterwards(), result.Markdown(rows, "rollouts or cells"))
 	r.rules(&b)
 	r.summary(&b)
 	r.falseAborts(&b)
@@ -60,57 +60,11 @@ func (r report) afterwards() string {
 		firstChance, chance, first.cells, first.higher, first.lower, decide.Engine)
 }
 
-func measures(rows []result.Row) string {
-	var b strings.Builder
-	head(&b, "measure", "value", "unit", "target", "holds", "rollouts or cells")
-	for _, row := range rows {
-		holds := "yes"
-		switch {
-		case row.Target == "none":
-			holds = "–"
-		case !row.Holds:
-			holds = "**no**"
-		}
-		value := figure(row.Ours)
-		if row.Peer != nil {
-			value += fmt.Sprintf(" (%s: %s)", *row.PeerName, figure(*row.Peer))
-		}
-		line(&b, row.Name, value, row.Unit, strings.NewReplacer("<=", "≤", ">=", "≥").Replace(row.Target), holds, fmt.Sprint(row.Rounds))
-	}
-	return b.String()
-}
-
-func head(b *strings.Builder, names ...string) {
-	line(b, names...)
-	line(b, strings.Split(strings.Repeat("--- ", len(names)-1)+"---", " ")...)
-}
-
-func line(b *strings.Builder, fields ...string) {
-	b.WriteString("| " + strings.Join(fields, " | ") + " |\n")
-}
-
-// figure writes a number with the digits that say something.
-func figure(v float64) string {
-	switch a := math.Abs(v); {
-	case math.IsNaN(v):
-		return "–"
-	case a == 0:
-		return "0"
-	case a >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case a >= 10:
-		return fmt.Sprintf("%.1f", v)
-	case a >= 1:
-		return fmt.Sprintf("%.2f", v)
-	}
-	return fmt.Sprintf("%.2g", v)
-}
-
 func (r report) rules(b *strings.Builder) {
 	b.WriteString("\n## Who decides\n\n")
-	head(b, "controller", "configuration")
+	result.Head(b, "controller", "configuration")
 	for _, c := range r.contenders {
-		line(b, c.Name, c.Rule)
+		result.Line(b, c.Name, c.Rule)
 	}
 	fmt.Fprintf(b, `
 The ports copy decision rules, not products: Argo Rollouts' analysis counters, Flagger's scheduler, Kayenta's NetflixACAJudge (its published test values are reproduced to the last digit). Each stands once as documented and once tuned by somebody who knows the service's true error rate, which we are not told.
@@ -129,7 +83,7 @@ func (r report) names() []string {
 
 func (r report) summary(b *strings.Builder) {
 	b.WriteString("\n## In one table\n\nOver the cells with enough traffic and a regression of at least the margin, each cell weighing the same; ± is the standard error.\n\n")
-	head(b, "controller", "regret to the oracle, % of budget", "false aborts, %", "missed, %", "held, %", "harmed requests per bad rollout", "seconds to abort", "seconds to promote a healthy one")
+	result.Head(b, "controller", "regret to the oracle, % of budget", "false aborts, %", "missed, %", "held, %", "harmed requests per bad rollout", "seconds to abort", "seconds to promote a healthy one")
 	for k, c := range r.contenders {
 		mean, se := r.regret(k)
 		var miss, held, harmed, seconds moments
@@ -152,34 +106,34 @@ func (r report) summary(b *strings.Builder) {
 				promote.add(h.tallies[k].seconds.mean())
 			}
 		}
-		line(b, c.Name, figure(mean)+" ± "+figure(se), figure(100*false_.mean()), figure(100*miss.mean()), figure(100*held.mean()), figure(harmed.mean()), figure(seconds.mean()), figure(promote.mean()))
+		result.Line(b, c.Name, result.Figure(mean)+" ± "+result.Figure(se), result.Figure(100*false_.mean()), result.Figure(100*miss.mean()), result.Figure(100*held.mean()), result.Figure(harmed.mean()), result.Figure(seconds.mean()), result.Figure(promote.mean()))
 	}
 }
 
 func setting(c cell) []string {
-	return []string{figure(c.Phi), fmt.Sprintf("%g %%", 100*c.Weight), fmt.Sprintf("%g %%", 100*c.Base), figure(c.Traffic)}
+	return []string{result.Figure(c.Phi), fmt.Sprintf("%g %%", 100*c.Weight), fmt.Sprintf("%g %%", 100*c.Base), result.Figure(c.Traffic)}
 }
 
 var settings = []string{"phi", "weight", "errors", "requests/s"}
 
 func (r report) falseAborts(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## False aborts\n\nPercent of %d healthy rollouts per cell.\n\n", r.sizes.healthy)
-	head(b, append(settings, r.names()...)...)
+	result.Head(b, append(settings, r.names()...)...)
 	for _, h := range r.healthy {
 		row := setting(h.cell)
 		for _, y := range h.tallies {
-			row = append(row, figure(100*float64(y.aborted)/float64(y.runs)))
+			row = append(row, result.Figure(100*float64(y.aborted)/float64(y.runs)))
 		}
-		line(b, row...)
+		result.Line(b, row...)
 	}
 }
 
 func (r report) losses(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## Expected loss\n\nIn percent of the error budget, from %d bad and %d healthy rollouts per cell and controller; bold is the lowest below the oracle's column, ± the standard error of ours.\n\n", r.sizes.bad, r.sizes.healthy)
-	head(b, append(append(settings, "times worse", "floor to find it", "floor to clear", "expected", "enough"), r.names()...)...)
+	result.Head(b, append(append(settings, "times worse", "floor to find it", "floor to clear", "expected", "enough"), r.names()...)...)
 	for _, g := range r.grid {
 		h := r.twin(g.cell)
-		row := append(setting(g.cell), figure(g.Ratio), figure(g.floor()), figure(g.clearing()), figure(g.expected()), yes(g.enough()))
+		row := append(setting(g.cell), result.Figure(g.Ratio), result.Figure(g.floor()), result.Figure(g.clearing()), result.Figure(g.expected()), yes(g.enough()))
 		least := math.Inf(1)
 		for k := range len(g.tallies) - 1 {
 			l, _ := expectedLoss(g.tallies[k], h.tallies[k])
@@ -187,16 +141,16 @@ func (r report) losses(b *strings.Builder) {
 		}
 		for k := range g.tallies {
 			l, se := expectedLoss(g.tallies[k], h.tallies[k])
-			text := figure(l)
+			text := result.Figure(l)
 			if l == least && k < len(g.tallies)-1 {
 				text = "**" + text + "**"
 			}
 			if k == 0 {
-				text += " ± " + figure(se)
+				text += " ± " + result.Figure(se)
 			}
 			row = append(row, text)
 		}
-		line(b, row...)
+		result.Line(b, row...)
 	}
 }
 
@@ -209,19 +163,19 @@ func yes(v bool) string {
 
 // happened tells one contender's bad rollouts of a cell: missed, held, seconds, harmed.
 func happened(y tally) string {
-	share := func(n int) string { return figure(100 * float64(n) / float64(y.runs)) }
-	return fmt.Sprintf("%s / %s / %s / %s", share(y.promoted), share(y.held), figure(y.seconds.mean()), figure(y.harmed.mean()))
+	share := func(n int) string { return result.Figure(100 * float64(n) / float64(y.runs)) }
+	return fmt.Sprintf("%s / %s / %s / %s", share(y.promoted), share(y.held), result.Figure(y.seconds.mean()), result.Figure(y.harmed.mean()))
 }
 
 func (r report) happened(b *strings.Builder) {
 	b.WriteString("\n## What became of bad releases\n\nPer cell: missed, % / held, % / mean seconds until the abort / mean harmed requests.\n\n")
-	head(b, append(append(settings, "times worse", "enough"), r.names()...)...)
+	result.Head(b, append(append(settings, "times worse", "enough"), r.names()...)...)
 	for _, g := range r.grid {
-		row := append(setting(g.cell), figure(g.Ratio), yes(g.enough()))
+		row := append(setting(g.cell), result.Figure(g.Ratio), yes(g.enough()))
 		for _, y := range g.tallies {
 			row = append(row, happened(y))
 		}
-		line(b, row...)
+		result.Line(b, row...)
 	}
 }
 
@@ -231,45 +185,45 @@ func (r report) sceneTables(b *strings.Builder) {
 		b.WriteString("\nThe recorded intensities were not there when this page was written.\n")
 	}
 	b.WriteString("\nHealthy releases: false aborts, % / held, % / mean seconds until the promotion.\n\n")
-	head(b, append([]string{"scene", "phi"}, r.names()...)...)
+	result.Head(b, append([]string{"scene", "phi"}, r.names()...)...)
 	for _, c := range r.scenes {
 		if c.Ratio == 1 {
-			row := []string{string(c.Scene), figure(c.Phi)}
+			row := []string{string(c.Scene), result.Figure(c.Phi)}
 			for _, y := range c.tallies {
-				row = append(row, fmt.Sprintf("%s / %s / %s", figure(100*float64(y.aborted)/float64(y.runs)), figure(100*float64(y.held)/float64(y.runs)), figure(y.seconds.mean())))
+				row = append(row, fmt.Sprintf("%s / %s / %s", result.Figure(100*float64(y.aborted)/float64(y.runs)), result.Figure(100*float64(y.held)/float64(y.runs)), result.Figure(y.seconds.mean())))
 			}
-			line(b, row...)
+			result.Line(b, row...)
 		}
 	}
 	b.WriteString("\nReleases that fail three times as often: missed, % / held, % / mean seconds until the abort / mean harmed requests.\n\n")
-	head(b, append([]string{"scene", "phi"}, r.names()...)...)
+	result.Head(b, append([]string{"scene", "phi"}, r.names()...)...)
 	for _, c := range r.scenes {
 		if c.Ratio > 1 {
-			row := []string{string(c.Scene), figure(c.Phi)}
+			row := []string{string(c.Scene), result.Figure(c.Phi)}
 			for _, y := range c.tallies {
 				row = append(row, happened(y))
 			}
-			line(b, row...)
+			result.Line(b, row...)
 		}
 	}
 }
 
 func (r report) outageTable(b *strings.Builder) {
 	b.WriteString("\n## Telemetry is out for ten minutes\n\nFrom half a minute into the rollout on, at 10 requests a second, 1 % errors, half of the releases twice as bad. What was decided without seeing anything:\n\n")
-	head(b, "controller", "rollouts", "aborts", "promotions")
+	result.Head(b, "controller", "rollouts", "aborts", "promotions")
 	for k, o := range r.outage {
-		line(b, r.contenders[k].Name, fmt.Sprint(o.runs), fmt.Sprint(o.aborted), fmt.Sprint(o.promoted))
+		result.Line(b, r.contenders[k].Name, fmt.Sprint(o.runs), fmt.Sprint(o.aborted), fmt.Sprint(o.promoted))
 	}
 	b.WriteString("\nThe oracle needs no telemetry and has ended before.\n")
 }
 
 func (r report) etaTable(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## How many more requests\n\nHealthy releases whose traffic is too thin for an hour, %d per row, asked after 15 minutes how many canary requests the decision will have taken, and followed until it came.\n\n", r.sizes.eta)
-	head(b, append(settings, "answered", "announced, median", "needed, median", "needed, 10 % and 90 %", "in the 80 % interval, %")...)
+	result.Head(b, append(settings, "answered", "announced, median", "needed, median", "needed, 10 % and 90 %", "in the 80 % interval, %")...)
 	for _, e := range r.eta {
-		covered := figure(100 * e.coverage())
-		line(b, append(setting(e.cell), fmt.Sprintf("%d of %d", e.runs, e.runs+e.never),
-			figure(result.Median(e.predicted)), figure(result.Median(e.needed)),
-			figure(e.quantile(0.1))+" – "+figure(e.quantile(0.9)), covered)...)
+		covered := result.Figure(100 * e.coverage())
+		result.Line(b, append(setting(e.cell), fmt.Sprintf("%d of %d", e.runs, e.runs+e.never),
+			result.Figure(result.Median(e.predicted)), result.Figure(result.Median(e.needed)),
+			result.Figure(e.quantile(0.1))+" – "+result.Figure(e.quantile(0.9)), covered)...)
 	}
 }

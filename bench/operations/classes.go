@@ -14,8 +14,8 @@ type class struct {
 	unit   string // of the intensities, in words
 	levels []float64
 	dial   func(*simulate.Spec, float64)
-	// still says that nothing should move as long as nothing is wrong. What follows the
-	// load moves all the time, and what holds a cap sets it at the door to begin with.
+	// still says that nothing should move as long as nothing is wrong; what follows the
+	// load moves all the time.
 	still bool
 }
 
@@ -38,7 +38,7 @@ func classes() []class {
 		{"attack", "hostile requests/s", []float64{10, 20, 40}, rate, true},
 		{"bursts", "times the load", []float64{1.5, 2, 3}, burst, false},
 		{"demand", "swing of the day", []float64{0.3, 0.6, 0.8}, day, false},
-		{"runaway-jobs", "times their usual load", []float64{10, 30, 100}, factor, false},
+		{"runaway-jobs", "times their usual load", []float64{10, 30, 100}, factor, true},
 		{"bad-release", "share that fails", []float64{0.01, 0.05, 0.2}, share, true},
 		{"late-telemetry", "share that fails", []float64{0.15, 0.4, 1}, share, true},
 	}

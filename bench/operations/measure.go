@@ -149,19 +149,28 @@ func (c cell) best() simulate.Row {
 // avoided: of what doing nothing loses more, and at least 5 % of the oracle's loss, which
 // counts as nothing in any case.
 func (c cell) regret(row simulate.Row, pick []int) float64 {
-	mean := func(r simulate.Row) float64 {
-		sum := 0.0
-		for _, i := range pick {
-			sum += r.Runs[i].Loss
-		}
-		return sum / float64(len(pick))
-	}
-	least := mean(*c.row(oracle))
-	avoidable := max(mean(*c.row(nothing))-least, near*least)
+	return c.regretOf(row, pick, c.avoidable(pick))
+}
+
+func (c cell) avoidable(pick []int) float64 {
+	least := lossOf(*c.row(oracle), pick)
+	return max(lossOf(*c.row(nothing), pick)-least, near*least)
+}
+
+func (c cell) regretOf(row simulate.Row, pick []int, avoidable float64) float64 {
 	if avoidable <= 0 {
 		return 0
 	}
-	return (mean(row) - least) / avoidable
+	return (lossOf(row, pick) - lossOf(*c.row(oracle), pick)) / avoidable
+}
+
+// lossOf is the mean loss of some of a controller's runs.
+func lossOf(r simulate.Row, pick []int) float64 {
+	sum := 0.0
+	for _, i := range pick {
+		sum += r.Runs[i].Loss
+	}
+	return sum / float64(len(pick))
 }
 
 // near is how far above the oracle's loss is as good as it.
@@ -185,8 +194,9 @@ func everybody(n int) []int {
 // interval is a value with its 95 % interval.
 type interval struct{ value, low, high float64 }
 
-// summary is the mean regret of ours and of the best peer over cells, and their ratio.
-type summary struct{ ours, peer, ratio interval }
+// summary is the mean regret of ours and of the best peer over cells, and their ratio;
+// fixed is the ratio with what could be avoided in a cell taken from all of its seeds.
+type summary struct{ ours, peer, ratio, fixed interval }
 
 // resamples is how often seeds are drawn anew for an interval.
 const resamples = 2000
@@ -195,27 +205,31 @@ const resamples = 2000
 // cell the same draw for everybody, because they met the same arrivals and faults.
 func sum(cells []cell, seed uint64) summary {
 	r := rand.New(rand.NewPCG(seed, 95))
-	at := func(pick func(n int) []int) (ours, peer float64) {
+	at := func(pick func(n int) []int) (ours, peer, fixed float64) {
+		var above [2]float64 // with a fixed scale
 		for _, c := range cells {
-			chosen := pick(len(c.rows[0].Runs))
+			n, best := len(c.rows[0].Runs), c.best()
+			chosen, scale := pick(n), c.avoidable(everybody(n))
 			ours += c.regret(c.rows[0], chosen) / float64(len(cells))
-			peer += c.regret(c.best(), chosen) / float64(len(cells))
+			peer += c.regret(best, chosen) / float64(len(cells))
+			above[0] += c.regretOf(c.rows[0], chosen, scale)
+			above[1] += c.regretOf(best, chosen, scale)
 		}
-		return ours, peer
+		return ours, peer, ratio(above[0], above[1])
 	}
-	var all [3][]float64
+	var all [4][]float64
 	for range resamples {
-		a, b := at(func(n int) []int {
+		a, b, f := at(func(n int) []int {
 			out := make([]int, n)
 			for i := range out {
 				out[i] = r.IntN(n)
 			}
 			return out
 		})
-		all[0], all[1], all[2] = append(all[0], a), append(all[1], b), append(all[2], ratio(a, b))
+		all[0], all[1], all[2], all[3] = append(all[0], a), append(all[1], b), append(all[2], ratio(a, b)), append(all[3], f)
 	}
-	a, b := at(everybody)
-	return summary{between(a, all[0]), between(b, all[1]), between(ratio(a, b), all[2])}
+	a, b, f := at(everybody)
+	return summary{between(a, all[0]), between(b, all[1]), between(ratio(a, b), all[2]), between(f, all[3])}
 }
 
 func ratio(a, b float64) float64 {
