@@ -74,10 +74,12 @@ func (w *World) position(id assay.FactID) (uint64, error) {
 }
 
 // pause waits, unless the world ends.
-func (w *World) pause(d time.Duration) error {
+func (w *World) pause(d time.Duration) error { return pause(w.ctx, d) }
+
+func pause(ctx context.Context, d time.Duration) error {
 	select {
-	case <-w.ctx.Done():
-		return context.Cause(w.ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-time.After(d):
 		return nil
 	}

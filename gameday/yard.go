@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -126,10 +127,10 @@ func (d *drama) visit(host, path string, rate int, header, value, from string) *
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
 	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}}
-	const lots = 20 // a second
+	const lots, gap = 20, time.Second / 20 // a second, and between them
 	v.group.Go(func() {
 		defer client.CloseIdleConnections()
-		tick := time.NewTicker(time.Second / lots)
+		tick := time.NewTicker(gap)
 		defer tick.Stop()
 		for {
 			select {
@@ -138,7 +139,13 @@ func (d *drama) visit(host, path string, rate int, header, value, from string) *
 			case <-tick.C:
 			}
 			for range rate / lots {
-				v.group.Go(func() { v.one(ctx, client, d.proxyURL+path, host, header, value) })
+				v.group.Go(func() {
+					// Anywhere in the gap: who comes in lots meets a limit always before or always
+					// after the lots of others.
+					if pause(ctx, rand.N(gap)) == nil {
+						v.one(ctx, client, d.proxyURL+path, host, header, value)
+					}
+				})
 			}
 		}
 	})
