@@ -25,9 +25,13 @@ build: ## Build bin/assay: static, stripped, reproducible
 # are a tenth as fast when watched, and most of the time of the tests was theirs.
 UNWATCHED = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -gcflags=golang.org/x/crypto/scrypt=-race=false
 
+# A program that is watched sleeps for a second before it ends, in case another
+# thread still finds a race; the tests start thousands of programs.
+WATCHED = CGO_ENABLED=1 GORACE=atexit_sleep_ms=20
+
 test: test-tools ## Install what tests need and run all tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) -timeout 40m ./...
-	cd signer && CGO_ENABLED=1 $(GO) test -race ./...
+	$(WATCHED) $(GO) test -race $(UNWATCHED) -timeout 40m ./...
+	cd signer && $(WATCHED) $(GO) test -race ./...
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the

@@ -32,6 +32,7 @@ func TestRegistryScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ASSAY_PASSPHRASE", testPassphrase)
 			env.Setenv("ASSAY_POLICY", "policies")
+			env.Setenv("GORACE", os.Getenv("GORACE")) // how the race detector behaves
 			env.Setenv("ASSAY_DIR", "state")
 			for name, host := range registries {
 				// A name of its own for each script: the registries are shared.

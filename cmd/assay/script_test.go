@@ -74,6 +74,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ASSAY_PASSPHRASE", testPassphrase)
 			env.Setenv("ASSAY_POLICY", "policies")
+			env.Setenv("GORACE", os.Getenv("GORACE")) // how the race detector behaves
 			return copyDir(prepared, env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
