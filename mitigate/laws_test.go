@@ -205,6 +205,39 @@ func TestCriticalClassesAreNeverDroppedAndTheBacklogIsBounded(t *testing.T) {
 	})
 }
 
+// One lever is moved at a look, so which one is first matters while the others wait.
+func TestTheLeastImportantClassGoesFirstAndComesBackLast(t *testing.T) {
+	for _, deterministic := range []bool{true, false} {
+		r := example(t, "throttle")
+		r.s.Spec.Deterministic = deterministic
+		throttleTrouble(r)
+		r.set("latency", "", 0.1)
+		r.set("queue_depth", "", 50000)
+		r.run(2*time.Minute, 10*time.Second)
+		r.set("queue_depth", "", 0)
+		r.set("queue_age", "", 0)
+		r.set("db_utilisation", "", 0.1)
+		r.set("inflight", "", 20)
+		r.run(20*time.Minute, 10*time.Second)
+		var gone, back []string
+		for _, a := range r.log {
+			switch {
+			case a.Lever != assay.LeverClass:
+			case a.Want < a.Now:
+				gone = append(gone, a.Scope)
+			default:
+				back = append(back, a.Scope)
+			}
+		}
+		if len(gone) < 2 || gone[0] != "reports" || gone[1] != "search" {
+			t.Errorf("deterministic %v: %v go, in this order", deterministic, gone)
+		}
+		if len(back) < 2 || back[0] != "search" {
+			t.Errorf("deterministic %v: %v come back, in this order: %s %v", deterministic, back, r.last.Words, r.last.Reasons)
+		}
+	}
+}
+
 // Where the others have room for all of it and for as much again, steps protect nobody.
 func TestARegionThatSurelyFailsIsLeftAtOnceWhereThereIsPlentyOfRoom(t *testing.T) {
 	r := example(t, "divert")

@@ -3,6 +3,7 @@ package mitigate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -256,6 +257,7 @@ func (v *view) classes(f *finding, l *policy.ThrottleLaw, current float64) {
 		full = true
 		f.notes = append(f.notes, fmt.Sprintf("the backlog of %s is above its bound of %s", number(depth), number(l.MaxBacklog)))
 	}
+	var cuts, back []decide.Option
 	for i, c := range l.Classes {
 		want := 100.0
 		if !c.Critical {
@@ -267,15 +269,22 @@ func (v *view) classes(f *finding, l *policy.ThrottleLaw, current float64) {
 			}
 			room = max(0, room-demand[i])
 		}
-		v.class(f, c, demand[i]/max(total, 1e-9), want, full)
+		switch o, moves := v.class(f, c, demand[i]/max(total, 1e-9), want, full); {
+		case moves && o.Action.Kind == assay.ActionRestore:
+			back = append(back, o)
+		case moves:
+			cuts = append(cuts, o)
+		}
 	}
+	slices.Reverse(cuts) // one is moved at a look: the least important goes first, and comes back last
+	f.options = slices.Concat(f.options, cuts, back)
 }
 
-// class is the option for one class. A critical one is only ever let in.
-func (v *view) class(f *finding, c policy.ThrottleClass, share, want float64, full bool) {
+// class is the option for one class, false if it stays. A critical one is only ever let in.
+func (v *view) class(f *finding, c policy.ThrottleClass, share, want float64, full bool) (o decide.Option, moves bool) {
 	current, there := v.setting(f, assay.LeverClass, c.Name)
 	if !there {
-		return
+		return o, false
 	}
 	d := newDamping(Down, 0, 100)
 	d.Protect = Pace{DeadBand: 0.05, Share: 1, Step: 50, Period: 10 * time.Second}
@@ -288,9 +297,9 @@ func (v *view) class(f *finding, c policy.ThrottleClass, share, want float64, fu
 		set.To = 100
 	}
 	if set.To == current {
-		return
+		return o, false
 	}
-	o := decide.Option{
+	o = decide.Option{
 		Action: v.action(assay.ActionAdjust, assay.LeverClass, c.Name, current, set.To), Reversible: true, Blast: 0.3 * share * max(0, current-set.To) / 100, // the cheaper path answers too
 		Words: fmt.Sprintf("%s %% of class %s instead of %s %%; the rest goes the cheaper path", number(set.To), c.Name, number(current)),
 		Gone: map[decide.Hypothesis]decide.Size{
@@ -305,5 +314,5 @@ func (v *view) class(f *finding, c policy.ThrottleClass, share, want float64, fu
 		o.Action.Kind, f.trouble = assay.ActionStop, true
 		f.burn = max(f.burn, burnOf(0.05))
 	}
-	f.options = append(f.options, o)
+	return o, true
 }
