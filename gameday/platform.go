@@ -78,7 +78,7 @@ func (d *drama) openPlatform() (*platform, error) {
 	if err := os.WriteFile(d.path("tokens", "platform-door"), []byte(p.token+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	doors := fmt.Sprintf("apiVersion: %s\nkind: Doors\nspec:\n  - name: platform\n    url: %s\n    tokenFile: %s\n    levers: [replicas, class-admission, cost-class]\n",
+	doors := fmt.Sprintf("apiVersion: %s\nkind: Doors\nspec:\n  - name: platform\n    url: %s\n    tokenFile: %s\n    levers: [replicas, rate-limit, class-admission, cost-class]\n",
 		assay.APIVersion, p.url, d.path("tokens", "platform-door"))
 	return p, os.WriteFile(d.path("tokens", "doors.yaml"), []byte(doors), 0o600)
 }
@@ -92,6 +92,13 @@ func (p *platform) keep(service string, lever assay.Lever, scope string, at floa
 	}
 	p.levers[service][string(lever)+"/"+scope] = at
 	p.hands[service+" "+string(lever)+"/"+scope] = do
+}
+
+// leave ends keeping the levers of a service: nothing of it is moved any more.
+func (p *platform) leave(service string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.levers, service)
 }
 
 // at is where a lever stands.
@@ -180,8 +187,14 @@ func (p *platform) put(d desired) (int, any) {
 type crew struct {
 	w       *World
 	name    string
+	run     func(name string) command // what one of them is; nil is one that only is there
 	members []*Child
 	begun   int // in all
+}
+
+// idler is a process that only is there.
+func (w *World) idler(string) command {
+	return command{path: "/bin/sh", args: []string{"-c", "while :; do sleep 0.2; done"}, env: w.environment()}
 }
 
 // hold keeps n of them running.
@@ -193,9 +206,14 @@ func (c *crew) hold(_ string, n float64) error {
 	}
 	for len(c.members) < int(n) {
 		c.begun++
-		child, _, err := c.w.start(c.w.ctx, command{
-			name: fmt.Sprintf("%s-%d", c.name, c.begun), path: "/bin/sh", args: []string{"-c", "while :; do sleep 0.2; done"}, env: c.w.environment(),
-		})
+		run := c.run
+		if run == nil {
+			run = c.w.idler
+		}
+		name := fmt.Sprintf("%s-%d", c.name, c.begun)
+		one := run(name)
+		one.name = name
+		child, _, err := c.w.start(c.w.ctx, one)
 		if err != nil {
 			return err
 		}

@@ -54,6 +54,7 @@ func Scenarios() []Scenario {
 		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage},
 		{Name: "autoscaler", About: "an autoscaler wants another number of workers every second: real workers are started at once and stopped calmly", play: autoscaler, stage: yardStage},
 		{Name: "seasonal", About: "an event is in the calendar: its workers run before it begins, and its load meets no queue", play: seasonal, stage: yardStage},
+		{Name: "event-burst", About: "ten times the usual events arrive: functions are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money: the least important one stops first, at the cap all but the release, and a person allows more", play: batchCap, stage: yardStage},
 		{Name: "service-tiers", About: "gold breaks its promise and gets the dear class, basic has more than it was promised and gets a cheaper one", play: serviceTiers, stage: yardStage},
 	}

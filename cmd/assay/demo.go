@@ -59,7 +59,7 @@ out as described.`,
 	f.add(cmd, "127.0.0.1:7070")
 	cmd.Flags().BoolVar(&once, "once", false, "end with the play instead of staying up")
 	cmd.Flags().BoolVar(&healthy, "healthy", false, "switch the regression of v2 off: it is promoted")
-	cmd.AddCommand(a.demoLoadCmd())
+	cmd.AddCommand(a.demoLoadCmd(), a.demoFunctionCmd())
 	return cmd
 }
 
@@ -161,5 +161,25 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	cmd.Flags().Float64Var(&c.Rate, "rate", gameday.DefaultRate, "requests per second to aim at")
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "of arrivals and of what is asked for")
 	_ = cmd.MarkFlagRequired("target") // fails only for a flag that does not exist
+	return cmd
+}
+
+// demoFunctionCmd is how a game day runs functions as processes of their own.
+func (a *app) demoFunctionCmd() *cobra.Command {
+	var c gameday.FunctionConfig
+	cmd := &cobra.Command{
+		Use:    "function",
+		Hidden: true,
+		Short:  "Handle the events of a game day",
+		Long: `Handle the events of a game day, one after the other, until it is stopped. Reads and
+changes nothing here.
+
+Exit codes: 0 stopped · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return gameday.Function(cmd.Context(), c) },
+	}
+	cmd.Flags().StringVar(&c.Queue, "queue", "", "URL of the broker that hands out events")
+	cmd.Flags().StringVar(&c.Name, "name", "function", "of this process, for the broker")
+	_ = cmd.MarkFlagRequired("queue") // fails only for a flag that does not exist
 	return cmd
 }
