@@ -63,7 +63,7 @@ func TestCriticalEventsAreQueuedWhateverTheLeversSayAndTheOthersGoTheCheaperPath
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go b.aggregate(ctx)
-		time.Sleep(2 * aggregateEvery)
+		<-time.After(2 * aggregateEvery) // of the bubble's clock
 		synctest.Wait()
 		if n := b.db.count(); n != 100 {
 			t.Errorf("%d rows", n)
@@ -95,7 +95,7 @@ func TestHalfOfAClassIsEveryOtherEventAndARateHoldsTheRest(t *testing.T) {
 		if c := b.counts(); c.waiting != 100 {
 			t.Errorf("%d are queued at once at a limit of 100 a second", c.waiting)
 		}
-		time.Sleep(time.Second / 2)
+		<-time.After(time.Second / 2) // of the bubble's clock
 		for range 200 {
 			b.offer(kindReports)
 		}
@@ -113,7 +113,7 @@ func TestAnEventWhoseFunctionDiedIsHandedOutAgainAndKeptOnce(t *testing.T) {
 		if err := b.db.write(t.Context(), []uint64{first.ID}, row{sum: handled(first)}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(leaseFor + time.Second)
+		<-time.After(leaseFor + time.Second) // of the bubble's clock
 		second, ok := b.take(t.Context(), assignment{Function: "next"})
 		if !ok || second.ID != first.ID || b.counts().again != 1 {
 			t.Fatalf("%+v, %v", second, ok)
@@ -127,7 +127,7 @@ func TestAnEventWhoseFunctionDiedIsHandedOutAgainAndKeptOnce(t *testing.T) {
 		if _, ok := b.take(t.Context(), assignment{Function: "next", Done: second.ID}); ok {
 			t.Error("what is done is handed out")
 		}
-		time.Sleep(2 * leaseFor)
+		<-time.After(2 * leaseFor) // of the bubble's clock
 		if _, ok := b.take(t.Context(), assignment{Function: "next"}); ok {
 			t.Error("what is done is handed out later")
 		}
@@ -161,7 +161,7 @@ func TestABrokerReportsWhatStrategiesRead(t *testing.T) {
 			b.offer(kindOrders)
 			b.offer(kindSearch)
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second) // of the bubble's clock
 		got := map[string]float64{}
 		for _, g := range b.reports(events) {
 			got[g.name+g.value] = g.number

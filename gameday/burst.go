@@ -164,8 +164,7 @@ func (r *rush) burst() error {
 		took, ok, err := d.until(3*reactTime, func() (bool, error) {
 			now := r.b.counts()
 			switch {
-			case now.waiting > maxBacklog || 4*now.waiting > 3*now.deepest || now.functions <= restFunctions ||
-				r.at(assay.LeverReplicas, "") != mostFunctions || r.at(assay.LeverClass, kindReports.name) == 100:
+			case now.waiting > maxBacklog || 4*now.waiting > 3*now.deepest || now.functions <= restFunctions || !r.reacted():
 				since = time.Time{}
 			case since.IsZero():
 				since, then = time.Now(), now
@@ -181,12 +180,19 @@ func (r *rush) burst() error {
 		held := float64(now.rerouted-then.rerouted) / float64(max(1, lately))
 		d.check("several times the usual events came", float64(came) > burstFactor/2*usualEvents*seconds, "%d in %.1f s", came, seconds)
 		d.check("while they come, functions are added and the backlog shrinks", ok, "%d events wait, at most %d, %d functions, after %s: %s", now.waiting, now.deepest, now.functions, took.Round(time.Millisecond), stand)
-		d.check("the broker queues less than what comes", held > 0.2, "%.0f %% of %d events are held", 100*held, lately)
+		d.check("the broker follows its database", ok && held > 0.2, "%.0f %% of %d events are held: %s", 100*held, lately, stand)
 		d.check("the backlog stayed a part of what came", now.deepest < int(came)/2, "%d of %d events", now.deepest, came)
 		r.leastFirst()
 		return ok, fmt.Sprintf("of %d events in %.1f s at most %d waited; %d functions work, %.0f/s are queued, and %.0f %% go the cheaper path", came, seconds, now.deepest,
 			now.functions, r.at(assay.LeverRateLimit, ""), 100*held), nil
 	})
+}
+
+// reacted reports whether every lever was moved that a burst moves: functions are added,
+// reports are held, and less is queued than at rest, by the limit or because search is held.
+func (r *rush) reacted() bool {
+	return r.at(assay.LeverReplicas, "") == mostFunctions && r.at(assay.LeverClass, kindReports.name) < 100 &&
+		(r.at(assay.LeverRateLimit, "") < restLimit || r.at(assay.LeverClass, kindSearch.name) == 0)
 }
 
 // leastFirst asserts in which order classes were held.
