@@ -204,6 +204,7 @@ func (w *World) promoted(r *Release, calm bool) (*Promotion, error) {
 		done(false, string(end.Status), fmt.Sprintf("%s  %s", name, end.Reason))
 		return nil, nil
 	}
+	w.check(name+" is watched with all the traffic", end.Watch != nil && !end.Watch.Began.IsZero(), "%+v", end.Watch)
 	w.check(name+" went through all steps", fmt.Sprint(steps) == fmt.Sprint(end.Plan.Steps), "%v", steps)
 	share, err := w.percent(name)
 	if err != nil {
