@@ -136,7 +136,7 @@ func (a *app) openAll(ctx context.Context, in *installation, data string, signin
 	if in.lock, err = durable.LockDir(data); err != nil {
 		return err
 	}
-	if in.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(data, "assay.db"), Upcasters: store.BuiltinUpcasters()}); err != nil {
+	if in.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(data, "assay.db"), Upcasters: store.BuiltinUpcasters(), Now: a.now}); err != nil {
 		return err
 	}
 	if err = durable.MkdirAll(filepath.Join(data, "blobs"), 0o700); err != nil {
