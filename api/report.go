@@ -9,3 +9,12 @@ type ComplianceRequest struct {
 	To        time.Time `json:"to"`
 	Lines     int       `json:"lines,omitempty"` // of each query, the newest; default 25
 }
+
+// VerificationRequest asks how many checks passed. Whatever is left out has a default.
+type VerificationRequest struct {
+	From        time.Time `json:"from,omitzero"`         // inclusive; default 30 days before To
+	To          time.Time `json:"to,omitzero"`           // exclusive; default now, and never later
+	Period      string    `json:"period,omitempty"`      // hour, day or week, in UTC; default day
+	Environment string    `json:"environment,omitempty"` // only this one
+	Target      float64   `json:"target,omitempty"`      // share of checks that should pass; default 0.99
+}

@@ -13,3 +13,9 @@ func (c *Client) Compliance(ctx context.Context, req api.ComplianceRequest) (r r
 	err = c.call(ctx, http.MethodPost, "/v1/reports/compliance", req, &r)
 	return r, err
 }
+
+// Verification asks how many checks passed, by environment and period.
+func (c *Client) Verification(ctx context.Context, req api.VerificationRequest) (v report.Verification, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/reports/verification", req, &v)
+	return v, err
+}

@@ -75,6 +75,7 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 			return api.Attested{}, err
 		}
 		s.p.cfg.Metrics.used(len(v.Exceptions))
+		s.p.cfg.Metrics.checked(v)
 	}
 	s.p.cfg.Poke()
 	return api.Attested{Verdict: v, BundleDigest: rec.Bundle, Bundle: bundle, Fact: rec.AttestedFact}, nil

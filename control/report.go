@@ -37,6 +37,15 @@ func (s *Session) Compliance(ctx context.Context, req api.ComplianceRequest) (re
 	}, f, req.From, req.To, s.p.cfg.Now())
 }
 
+// Verification says how many checks of the namespace's recorded verdicts passed, by
+// environment and period.
+func (s *Session) Verification(ctx context.Context, req api.VerificationRequest) (report.Verification, error) {
+	if err := s.read(); err != nil {
+		return report.Verification{}, err
+	}
+	return report.Rates(ctx, s.p.cfg.Store, s.caller.Namespace, req, s.p.cfg.Now())
+}
+
 // publishAll waits until the newest audit fact of the caller's namespace is published.
 func (s *Session) publishAll(ctx context.Context) error {
 	if !s.p.cfg.Publishes {

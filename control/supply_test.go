@@ -145,7 +145,7 @@ assay_gate_verdicts_total{blocks="yes",outcome="absent"} 0
 assay_gate_verdicts_total{blocks="yes",outcome="error"} 0
 assay_gate_verdicts_total{blocks="yes",outcome="fail"} 2
 `
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "assay_exception_steps_total", "assay_gate_verdicts_total"); err != nil {
 		t.Error(err)
 	}
 }

@@ -90,8 +90,9 @@ func (s *Session) observeTests(ctx context.Context, v assay.Verdict, cases int, 
 	for _, t := range v.Flaky {
 		flaky = append(flaky, t.Test)
 	}
-	return s.p.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		fresh := false
+	fresh := false
+	err := s.p.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		fresh = false
 		for _, e := range reports {
 			k := s.testKey(reportBucket, string(e.Digest))
 			if _, err := tx.Get(k); err == nil {
@@ -121,6 +122,10 @@ func (s *Session) observeTests(ctx context.Context, v assay.Verdict, cases int, 
 		})
 		return err
 	})
+	if err == nil && fresh {
+		s.p.cfg.Metrics.flakyTests(v.Environment, len(flaky))
+	}
+	return err
 }
 
 // countTests adds one run of so many cases to the suite, and one flake to each of the named tests.

@@ -30,6 +30,7 @@ curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' 
 curl -sS -d nothing $url/witness/add-checkpoint > offered.txt
 curl -fsS -H "Authorization: Bearer $pipeline" -H 'Content-Type: application/json' -d '{"images":["registry.example/x:1"]}' $url/v1/admission/check > admission.txt
 curl -fsS -H "Authorization: Bearer $agent" -H 'Content-Type: application/json' -d '{"environment":"prod","sightings":[{"service":"x","image":"y:1"}]}' $url/v1/inventory > seen.txt
+ASSAY_TOKEN=$pipeline assay attest greet-1.1.0.tar.gz --server $url --environment prod --evidence evidence/1.1.0/tests.json --evidence evidence/1.1.0/sbom.json > attested.txt
 export url
 timeout 30 sh -c 'until curl -fsS $url/metrics | grep -q ^assay_ledger_witness_answers; do sleep 0.1; done'
 curl -fsS $url/metrics

@@ -14,3 +14,11 @@ func compliance(c *control.Session, r *http.Request) (any, error) {
 	}
 	return c.Compliance(r.Context(), req)
 }
+
+func verification(c *control.Session, r *http.Request) (any, error) {
+	var req api.VerificationRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	return c.Verification(r.Context(), req)
+}

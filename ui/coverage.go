@@ -66,6 +66,7 @@ func coveragePage(v *view) (page, error) {
 	for _, e := range d.Environments.Rows {
 		p.add(v, "env-"+e.Environment, "", "coverage/environment", e)
 	}
+	p.add(v, "checks", "", "coverage/verification", newRateDetail(v.verification()))
 	p.add(v, "findings", "", "coverage/findings", d)
 	return p, nil
 }

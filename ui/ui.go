@@ -25,6 +25,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/control"
+	"assay.dev/assay/report"
 )
 
 // Config is what the pages are made of.
@@ -52,6 +53,7 @@ type ui struct {
 	logins    *limiter
 	traffic   *cache[api.Traffic]
 	coverage  *cache[[]api.Coverage]
+	verified  *cache[report.Verification]
 }
 
 // New returns the handler of all pages, to be mounted at "/". It answers below
@@ -69,6 +71,7 @@ func New(cfg Config) (http.Handler, error) {
 	u := &ui{
 		cfg: cfg, streams: make(chan struct{}, MaxStreams), logins: newLimiter(),
 		traffic: newCache[api.Traffic](streamTick), coverage: newCache[[]api.Coverage](coverageFresh),
+		verified: newCache[report.Verification](rateFresh),
 	}
 	var err error
 	if u.static, err = loadAssets(); err != nil {

@@ -20,11 +20,12 @@ import (
 // reports is what the report commands need of a control plane.
 type reports interface {
 	Compliance(ctx context.Context, req api.ComplianceRequest) (report.Report, error)
+	Verification(ctx context.Context, req api.VerificationRequest) (report.Verification, error)
 }
 
 func (a *app) reportCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "report", Short: "Coverage of what runs, and evidence for auditors"}
-	cmd.AddCommand(a.coverageCmd(), a.complianceCmd(), a.reportVerifyCmd())
+	cmd := &cobra.Command{Use: "report", Short: "Coverage of what runs, how many checks pass, and evidence for auditors"}
+	cmd.AddCommand(a.coverageCmd(), a.verificationCmd(), a.complianceCmd(), a.reportVerifyCmd())
 	return cmd
 }
 
