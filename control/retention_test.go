@@ -8,6 +8,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/control/controltest"
+	"assay.dev/assay/inventory"
 	"assay.dev/assay/store/files"
 )
 
@@ -70,5 +71,52 @@ func TestRetentionRemovesTheEvidenceOfWhatNoLongerRuns(t *testing.T) {
 	}
 	if n, err := in.Plane.ExpireEvidence(ctx, blobs, 30); err != nil || n != 0 {
 		t.Errorf("removed %d, %v; what was uploaded again waits for its verdict", n, err)
+	}
+}
+
+func TestASilentSourceDoesNotCountAsGone(t *testing.T) {
+	const days = 30
+	day := 24 * time.Hour
+	for name, c := range map[string]struct {
+		ended   bool          // somebody ended the sightings that nobody renewed
+		silence time.Duration // since the source was heard last
+		removed int
+	}{
+		"for a day":                            {silence: day},
+		"for a day, and its sightings ended":   {silence: day, ended: true},
+		"for longer than evidence is kept":     {silence: (days + 1) * day, removed: 2},
+		"and what it saw ended only yesterday": {silence: (days + 1) * day, ended: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := controltest.New(t)
+			ctx := t.Context()
+			dev, agent := in.As("ci", "default", api.RoleDeveloper), in.As("agent", "default", api.RoleAgent)
+			a, err := dev.Attest(ctx, in.Request(dev, "app", controltest.Tests, scanOf("app")))
+			if err == nil {
+				_, err = in.Config.Ledger.WaitPublished(ctx, "default", a.Fact)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // it runs for long before it is heard last
+				in.Advance(40 * day)
+				_, err := agent.Report(ctx, api.InventoryReport{Environment: "prod", Complete: true, Sightings: []api.Sighting{
+					{Service: "shop", Digest: controltest.DigestOf("app")},
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			in.Advance(c.silence)
+			if c.ended {
+				if err := inventory.Expire(ctx, in.Config.Store, "default", "test", in.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			in.Advance(day / 2)
+			if n, err := in.Plane.ExpireEvidence(ctx, in.Config.Blobs.(*files.Blobs), days); err != nil || n != c.removed {
+				t.Errorf("removed %d, %v; want %d", n, err, c.removed)
+			}
+		})
 	}
 }
