@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/internal/testenv"
 	"assay.dev/assay/inventory"
 	"assay.dev/assay/inventory/kubernetes"
+	"assay.dev/assay/store/mem"
 )
 
 func hex(c string) string { return strings.Repeat(c, 64) }
@@ -140,6 +142,36 @@ func TestAClusterIsReadPageByPageAndWhole(t *testing.T) {
 	c, _ = kubernetes.New(access, "prod", "cluster-1")
 	if _, err := c.Observe(t.Context()); assay.CodeOf(err) != assay.CodeUnauthenticated {
 		t.Errorf("with another token: %v", err)
+	}
+}
+
+func TestOnePodWithALongNameDoesNotBlindACluster(t *testing.T) {
+	long := strings.Repeat("p", 253)
+	pod := func(name, image, imageID string) string {
+		return fmt.Sprintf(`{"metadata":{"name":%q,"namespace":"n"},"spec":{"containers":[{"name":"c","image":%q}]},
+			"status":{"phase":"Running","containerStatuses":[{"name":"c","imageID":%q,"state":{"running":{}}}]}}`, name, image, imageID)
+	}
+	access := fake(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"kind":"PodList","items":[%s]}`, strings.Join([]string{
+			pod("short", "i:1", "r@sha256:"+hex("a")),
+			pod(long, "i:2", "r@sha256:"+hex("b")),
+			pod("large", "registry.example/"+strings.Repeat("i", inventory.MaxImage), "sha256:"+hex("c")),
+			pod("odd", "registry.example/odd@sha512:"+hex("d"), ""),
+		}, ","))
+	})
+	c, err := kubernetes.New(access, "prod", "cluster-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports, err := c.Observe(t.Context())
+	if err != nil || len(reports) != 1 {
+		t.Fatal(reports, err)
+	}
+	s := mem.New(mem.Config{})
+	reports[0].Namespace, reports[0].Actor = "default", "test"
+	p, err := inventory.Push(t.Context(), s, reports[0], time.Now())
+	if err != nil || p.Appeared != 4 {
+		t.Errorf("of four pods %d are known, %v", p.Appeared, err)
 	}
 }
 

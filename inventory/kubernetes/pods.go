@@ -28,12 +28,9 @@ func (t tally) add(p *corev1.Pod) {
 				continue // not pulled yet: nothing runs
 			}
 			image := cmp.Or(written[s.Name], s.Image)
-			g := inventory.Sighting{Service: service, Place: p.Namespace, Image: image, Digest: digestOf(s.ImageID)}
-			if g.Digest == "" && image == "" {
+			g := inventory.Fit(inventory.Sighting{Service: service, Place: p.Namespace, Image: image, Digest: digestOf(s.ImageID)})
+			if g.Digest == "" && g.Image == "" {
 				continue
-			}
-			if len(g.Image) > inventory.MaxImage {
-				g.Image = "" // the digest says what it is
 			}
 			t[g]++
 		}

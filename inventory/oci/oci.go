@@ -36,11 +36,9 @@ func (r Registry) Observe(ctx context.Context) ([]inventory.Report, error) {
 	host, _, _ := strings.Cut(r.Place, "/")
 	var all []inventory.Sighting
 	for _, i := range images {
-		g := inventory.Sighting{Service: i.Repository, Place: host, Image: host + "/" + i.Repository + ":" + i.Tag, Digest: i.Digest}
-		if len(g.Image) > inventory.MaxImage {
-			g.Image = ""
-		}
-		all = append(all, g)
+		all = append(all, inventory.Fit(inventory.Sighting{
+			Service: i.Repository, Place: host, Image: host + "/" + i.Repository + ":" + i.Tag, Digest: i.Digest,
+		}))
 	}
 	var out []inventory.Report
 	for len(all) > inventory.MaxSightings { // none of several is the complete one

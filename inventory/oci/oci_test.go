@@ -18,8 +18,10 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/internal/certs"
 	"assay.dev/assay/internal/testenv"
+	"assay.dev/assay/inventory"
 	"assay.dev/assay/inventory/oci"
 	"assay.dev/assay/registry"
+	"assay.dev/assay/store/mem"
 )
 
 // push puts an image without files into a registry and returns its digest.
@@ -138,5 +140,29 @@ func TestAPrivateRegistryIsBelievedByItsAuthority(t *testing.T) {
 	}
 	if _, err := registry.New(registry.Config{CA: []byte("no certificate")}); assay.CodeOf(err) != assay.CodeInvalid {
 		t.Errorf("a file without a certificate: %v", err)
+	}
+}
+
+// longest is a registry whose repository has the longest name that the distribution
+// specification allows.
+type longest struct{}
+
+func (longest) Images(context.Context, string) ([]registry.Tagged, error) {
+	return []registry.Tagged{
+		{Repository: strings.Repeat("r", 255), Tag: "1", Digest: assay.DigestOf(sha256.Sum256([]byte("long")))},
+		{Repository: "web", Tag: "1", Digest: assay.DigestOf(sha256.Sum256([]byte("web")))},
+	}, nil
+}
+
+func TestOneLongRepositoryDoesNotHideARegistry(t *testing.T) {
+	r := oci.Registry{Client: longest{}, Place: strings.Repeat("h", 240) + ".example:5000", Environment: "registry", Source: "registry"}
+	reports, err := r.Observe(t.Context())
+	if err != nil || len(reports) != 1 {
+		t.Fatal(reports, err)
+	}
+	reports[0].Namespace, reports[0].Actor = "default", "test"
+	p, err := inventory.Push(t.Context(), mem.New(mem.Config{}), reports[0], time.Now())
+	if err != nil || p.Appeared != 2 {
+		t.Errorf("of two images %d are known, %v", p.Appeared, err)
 	}
 }
