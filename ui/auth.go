@@ -82,19 +82,21 @@ func (u *ui) showLogin(w http.ResponseWriter, r *http.Request, status int, wrong
 	u.write(w, v, p)
 }
 
-// login exchanges a token for a cookie that holds it.
+// login exchanges a token for a cookie that holds it. A good token is let in whatever
+// went wrong before: behind a proxy all people are one client, and none of them must be
+// able to lock out the others.
 func (u *ui) login(w http.ResponseWriter, r *http.Request) {
-	if wait := u.logins.wait(clientOf(r), u.cfg.Now()); wait > 0 {
-		w.Header().Set("Retry-After", "60")
-		u.showLogin(w, r, http.StatusTooManyRequests, &trouble{
-			Sentence: "Too many tokens were wrong.", Hint: "wait a minute, then try again",
-		})
-		return
-	}
 	token := strings.TrimSpace(r.PostFormValue("token"))
 	if _, err := u.cfg.Plane.Authenticate(r.Context(), token); err != nil {
 		if assay.CodeOf(err) != assay.CodeUnauthenticated {
 			u.fail(w, r, nil, err)
+			return
+		}
+		if u.logins.wait(clientOf(r), u.cfg.Now()) > 0 {
+			w.Header().Set("Retry-After", "60")
+			u.showLogin(w, r, http.StatusTooManyRequests, &trouble{
+				Sentence: "This token is wrong, and so were too many before it.", Hint: "wait a minute, then try again",
+			})
 			return
 		}
 		u.logins.miss(clientOf(r), u.cfg.Now())
@@ -149,8 +151,9 @@ func clientOf(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// Wrong logins that one client may make in a window. Tokens have 256 random
-// bits: this keeps the log and the store quiet, it is not what makes them safe.
+// Wrong logins of one client in a window that are told what is wrong with them; those
+// above it are told to wait. Nobody guesses a token: its secret has 256 random bits, and
+// is compared in constant time.
 const (
 	maxMisses  = 10
 	missWindow = time.Minute

@@ -78,18 +78,43 @@ func TestAWrongTokenIsSaidClearlyAndNotTriedForEver(t *testing.T) {
 	for range 10 {
 		says(t, w.post("/login", wrong), http.StatusUnauthorized, "unknown, expired or revoked", "assay token create")
 	}
-	token := w.Token("vic", namespace, api.RoleViewer)
-	limited := w.post("/login", url.Values{"token": {token}})
-	says(t, limited, http.StatusTooManyRequests, "Too many tokens were wrong")
+	limited := w.post("/login", wrong)
+	says(t, limited, http.StatusTooManyRequests, "so were too many before it")
 	if limited.Header().Get("Retry-After") == "" || len(limited.Result().Cookies()) != 0 {
 		t.Error("the limit says no time, or lets in")
 	}
-	if rec := w.post("/login", url.Values{"token": {token}}, func(r *http.Request) { r.RemoteAddr = "192.0.2.9:1" }); rec.Code != http.StatusSeeOther {
+	from := func(address string) func(*http.Request) { return func(r *http.Request) { r.RemoteAddr = address } }
+	if rec := w.post("/login", wrong, from("192.0.2.9:1")); rec.Code != http.StatusUnauthorized {
 		t.Errorf("another client is held up: %d", rec.Code)
 	}
 	w.Advance(time.Minute)
-	if rec := w.post("/login", url.Values{"token": {token}}); rec.Code != http.StatusSeeOther {
+	if rec := w.post("/login", wrong); rec.Code != http.StatusUnauthorized {
 		t.Errorf("a minute later: %d", rec.Code)
+	}
+}
+
+func TestWrongTokensLockNobodyOutWhoHasAGoodOne(t *testing.T) {
+	w := empty(t, nil)
+	token := w.Token("vic", namespace, api.RoleViewer)
+	for range 20 { // from the address of the proxy that everybody comes through
+		w.post("/login", url.Values{"token": {"assay_0000000000000000_x"}})
+	}
+	if rec := w.post("/login", url.Values{"token": {token}}); rec.Code != http.StatusSeeOther {
+		t.Errorf("a good token is answered %d", rec.Code)
+	}
+}
+
+func TestWhatReadersShareIsNotShownToOthersNorSpoiledByThem(t *testing.T) {
+	w := empty(t, nil)
+	_, err := w.As("cluster", namespace, api.RoleAgent).Report(t.Context(), api.InventoryReport{Environment: "prod", Sightings: []api.Sighting{{Service: "shop", Image: "r.example/secret:1"}}})
+	must(t, err)
+	agent, reader := w.as("cluster", api.RoleAgent), w.as("vic", api.RoleViewer)
+	w.get("/coverage", agent) // its refusal is not what the next one is told
+	for range 2 {
+		says(t, w.get("/coverage", reader), http.StatusOK, "r.example/secret:1")
+		if strings.Contains(w.get("/coverage", agent).Body.String(), "r.example/secret:1") {
+			t.Error("an agent is shown what runs")
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ const coverageFresh = 5 * time.Second
 
 // coverage measures how much of what runs is attested.
 func (v *view) coverage() ([]api.Coverage, error) {
-	return v.ui.coverage.of(v.Namespace()).get(v.ctx, v.ui.cfg.Now, func(ctx context.Context) ([]api.Coverage, error) {
+	return shared(v, v.ui.coverage, func(ctx context.Context) ([]api.Coverage, error) {
 		return v.s.Coverage(ctx, "")
 	})
 }

@@ -2,9 +2,11 @@ package ui
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/api"
 )
 
@@ -15,7 +17,16 @@ const askTime = 2 * time.Second
 // traffic asks the enforcer, at most twice a second for all pages together: it is
 // a call to another process.
 func (v *view) traffic() (api.Traffic, error) {
-	return v.ui.traffic.of(v.Namespace()).get(v.ctx, v.ui.cfg.Now, v.s.Traffic)
+	return shared(v, v.ui.traffic, v.s.Traffic)
+}
+
+// shared answers from what the readers of a namespace share. The session of who is no
+// reader refuses, which is no answer for anybody else.
+func shared[T any](v *view, c *cache[T], ask func(context.Context) (T, error)) (T, error) {
+	if !slices.ContainsFunc(api.Readers, v.caller.Has) {
+		return ask(v.ctx)
+	}
+	return c.of(v.Namespace()).get(v.ctx, v.ui.cfg.Now, ask)
 }
 
 // cache holds the newest answer of each namespace, because every open page would
@@ -42,7 +53,7 @@ func (c *cache[T]) of(namespace string) *answer[T] {
 }
 
 // answer is the newest answer, also if it was an error: who waited for the one
-// who asked takes that answer too.
+// who asked takes that answer too. A refusal is nobody else's.
 type answer[T any] struct {
 	fresh time.Duration
 	mu    sync.Mutex
@@ -60,7 +71,10 @@ func (a *answer[T]) get(ctx context.Context, now func() time.Time, ask func(cont
 	// One page that is closed must not spoil the answer for the others.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
-	a.value, a.err = ask(ctx)
-	a.at = now()
-	return a.value, a.err
+	value, err := ask(ctx)
+	if assay.CodeOf(err) == assay.CodeDenied {
+		return value, err // is about who asked
+	}
+	a.value, a.err, a.at = value, err, now()
+	return value, err
 }
