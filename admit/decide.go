@@ -239,7 +239,7 @@ func (d *deciding) require(img Image, r policy.AdmissionRequire, m Material) str
 	}
 	if j.Outcome != assay.OutcomePass {
 		d.object(img, r.Name, fmt.Sprintf("the newest verdict of gate %s about it, of %s, is %s", r.Gate, stamp(j.Time), j.Outcome),
-			"see what the gate found: assay attestation list; fix it and attest the new build", j.Outcome)
+			"see what the gate found: assay ledger facts --kind gate.verdict --subject " + string(img.Digest) + "; fix it and attest the new build", j.Outcome)
 		return ""
 	}
 	if why := d.verify(img, r, j); why != "" {
@@ -328,7 +328,7 @@ func (d *deciding) object(img Image, rule, message, remedy string, outcome assay
 // excuse asks the gates' own evaluator, by the image's name and by the target's:
 // an exception may be about an artifact or about a place in the cluster.
 func (d *deciding) excuse(v assay.Violation, img Image) (assay.Exception, bool) {
-	for _, name := range []string{img.Reference, d.in.Review.Target.path()} {
+	for _, name := range []string{img.name(), d.in.Review.Target.path()} {
 		e, ok := gate.Excuse(d.in.Exceptions, gate.Case{
 			Namespace: d.in.Door.Metadata.Namespace, Environment: d.in.Door.Spec.Environment, Rule: v.Rule,
 			Subject: assay.Subject{Name: name, Digest: img.Digest},

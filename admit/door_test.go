@@ -424,6 +424,21 @@ func TestAnExceptionIsUsedAndRecordedOrDoesNotCount(t *testing.T) {
 	}
 }
 
+func TestAnImageThatIsNamedLikeAPlaceIsNotInIt(t *testing.T) {
+	w := newWorld(t)
+	place := w.except(t.Context(), assay.ExceptionScope{Rules: []string{"prod/release"}, Names: []string{"kubernetes/shop/**"}})
+	evil := "kubernetes/shop/evil@" + string(digest("evil"))
+	r := podReview(evil)
+	r.Target.Namespace = "payments"
+	if d := w.askAbout(admit.Request{Review: r}); d.Allowed {
+		t.Errorf("exception %s for a place lets an image in elsewhere that is called like it", place)
+	}
+	w.except(t.Context(), assay.ExceptionScope{Rules: []string{"prod/release"}, Names: []string{"docker.io/kubernetes/shop/evil@*"}})
+	if d := w.askAbout(admit.Request{Review: r}); !d.Allowed {
+		t.Errorf("an exception for the image itself does not hold: %s", d.Message())
+	}
+}
+
 func TestAnUnseenDigestWaitsForTheIndexAndNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -33,9 +33,12 @@ type Target struct {
 	User        string `json:"user,omitempty"`      // as the API server authenticated it
 }
 
+// places begins the names of places in scopes of exceptions.
+const places = "kubernetes"
+
 // path names t as scopes of exceptions do.
 func (t Target) path() string {
-	return strings.Join([]string{"kubernetes", t.Namespace, t.Kind, t.Name}, "/")
+	return strings.Join([]string{places, t.Namespace, t.Kind, t.Name}, "/")
 }
 
 // Image is one image that comes in.
@@ -46,6 +49,16 @@ type Image struct {
 	Containers []string     `json:"containers,omitempty"` // who names it, for example "init container migrate"
 
 	problem string // why the reference cannot be read
+}
+
+// name names i as scopes of exceptions do: as it was written, but never like a place.
+// Docker Hub may have a repository "kubernetes/shop/web", and whoever writes it in a
+// deployment is not in that place.
+func (i Image) name() string {
+	if i.Reference == places || strings.HasPrefix(i.Reference, places+"/") {
+		return hub + i.Reference
+	}
+	return i.Reference
 }
 
 // Review is a request that was decoded, as far as a decision needs it.
@@ -286,10 +299,13 @@ func ParseImage(ref string) Image {
 	return img
 }
 
+// hub is where names without a registry lie.
+const hub = "docker.io/"
+
 // repository writes Docker Hub as people do.
 func repository(s string) string {
 	if rest, ok := strings.CutPrefix(s, "index.docker.io/"); ok {
-		return "docker.io/" + rest
+		return hub + rest
 	}
 	return s
 }

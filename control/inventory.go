@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -22,7 +21,7 @@ func (s *Session) Report(ctx context.Context, req api.InventoryReport) (api.Inve
 		return api.InventoryChange{}, err
 	}
 	r := inventory.Report{
-		Namespace: s.caller.Namespace, Actor: s.caller.Name, Source: cmp.Or(req.Source, s.caller.Name),
+		Namespace: s.caller.Namespace, Actor: s.caller.Name, Source: s.source(req.Source),
 		Complete: req.Complete, Environment: req.Environment,
 	}
 	for _, g := range req.Sightings {
@@ -33,6 +32,20 @@ func (s *Session) Report(ctx context.Context, req api.InventoryReport) (api.Inve
 		s.p.cfg.Poke()
 	}
 	return api.InventoryChange(out), err
+}
+
+// source is who a report speaks for. A complete report ends what its source saw before,
+// so an agent speaks for itself only: what it names is a part of it. Operators may
+// speak for anybody.
+func (s *Session) source(named string) string {
+	own := s.caller.Name + "/"
+	switch {
+	case named == "" || named == s.caller.Name:
+		return s.caller.Name
+	case s.caller.Has(api.RoleOperator) || strings.HasPrefix(named, own):
+		return named
+	}
+	return own + named
 }
 
 // Inventory lists what runs: in one environment or one artifact, if they are named.

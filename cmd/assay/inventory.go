@@ -60,7 +60,8 @@ func (a *app) inventoryPushCmd() *cobra.Command {
 Only service and one of image and digest are mandatory; an image that is pinned
 (…@sha256:…) needs no digest. Report again and again: only changes become facts.
 With --complete everything that --source reported in --environment before, and is
-not in the list, is gone at once.
+not in the list, is gone at once. For who is no operator, --source is a part of who
+they are: NAME/SOURCE.
 
 --from-kubernetes asks a cluster instead: every container of its pods, init and
 ephemeral ones included, under the digest that its node pulled. It names a kubeconfig
