@@ -199,9 +199,16 @@ func (a *app) admitCertificate(ctx context.Context, f certificateFlags) error {
 	if err := durable.WriteFile(path, yaml, 0o644); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "certificate for %s until %s\n%s is for kubectl apply; keep %s away from the cluster\n",
-		hosts[0], a.now().AddDate(0, 0, f.days).UTC().Format(time.DateOnly), path, filepath.Join(f.out, certs.CAKeyName))
-	return nil
+	made := struct {
+		Hosts   []string  `json:"hosts"`
+		Until   time.Time `json:"until"`
+		Webhook string    `json:"webhook"`
+		CAKey   string    `json:"ca_key"`
+	}{hosts, a.now().AddDate(0, 0, f.days).UTC().Truncate(time.Second), path, filepath.Join(f.out, certs.CAKeyName)}
+	return a.print(made, func() {
+		fmt.Fprintf(a.out, "certificate for %s until %s\n%s is for kubectl apply; keep %s away from the cluster\n",
+			hosts[0], made.Until.Format(time.DateOnly), path, made.CAKey)
+	})
 }
 
 // maxCA is the largest file of authorities, in bytes.

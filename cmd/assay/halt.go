@@ -82,7 +82,8 @@ and strategies go on deciding and recording, and nothing is done until it is lif
 
 A kill switch is a file in the state directory of the control plane, which reads it
 before each action and without its database: it holds when nothing else works. Run
-these commands where that directory is, beside the running server.`,
+these commands where that directory is, beside the running server. With --server they
+are refused unless --dir names it.`,
 	}
 	cmd.AddCommand(a.haltSetCmd(), a.haltLiftCmd(), a.haltListCmd())
 	return cmd
@@ -100,8 +101,21 @@ func (s *haltScope) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.service, "service", "", "one service of --namespace")
 }
 
-// path is the file of the scope, and the scope in words.
-func (s *haltScope) path(a *app) (path, words string, err error) {
+// here refuses to look for a kill switch in the wrong place: it is a file beside the
+// control plane, and who uses one over the network would write one beside themselves.
+func (a *app) here() error {
+	if a.cfg.get("server") == "" || a.cfg["dir"].origin == "flag" {
+		return nil
+	}
+	return usageError{fmt.Errorf("a kill switch is a file in the state directory of the control plane, and server %s is set (%s): run this on its host, and name the directory with --dir",
+		a.cfg.get("server"), a.cfg["server"].origin)}
+}
+
+// of is the scope as it is shown, and in words.
+func (s *haltScope) of(a *app) (shown haltShown, words string, err error) {
+	if err := a.here(); err != nil {
+		return shown, "", err
+	}
 	namespace := a.cfg.get("namespace")
 	given := 0
 	for _, set := range []bool{s.everywhere, s.namespace, s.service != ""} {
@@ -110,21 +124,23 @@ func (s *haltScope) path(a *app) (path, words string, err error) {
 		}
 	}
 	if given != 1 {
-		return "", "", usageError{errors.New("give one of --everywhere, --whole-namespace and --service NAME")}
+		return shown, "", usageError{errors.New("give one of --everywhere, --whole-namespace and --service NAME")}
 	}
 	if s.everywhere {
-		return a.haltPath("", ""), "everywhere", nil
+		return shown, "everywhere", nil
 	}
 	if err := control.CheckNamespace(namespace); err != nil {
-		return "", "", err
+		return shown, "", err
 	}
+	shown.Namespace = namespace
 	if s.namespace {
-		return a.haltPath(namespace, ""), "namespace " + namespace, nil
+		return shown, "namespace " + namespace, nil
 	}
 	if len(s.service) > 100 || strings.TrimSpace(s.service) != s.service {
-		return "", "", &assay.Error{Code: assay.CodeInvalid, Field: "service", Msg: "is not a name of at most 100 bytes"}
+		return shown, "", &assay.Error{Code: assay.CodeInvalid, Field: "service", Msg: "is not a name of at most 100 bytes"}
 	}
-	return a.haltPath(namespace, s.service), "service " + s.service + " of " + namespace, nil
+	shown.Service = s.service
+	return shown, "service " + s.service + " of " + namespace, nil
 }
 
 func (a *app) haltSetCmd() *cobra.Command {
@@ -141,10 +157,11 @@ Exit codes: 0 pulled · 1 error · 2 usage.`,
 		Example: "  assay halt set --service checkout --reason 'the numbers look wrong'",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			path, words, err := scope.path(a)
+			shown, words, err := scope.of(a)
 			if err != nil {
 				return err
 			}
+			path := a.haltPath(shown.Namespace, shown.Service)
 			if text := strings.Join(strings.Fields(reason), " "); text == "" || len(text) > maxHaltReason-100 {
 				return usageError{fmt.Errorf("--reason is not 1 to %d bytes", maxHaltReason-100)}
 			}
@@ -158,8 +175,8 @@ Exit codes: 0 pulled · 1 error · 2 usage.`,
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "halted  %s\n", words)
-			return nil
+			shown.Reason, _ = readHalt(path)
+			return a.print(haltChanged{shown, true}, func() { fmt.Fprintf(a.out, "halted  %s\n", words) })
 		},
 	}
 	scope.flags(cmd)
@@ -179,17 +196,18 @@ pulled still hold. Changes the state directory: the file is removed.
 Exit codes: 0 lifted · 1 it was not pulled, or error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			path, words, err := scope.path(a)
+			shown, words, err := scope.of(a)
 			if err != nil {
 				return err
 			}
+			path := a.haltPath(shown.Namespace, shown.Service)
+			shown.Reason, _ = readHalt(path)
 			if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
 				return &assay.Error{Code: assay.CodeNotFound, Msg: "no kill switch is pulled for " + words, Hint: "see those that are with: assay halt list"}
 			} else if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "lifted  %s\n", words)
-			return nil
+			return a.print(haltChanged{shown, false}, func() { fmt.Fprintf(a.out, "lifted  %s\n", words) })
 		},
 	}
 	scope.flags(cmd)
@@ -203,6 +221,12 @@ type haltShown struct {
 	Reason    string `json:"reason"`
 }
 
+// haltChanged is a kill switch that was pulled or lifted.
+type haltChanged struct {
+	haltShown
+	Pulled bool `json:"pulled"`
+}
+
 func (a *app) haltListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
@@ -213,6 +237,9 @@ without its database; changes nothing.
 Exit codes: 0 listed · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := a.here(); err != nil {
+				return err
+			}
 			list, err := a.pulledHalts()
 			if err != nil {
 				return err

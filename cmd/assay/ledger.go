@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,32 +172,50 @@ Exit codes: 0 holds · 1 error · 2 usage · 3 the proof does not hold, or a pay
 			if ledger.IsProofFile(data) {
 				return inFile(a.verifyTlogProof(data, public.ledger), args[0])
 			}
-			fact, err := artifact.VerifyFactProof(data, public.ledger, public.keys...)
-			if err != nil {
-				return inFile(err, args[0])
-			}
-			quorum, err := a.requireQuorum([]byte(fact.Head))
-			if err != nil {
-				return inFile(err, args[0])
-			}
-			err = a.print(fact, func() {
-				defer a.printQuorum(quorum)
-				fmt.Fprintf(a.out, "%s %s holds fact %s: %s by %s\n",
-					a.out.Paint(term.Green, "✓"), fact.Origin, fact.ID, fact.Kind, fact.Actor)
-				for _, key := range fact.SignedBy {
-					fmt.Fprintf(a.out, "%s its statement is signed by key %s\n", a.out.Paint(term.Green, "✓"), key)
-				}
-			})
-			if err != nil || !payloads {
-				return err
-			}
-			return a.printPayloads(cmd.Context(), assay.Fact{ID: fact.ID, Kind: fact.Kind, Namespace: fact.Namespace, Payload: fact.Payload})
+			return a.verifyFactProof(cmd.Context(), data, args[0], public, payloads)
 		},
 	}
 	cmd.Flags().BoolVar(&payloads, "payloads", false, "also say what became of the payloads that the fact names, from the state directory")
 	cmd.Flags().StringVar(&key, "pub", "", "public file of the signer (assay.pub)")
 	_ = cmd.MarkFlagRequired("pub") // fails only for a flag that does not exist
 	return cmd
+}
+
+// verifyFactProof verifies a proof file, and says what became of what its fact names.
+func (a *app) verifyFactProof(ctx context.Context, data []byte, path string, public publicKeys, payloads bool) error {
+	v := struct {
+		artifact.ProvenFact
+		Payloads []payloadShown `json:"payloads,omitempty"`
+	}{}
+	var err error
+	if v.ProvenFact, err = artifact.VerifyFactProof(data, public.ledger, public.keys...); err != nil {
+		return inFile(err, path)
+	}
+	fact := v.ProvenFact
+	quorum, err := a.requireQuorum([]byte(fact.Head))
+	if err != nil {
+		return inFile(err, path)
+	}
+	var failed error // of the state directory: the proof holds without it
+	if payloads {
+		v.Payloads, failed = a.payloadsOf(ctx, assay.Fact{ID: fact.ID, Kind: fact.Kind, Namespace: fact.Namespace, Payload: fact.Payload})
+	}
+	err = a.print(v, func() {
+		fmt.Fprintf(a.out, "%s %s holds fact %s: %s by %s\n",
+			a.out.Paint(term.Green, "✓"), fact.Origin, fact.ID, fact.Kind, fact.Actor)
+		for _, key := range fact.SignedBy {
+			fmt.Fprintf(a.out, "%s its statement is signed by key %s\n", a.out.Paint(term.Green, "✓"), key)
+		}
+		a.printQuorum(quorum)
+		a.printPayloads(v.Payloads)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(v.Payloads, func(p payloadShown) bool { return !p.there() }) {
+		return exit(exitFailed)
+	}
+	return nil
 }
 
 // verifyTlogProof verifies a .tlog-proof file.
