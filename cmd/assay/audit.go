@@ -57,27 +57,46 @@ func (a *app) newAudits(reg prometheus.Registerer) (*audits, error) {
 	return s, nil
 }
 
+// expireEvery is how often a server removes what expired; more often if it audits more often.
+const expireEvery = 6 * time.Hour
+
 // runAudits audits and expires until ctx ends; the first time one interval after the start.
 func (a *app) runAudits(in *installation, s *audits) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if s.every == 0 {
-			<-ctx.Done()
-			return nil
-		}
-		tick := time.NewTicker(s.every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
-			}
+		s.run(ctx, func() {
 			if err := a.expireOnce(ctx, in, s); err != nil && ctx.Err() == nil {
 				a.log.Error("expired payloads could not be removed", "error", err)
 			}
+		}, func() {
 			if err := a.auditOnce(ctx, in, s); err != nil && ctx.Err() == nil {
 				a.log.Error("the ledger could not be audited", "error", err)
 			}
+		})
+		return nil
+	}
+}
+
+// run calls expire and audit, each in its time and never both at once: an audit would
+// take what goes meanwhile for lost. Evidence expires also where nothing is audited.
+func (s *audits) run(ctx context.Context, expire, audit func()) {
+	var audits <-chan time.Time // never, without an interval
+	between := expireEvery
+	if s.every != 0 {
+		between = min(between, s.every)
+		tick := time.NewTicker(s.every)
+		defer tick.Stop()
+		audits = tick.C
+	}
+	expires := time.NewTicker(between)
+	defer expires.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-expires.C:
+			expire()
+		case <-audits:
+			audit()
 		}
 	}
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/gameday"
 	"assay.dev/assay/internal/term"
 	"github.com/spf13/cobra"
@@ -92,17 +94,27 @@ func (a *app) play(ctx context.Context, f playFlags, stay bool, plot func(*gamed
 		}
 	}()
 	report, err := plot(w)
-	if err != nil && ctx.Err() != nil {
-		return nil // stopped by the person: nothing is wrong
+	if !stay {
+		return a.tellPlay(ctx, report, err, nil)
 	}
-	if perr := a.print(report, func() { a.playVerdict(report, stay && err == nil) }); perr != nil {
-		return perr
+	return a.tellPlay(ctx, report, err, w.Stay)
+}
+
+// tellPlay tells what came of a play that is over, and then stays for as long as stay
+// takes, which may be nil. Who stops a play before its end is told what came of it until
+// then, and that it did not end: only who stops looking has seen all.
+func (a *app) tellPlay(ctx context.Context, report gameday.Report, failed error, stay func() error) error {
+	if failed != nil && ctx.Err() != nil {
+		failed = assay.Errorf(assay.CodeUnavailable, "the play was interrupted before its end: %d outcomes until then", len(report.Checks))
 	}
-	if err != nil {
-		return err
+	if failed != nil {
+		report.OK, stay = false, nil
 	}
-	if stay {
-		if err := w.Stay(); err != nil {
+	if err := a.print(report, func() { a.playVerdict(report, stay != nil) }); err != nil || failed != nil {
+		return errors.Join(failed, err)
+	}
+	if stay != nil {
+		if err := stay(); err != nil {
 			return err
 		}
 	}

@@ -67,7 +67,9 @@ they are: NAME/SOURCE.
 ephemeral ones included, under the digest that its node pulled. It names a kubeconfig
 file, or in-cluster; the account must be able to list pods. --from-registry asks a
 registry which tags it has, below HOST or HOST/REPOSITORY: what lies there does not
-run, so give it an environment of its own. Both are complete by themselves.
+run, so give it an environment of its own. Both are complete by themselves, unless it
+takes several reports to say it all (5000 entries each, or 1 MiB for a server): what is
+gone then ends after an hour.
 
 Reads FILE, the cluster or the registry; writes into the state directory (no other
 process may use it meanwhile) or sends it to --server. Needs the role agent or operator.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,8 +38,10 @@ func (a *app) sightings(ctx context.Context, r api.InventoryReport, from invento
 	}
 	if len(args) == 1 {
 		var err error
-		r.Sightings, err = a.readSightings(args[0])
-		return []api.InventoryReport{r}, err
+		if r.Sightings, err = a.readSightings(args[0]); err != nil || r.Complete {
+			return []api.InventoryReport{r}, err // what somebody calls complete is that, or is refused
+		}
+		return a.fitting(r), nil
 	}
 	if r.Environment == "" {
 		return nil, usageError{fmt.Errorf("--environment says where that runs")}
@@ -63,9 +66,33 @@ func (a *app) sightings(ctx context.Context, r api.InventoryReport, from invento
 		for _, g := range o.Sightings {
 			v.Sightings = append(v.Sightings, api.Sighting(g))
 		}
-		out = append(out, v)
+		out = append(out, a.fitting(v)...)
+	}
+	for i := range out {
+		out[i].Complete = out[i].Complete && len(out) == 1
 	}
 	return out, nil
+}
+
+// fitting cuts a report into as many as a server takes, none of which is complete then.
+// A state directory takes any.
+func (a *app) fitting(r api.InventoryReport) []api.InventoryReport {
+	if a.cfg.get("server") == "" {
+		return []api.InventoryReport{r}
+	}
+	return fitting(r, api.MaxBody)
+}
+
+func fitting(r api.InventoryReport, most int) []api.InventoryReport {
+	data, err := json.Marshal(r)
+	if err != nil || len(data) <= most || len(r.Sightings) < 2 {
+		return []api.InventoryReport{r} // who sends it says what is wrong with it
+	}
+	half := len(r.Sightings) / 2
+	one, two := r, r
+	one.Sightings, two.Sightings = r.Sightings[:half], r.Sightings[half:]
+	one.Complete, two.Complete = false, false
+	return append(fitting(one, most), fitting(two, most)...)
 }
 
 // reportAll sends reports and adds up what they changed.

@@ -132,7 +132,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	reg.MustRegister(&coverageMetrics{plane: in.plane, namespace: a.cfg.get("namespace"), now: a.now})
+	reg.MustRegister(&coverageMetrics{plane: in.plane, namespace: a.cfg.get("namespace"), now: a.now, log: a.log})
 	handler := server.New(server.Config{
 		Lagging: in.lagging, Witness: side.witness, Plane: in.plane, Ledger: in.ledgerFiles(), Registry: reg, Ready: in.ready, Log: a.log, Pages: pages,
 		Telemetry: roads(in.telemetry.intake, server.Identify(in.plane, api.RoleAgent)),

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -154,11 +155,13 @@ func (a *app) scan(plane *control.Plane) func(context.Context) error {
 const maxEnvironments = 50
 
 // coverageMetrics measures the coverage of a namespace when it is asked, though not
-// more often than every measureEvery.
+// more often than every measureEvery. While it cannot be measured there is none, and
+// the other metrics go on.
 type coverageMetrics struct {
 	plane     *control.Plane
 	namespace string
 	now       func() time.Time
+	log       *slog.Logger
 
 	mu       sync.Mutex
 	measured time.Time
@@ -182,8 +185,8 @@ func (c *coverageMetrics) Collect(ch chan<- prometheus.Metric) {
 		defer cancel()
 		list, err := c.plane.Coverage(ctx, c.namespace, "")
 		if err != nil {
-			ch <- prometheus.NewInvalidMetric(runningDesc, err)
-			return
+			c.log.Error("the coverage could not be measured, and is not among the metrics", "error", err)
+			list = nil // an old figure would say that all is as it was
 		}
 		c.list, c.measured = list, now
 	}
