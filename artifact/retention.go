@@ -31,8 +31,8 @@ type Payload struct {
 	Class  Class        `json:"class"`
 }
 
-// PayloadsOf returns the blobs that an audit fact names. A verdict may also name
-// evidence that never was a blob of ours.
+// PayloadsOf returns the blobs that an audit fact names. A verdict or a statement may
+// also name evidence that never was a blob of ours.
 func PayloadsOf(f assay.Fact) []Payload {
 	switch f.Kind {
 	case assay.FactVerdict:
@@ -50,11 +50,19 @@ func PayloadsOf(f assay.Fact) []Payload {
 		return list
 	case assay.FactAttested, assay.FactStatementSigned:
 		var said struct {
-			Bundle assay.Digest `json:"bundle_digest"`
+			Bundle   assay.Digest   `json:"bundle_digest"`
+			Evidence []assay.Digest `json:"evidence"` // of a statement; that of a verdict stands in its fact
 		}
-		if json.Unmarshal(f.Payload, &said) == nil {
-			return []Payload{{said.Bundle, ClassAttestation}}
+		if json.Unmarshal(f.Payload, &said) != nil {
+			return nil
 		}
+		list := []Payload{{said.Bundle, ClassAttestation}}
+		if f.Kind == assay.FactStatementSigned {
+			for _, d := range said.Evidence {
+				list = append(list, Payload{d, ClassEvidence})
+			}
+		}
+		return list
 	case assay.FactExceptionApproved:
 		var said struct {
 			Statement assay.Digest `json:"statement"`
@@ -119,7 +127,7 @@ type ExpireConfig struct {
 	Store  store.Store
 	Outbox store.Outbox // of Store
 	Blobs  Remover
-	Days   int // for which evidence is kept after its upload and the last verdict that used it
+	Days   int // for which evidence is kept after its upload and the last verdict or statement that used it
 	Now    time.Time
 	// Runs reports whether an artifact runs: what was said about it is used, whatever
 	// its age, because advisories of tomorrow are held against it. nil means nothing runs.
@@ -129,8 +137,9 @@ type ExpireConfig struct {
 	Alone func(fn func() error) error
 }
 
-// Expire removes the evidence whose upload and last verdict are older than its
-// retention, and that is about nothing that runs, and returns how many blobs. Facts,
+// Expire removes the evidence whose upload and last use, by a verdict or a statement,
+// are older than its retention, and that is about nothing that runs, and returns how
+// many blobs. What was uploaded and never used goes too. Facts,
 // leaves and proofs stay: only what they name goes. It records what it removes before
 // it does, so a crash in between is made good by the next call.
 func Expire(ctx context.Context, cfg ExpireConfig) (int, error) {
@@ -149,6 +158,9 @@ func Expire(ctx context.Context, cfg ExpireConfig) (int, error) {
 		return 0, err
 	}
 	cutoff := cfg.Now.AddDate(0, 0, -cfg.Days)
+	if err := u.uploads(ctx, cutoff); err != nil {
+		return 0, err
+	}
 	all := slices.Collect(maps.Keys(u.last))
 	total := 0
 	for part := range slices.Chunk(all, maxExpired) {
@@ -206,7 +218,8 @@ func expire(ctx context.Context, cfg ExpireConfig, u *usage, part []assay.Digest
 	return len(fresh), nil
 }
 
-// usage is when evidence was last used by a verdict, as far as the outbox was read.
+// usage is when evidence was last used by a verdict or a statement, as far as the outbox
+// was read; zero if it never was.
 type usage struct {
 	cfg  ExpireConfig
 	from uint64
@@ -234,6 +247,30 @@ func (u *usage) read(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// uploads adds what was uploaded before the cutoff and is not named yet: a report of a
+// check that was given up, or of one that recorded nothing.
+func (u *usage) uploads(ctx context.Context, cutoff time.Time) error {
+	return u.cfg.Store.View(ctx, func(r store.Reader) error {
+		for after := ""; ; {
+			page, err := r.List(key(store.SystemNamespace, uploadBucket, ""), after, store.MaxLimit)
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			for _, v := range page {
+				var up upload
+				if err := json.Unmarshal(v.Data, &up); err != nil {
+					return assay.Errorf(assay.CodeInternal, "when %s was uploaded cannot be read: %w", v.Key.Name, err)
+				}
+				after = v.Key.Name
+				d := assay.Digest(v.Key.Name)
+				if _, named := u.last[d]; !named && up.At.Before(cutoff) {
+					u.last[d] = time.Time{}
+				}
+			}
+		}
+	})
 }
 
 func (u *usage) note(r store.Reader, f assay.Fact) {

@@ -228,6 +228,68 @@ func TestEvidenceThatComesBackAfterItExpiredIsKeptAnew(t *testing.T) {
 	expire(1)
 }
 
+func TestWhatWasUploadedAndNeverUsedExpiresAndWhatAStatementSaysStays(t *testing.T) {
+	now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+	const days = 30
+	for name, c := range map[string]struct {
+		uploaded int // days ago
+		stated   int // days ago; 0 means never
+		runs     bool
+		want     int
+	}{
+		"lately, and not used":                   {uploaded: days - 1},
+		"long ago, and not used":                 {uploaded: days + 1, want: 1},
+		"long ago, and stated lately":            {uploaded: 100, stated: days - 1},
+		"long ago, and stated long ago":          {uploaded: 100, stated: days + 1, want: 1},
+		"stated long ago of something that runs": {uploaded: 100, stated: days + 1, runs: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := mem.New(mem.Config{Now: func() time.Time { return now }})
+			blobs, err := files.Open(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer blobs.Close()
+			d, err := blobs.Put(t.Context(), bytes.NewReader([]byte("report")), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Update(t.Context(), func(tx store.Tx) error {
+				if err := artifact.NoteUpload(tx, "shop", d, now.AddDate(0, 0, -c.uploaded)); err != nil || c.stated == 0 {
+					return err
+				}
+				_, err := tx.Append(assay.Fact{
+					Kind: assay.FactStatementSigned, Version: 1, Namespace: "shop", Actor: "ci", Retention: assay.RetainAudit, Subject: digest("app"),
+					Time: now.AddDate(0, 0, -c.stated), Payload: fmt.Appendf(nil, `{"bundle_digest":%q,"evidence":[%q]}`, digest("bundle"), d),
+				})
+				return err
+			})
+			if err == nil {
+				_, err = s.Sequence(t.Context(), 0, 0)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []int{c.want, 0} { // once
+				n, err := artifact.Expire(t.Context(), artifact.ExpireConfig{
+					Store: s, Outbox: s, Blobs: blobs, Days: days, Now: now,
+					Runs: func(ns string, a assay.Digest) bool { return c.runs && ns == "shop" && a == digest("app") },
+				})
+				if err != nil || n != want {
+					t.Errorf("expired %d, %v; want %d", n, err, want)
+				}
+			}
+			f, err := blobs.Open(t.Context(), d)
+			if err == nil {
+				err = f.Close()
+			}
+			if gone := assay.CodeOf(err) == assay.CodeNotFound; gone != (c.want == 1) {
+				t.Errorf("opening it: %v", err)
+			}
+		})
+	}
+}
+
 // verdictOn is a verdict about app that one report was evidence of.
 func verdictOn(at time.Time, evidence assay.Digest) assay.Fact {
 	return assay.Fact{

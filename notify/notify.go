@@ -134,15 +134,17 @@ func (k *Keeper) step(ctx context.Context, ns string) error {
 		return err
 	}
 	slices.SortFunc(standing, func(a, b Alert) int { return strings.Compare(a.ID, b.ID) })
+	stands := map[string]bool{} // those that are too many too: they are not over
+	for _, a := range standing {
+		stands[a.ID] = true
+	}
 	standing = standing[:min(len(standing), MaxAlerts)]
 	before, err := k.known(ctx, ns)
 	if err != nil {
 		return err
 	}
 	var due []told
-	stands := map[string]bool{}
 	for _, a := range standing {
-		stands[a.ID] = true
 		old, known := before[a.ID]
 		over := !a.Ends.IsZero() && !now.Before(a.Ends)
 		switch {

@@ -3,6 +3,7 @@ package notify_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -139,6 +140,32 @@ func TestAnAlertIsToldOnceAndAgainEveryHourUntilItIsOver(t *testing.T) {
 	w.after(5*time.Second, "")
 	w.standing = []notify.Alert{w.alert("a", 0)}
 	w.after(5*time.Second, "a") // it came back
+}
+
+func TestAnAlertThatIsOneTooManyIsNotOver(t *testing.T) {
+	w := newWorld(t)
+	w.standing = []notify.Alert{w.alert("z", 0)}
+	w.after(0, "z")
+	for i := range notify.MaxAlerts {
+		w.standing = append(w.standing, w.alert(fmt.Sprintf("a%04d", i), 0))
+	}
+	w.now = w.now.Add(5 * time.Second)
+	if err := w.keeper.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.receiver.take(w.now); strings.Contains(got, "z") || strings.Count(got, "a") != notify.MaxAlerts {
+		t.Errorf("it was told of %d more, and %q", strings.Count(got, "a"), got[max(0, len(got)-10):])
+	}
+	w.standing = w.standing[:1]
+	w.now = w.now.Add(5 * time.Second)
+	if err := w.keeper.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.receiver.take(w.now); strings.Contains(got, "z") || strings.Count(got, "-a") != notify.MaxAlerts {
+		t.Errorf("with room again it was told of the end of %d, and of z: %v", strings.Count(got, "-a"), strings.Contains(got, "z"))
+	}
+	w.standing = nil
+	w.after(5*time.Second, "-z")
 }
 
 func TestNothingIsLostWhileNobodyAnswers(t *testing.T) {

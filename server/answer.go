@@ -1,11 +1,14 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"assay.dev/assay"
@@ -30,7 +33,7 @@ func (s *server) authenticated(h handler) http.Handler {
 			s.fail(w, r, "", err)
 			return
 		}
-		if r.Pattern == uploadRoute {
+		if slices.Contains(slowRoutes, r.Pattern) {
 			allowTime(w, uploadTime)
 		}
 		answer, err := h(s.cfg.Plane.As(caller), r)
@@ -60,7 +63,12 @@ func bearer(r *http.Request) string {
 
 // fail answers with err, and logs what the answer does not tell.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, caller string, err error) {
-	if assay.CodeOf(err) == assay.CodeInternal && r.Context().Err() == nil {
+	switch {
+	case assay.CodeOf(err) != assay.CodeInternal:
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded): // its time is over, or its sender is gone
+		s.cfg.Log.Warn("request was not finished", "route", r.Pattern, "caller", caller, "error", err)
+		err = assay.Errorf(assay.CodeUnavailable, "the request was not finished in its time; what it changes may be done or not")
+	default:
 		s.cfg.Log.Error("request failed", "route", r.Pattern, "caller", caller, "error", err)
 	}
 	writeProblem(w, err)

@@ -11,13 +11,14 @@ import (
 	"assay.dev/assay/control"
 )
 
-// uploadRoute moves evidence, so it gets more time than the others.
-const uploadRoute = "POST /v1/evidence"
+// slowRoutes move or go through more than others, and get more time: net/http ends a
+// request's context with the time for reading it.
+var slowRoutes = []string{"POST /v1/evidence", "POST /v1/inventory/scans", "POST /v1/inventory/rebuild", "POST /v1/reports/compliance"}
 
 // routes maps patterns to what they do, one line each.
 func routes() map[string]handler {
 	all := map[string]handler{
-		uploadRoute:                             putEvidence,
+		"POST /v1/evidence":                     putEvidence,
 		"POST /v1/checks":                       check,
 		"POST /v1/attestations":                 attested,
 		"POST /v1/statements":                   signStatement,
@@ -233,7 +234,7 @@ func intParam(r *http.Request, name string, def int) (int, error) {
 	return n, nil
 }
 
-// allowTime gives a request that moves much data more time than the listener's default.
+// allowTime gives a request that moves or goes through much data more time than the listener's default.
 func allowTime(w http.ResponseWriter, d time.Duration) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(d))  // unsupported only in tests without a connection

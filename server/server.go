@@ -4,7 +4,9 @@
 // The server adds nothing to what package control does. It turns a credential
 // into a caller, bounds what comes in, and turns errors into answers. Routes
 // under /v1 need a token; /healthz, /readyz, /metrics and /ledger/ do not: the
-// ledger is public by design and the others tell nothing about a tenant.
+// ledger is public by design, health tells nothing about a tenant, and metrics name
+// the environments, services and routes that they are about, and never a person, an
+// artifact or a token. Who must not know those names is kept from /metrics by a proxy.
 package server
 
 import (
@@ -44,7 +46,7 @@ type Config struct {
 	Pages http.Handler
 }
 
-// Limits of the listener. Uploads get more time through http.ResponseController.
+// Limits of the listener. The slow routes get uploadTime through http.ResponseController.
 const (
 	headerTimeout = 5 * time.Second
 	requestTime   = 30 * time.Second

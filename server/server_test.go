@@ -410,6 +410,50 @@ func TestWhatGoesWrongInsideIsLoggedAndNotTold(t *testing.T) {
 	}
 }
 
+// connection is an answer whose connection notes how much time it is given.
+type connection struct {
+	*httptest.ResponseRecorder
+	read, write time.Time
+}
+
+func (c *connection) SetReadDeadline(t time.Time) error  { c.read = t; return nil }
+func (c *connection) SetWriteDeadline(t time.Time) error { c.write = t; return nil }
+
+func TestWhatGoesThroughMuchIsNotCutOffAfterHalfAMinute(t *testing.T) {
+	s := newStand(t)
+	h := s.handler(s.Plane, http.NotFoundHandler())
+	token := s.Token("olga", "default", api.Roles...)
+	for route, slow := range map[string]bool{
+		"POST /v1/evidence": true, "POST /v1/inventory/scans": true, "POST /v1/inventory/rebuild": true, "POST /v1/reports/compliance": true,
+		"POST /v1/checks": false, "GET /v1/facts": false,
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		req := httptest.NewRequest(method, path, strings.NewReader("{}"))
+		req.Header.Set("Authorization", "Bearer "+token)
+		c := &connection{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(c, req)
+		for _, deadline := range []time.Time{c.read, c.write} {
+			if given := !deadline.IsZero() && time.Until(deadline) > 5*time.Minute; given != slow {
+				t.Errorf("%s has until %v", route, deadline)
+			}
+		}
+	}
+}
+
+func TestARequestWhoseTimeIsOverIsUnavailableAndLogged(t *testing.T) {
+	s := newStand(t)
+	token := s.Token("alice", "default", api.RoleDeveloper)
+	cfg := s.Config
+	cfg.Policy = func() (control.Policy, error) { return control.Policy{}, fmt.Errorf("reading: %w", context.Canceled) }
+	srv := httptest.NewServer(s.handler(control.New(cfg), http.NotFoundHandler()))
+	defer srv.Close()
+	s.url = srv.URL
+	s.problem("no time", s.post("/v1/checks", token, `{"subject":{"name":"app","digest":"`+someDigest+`"}}`), 503, assay.CodeUnavailable)
+	if !strings.Contains(s.log.String(), "request was not finished") {
+		t.Errorf("the log does not tell: %s", s.log)
+	}
+}
+
 func TestSecretsAppearInNoAnswerButTheFirstAndInNoLog(t *testing.T) {
 	s := newStand(t)
 	admin := s.Token("root", "default", api.RoleAdmin)
