@@ -27,18 +27,13 @@ func (s *Session) Check(ctx context.Context, req api.CheckRequest) (assay.Verdic
 }
 
 // counted judges, and counts what came of it; cases is how many test cases ran.
-func (s *Session) counted(ctx context.Context, req api.CheckRequest) (v assay.Verdict, cases int, err error) {
+func (s *Session) counted(ctx context.Context, req api.CheckRequest) (v assay.Verdict, runs map[assay.Digest]testRun, err error) {
 	in, engine, err := s.inputs(ctx, req)
 	if err == nil {
 		v, err = gate.Check(ctx, in, engine)
 	}
 	s.p.cfg.Metrics.verdict(v, err)
-	for _, e := range in.Evidence {
-		if t := e.Tests; t != nil {
-			cases += t.Passed + t.Failed + t.Flaky
-		}
-	}
-	return v, cases, err
+	return v, testRuns(in.Evidence), err
 }
 
 // Attest runs a gate, signs its verdict as a SLSA verification summary, and
@@ -52,7 +47,7 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 	if err != nil {
 		return api.Attested{}, err
 	}
-	v, cases, err := s.counted(ctx, req)
+	v, runs, err := s.counted(ctx, req)
 	if err != nil {
 		return api.Attested{}, err
 	}
@@ -71,7 +66,7 @@ func (s *Session) Attest(ctx context.Context, req api.CheckRequest) (api.Atteste
 		return api.Attested{}, err
 	}
 	if !rec.Known {
-		if err := s.observeTests(ctx, v, cases, rec.VerdictFact); err != nil {
+		if err := s.observeTests(ctx, v, runs, rec.VerdictFact); err != nil {
 			return api.Attested{}, err
 		}
 		s.p.cfg.Metrics.used(len(v.Exceptions))

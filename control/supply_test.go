@@ -200,6 +200,30 @@ func TestFlakyTestsHaveAHistoryFromWhatWasAttested(t *testing.T) {
 	}
 }
 
+func TestAReportThatWasCountedIsNotCountedAgainBesideANewOne(t *testing.T) {
+	in := controltest.Idle(t)
+	ctx := t.Context()
+	s := in.As("dana", "default", api.RoleDeveloper)
+	attest := func(reports ...string) {
+		t.Helper()
+		if _, err := s.Attest(ctx, in.Request(s, "app", append(reports, controltest.Clean)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh := strings.ReplaceAll(controltest.Tests, "03:04", "05:04")
+	attest(flakyRun)
+	attest(flakyRun, fresh)
+	attest(fresh)
+	v, err := s.Check(ctx, in.Request(s, "app", strings.ReplaceAll(flakyRun, "03:04", "06:04"), controltest.Clean))
+	if err != nil || len(v.Flaky) != 1 || v.Flaky[0].Flaked != 2 || v.Flaky[0].Runs != 3 {
+		t.Errorf("%+v, %v; want two flakes in three runs, with this one", v.Flaky, err)
+	}
+	facts, err := s.Facts(ctx, []string{assay.FactTestsObserved}, "", 100)
+	if err != nil || len(facts) != 2 || facts[0].Payload == nil || strings.Contains(string(facts[0].Payload), "TestTimes") {
+		t.Errorf("%d facts, %v; want one for each report, and the newer names no flaky test", len(facts), err)
+	}
+}
+
 // vendorGate trusts the VEX of a producer whose key is KEY.
 const vendorGate = `apiVersion: assay.dev/v1alpha1
 kind: Producer

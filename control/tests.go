@@ -79,20 +79,45 @@ func (s *Session) addHistory(ctx context.Context, in *gate.Inputs, owners string
 	})
 }
 
+// testRun is what one report says about tests.
+type testRun struct {
+	cases int
+	flaky []string
+}
+
+// testRuns are the runs of tests in some evidence, by report.
+func testRuns(list []assay.Evidence) map[assay.Digest]testRun {
+	out := map[assay.Digest]testRun{}
+	for _, e := range list {
+		var r testRun
+		if t := e.Tests; t != nil {
+			r.cases = t.Passed + t.Failed + t.Flaky
+		}
+		for _, f := range gate.FlakyFindings(e) {
+			r.flaky = append(r.flaky, f.Rule)
+		}
+		slices.Sort(r.flaky)
+		r.flaky = slices.Compact(r.flaky)
+		out[e.Digest] = r
+	}
+	return out
+}
+
 // observeTests keeps what a recorded verdict tells of tests, with a fact for each
-// report, in one transaction. A report that was counted before changes nothing.
-func (s *Session) observeTests(ctx context.Context, v assay.Verdict, cases int, cause assay.FactID) error {
+// report, in one transaction. A report that was counted before changes nothing, also
+// beside one that was not.
+func (s *Session) observeTests(ctx context.Context, v assay.Verdict, runs map[assay.Digest]testRun, cause assay.FactID) error {
 	reports := slices.DeleteFunc(slices.Clone(v.Evidence), func(e assay.EvidenceRef) bool { return e.Kind != assay.KindTests || e.Baseline })
 	if len(reports) == 0 {
 		return nil
 	}
-	var flaky []string
+	listed := map[string]bool{} // a verdict names so many flaky tests and no more
 	for _, t := range v.Flaky {
-		flaky = append(flaky, t.Test)
+		listed[t.Test] = true
 	}
-	fresh := false
+	failed := 0 // flaky tests of reports that are new
 	err := s.p.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		fresh = false
+		failed = 0
 		for _, e := range reports {
 			k := s.testKey(reportBucket, string(e.Digest))
 			if _, err := tx.Get(k); err == nil {
@@ -103,27 +128,29 @@ func (s *Session) observeTests(ctx context.Context, v assay.Verdict, cases int, 
 			if _, err := tx.Put(k, []byte(`{}`), 0); err != nil {
 				return err
 			}
-			fresh = true
+			run := runs[e.Digest]
+			flaky := slices.DeleteFunc(slices.Clone(run.flaky), func(name string) bool { return !listed[name] })
+			if err := s.countTests(tx, run.cases, flaky); err != nil {
+				return err
+			}
+			failed += len(flaky)
+			payload, err := json.Marshal(observed{Gate: v.Gate, Report: string(e.Digest), Flaky: append([]string{}, flaky...)})
+			if err != nil {
+				return err
+			}
+			_, err = tx.Append(assay.Fact{
+				Kind: assay.FactTestsObserved, Version: 1, Time: v.Time, Namespace: s.caller.Namespace, Environment: v.Environment,
+				Subject: v.Subject.Digest, PolicyRevision: v.Policy.Digest, Actor: s.caller.Name, Causes: []assay.FactID{cause},
+				Retention: assay.RetainOperational, Payload: payload,
+			})
+			if err != nil {
+				return err
+			}
 		}
-		if !fresh {
-			return nil
-		}
-		if err := s.countTests(tx, cases, flaky); err != nil {
-			return err
-		}
-		payload, err := json.Marshal(observed{Gate: v.Gate, Report: string(reports[0].Digest), Flaky: append([]string{}, flaky...)})
-		if err != nil {
-			return err
-		}
-		_, err = tx.Append(assay.Fact{
-			Kind: assay.FactTestsObserved, Version: 1, Time: v.Time, Namespace: s.caller.Namespace, Environment: v.Environment,
-			Subject: v.Subject.Digest, PolicyRevision: v.Policy.Digest, Actor: s.caller.Name, Causes: []assay.FactID{cause},
-			Retention: assay.RetainOperational, Payload: payload,
-		})
-		return err
+		return nil
 	})
-	if err == nil && fresh {
-		s.p.cfg.Metrics.flakyTests(v.Environment, len(flaky))
+	if err == nil && failed > 0 {
+		s.p.cfg.Metrics.flakyTests(v.Environment, failed)
 	}
 	return err
 }

@@ -78,7 +78,7 @@ type found struct {
 const maxHits = 50
 
 // search looks for ids and digests by their beginning, and for names by any part.
-// What is found alone is opened at once.
+// What is found is listed, also if it is found alone.
 func search(v *view) (page, error) {
 	q := strings.TrimSpace(v.r.FormValue("q"))
 	q = q[:min(len(q), 200)]

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"assay.dev/assay"
+	"assay.dev/assay/ui"
 )
 
 func ruleScope(rules ...string) assay.ExceptionScope { return assay.ExceptionScope{Rules: rules} }
@@ -103,5 +104,20 @@ func TestColoursCanBeRead(t *testing.T) {
 		check(3, "active", "surface")
 		check(3, "canary", "surface")
 		check(3, "control", "surface")
+	}
+}
+
+func TestAMessageBecomesASentenceInAnyAlphabet(t *testing.T) {
+	for in, want := range map[string]string{
+		"":               "",
+		"it is not so":   "It is not so.",
+		"état inconnu":   "État inconnu.",
+		"ожидание":       "Ожидание.",
+		"\"x\" is what?": "\"x\" is what?",
+		"…":              "….",
+	} {
+		if got := ui.Sentence(in); got != want {
+			t.Errorf("%q became %q; want %q", in, got, want)
+		}
 	}
 }
