@@ -204,7 +204,11 @@ func (w *World) promoted(r *Release, calm bool) (*Promotion, error) {
 		done(false, string(end.Status), fmt.Sprintf("%s  %s", name, end.Reason))
 		return nil, nil
 	}
-	w.check(name+" is watched with all the traffic", end.Watch != nil && !end.Watch.Began.IsZero(), "%+v", end.Watch)
+	watched := "not watched"
+	if end.Watch != nil {
+		watched = "for " + time.Duration(end.Watch.Duration).String()
+	}
+	w.check(name+" is watched with all the traffic", end.Watch != nil && !end.Watch.Began.IsZero(), "%s", watched)
 	w.check(name+" went through all steps", fmt.Sprint(steps) == fmt.Sprint(end.Plan.Steps), "%v", steps)
 	share, err := w.percent(name)
 	if err != nil {
