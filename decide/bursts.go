@@ -19,7 +19,7 @@ const burstSlot = time.Second
 // learn adds what the old version counted in one interval to what is known about
 // bursts, and keeps the worst reading of the new version. The new version's counts are no
 // part of the dispersion: they are what is judged.
-func (w *Watch) learn(p Plan, ind Indicator, canary, control []infer.Count, from, to time.Time) error {
+func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, from, to time.Time) error {
 	if p.Certainty == assay.Exact || ind.Kind == KindCount {
 		return nil
 	}
@@ -91,13 +91,17 @@ func (p Plan) abortAt(s State, tests []test, phi []float64) (float64, string) {
 		return exact, ""
 	}
 	factor, total := 0.0, 0.0
-	for i, t := range tests {
-		w := s.Watches[t.indicator]
+	var over, at, by float64 // the overshoot of the test before: that of the next is mostly the same
+	for i := range tests {
+		t, w := &tests[i], &s.Watches[tests[i].indicator]
 		share := float64(p.Steps[s.Step]) / 100
 		if all := w.StepRequests + w.StepControl; all > 0 {
 			share = max(share, float64(w.StepRequests)/float64(all))
 		}
-		factor += t.weight * p.overshoot(share, phi[i])
+		if i == 0 || share != at || phi[i] != by {
+			over, at, by = p.overshoot(share, phi[i]), share, phi[i]
+		}
+		factor += t.weight * over
 		total += t.weight
 	}
 	factor /= total

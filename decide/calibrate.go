@@ -193,7 +193,7 @@ func newHistory(p Plan, ind Indicator, in [][]assay.Reading) (history, error) {
 				carry[arm] = new(0.0)
 			}
 			for t := range tests {
-				c, why := count(ind, tests[t], r, carry[arm])
+				c, why := count(&ind, &tests[t], &r, carry[arm])
 				if why != "" {
 					return history{}, assay.Errorf(assay.CodeInvalid, "history of %s: %s", ind.Name, why)
 				}

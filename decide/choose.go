@@ -113,8 +113,10 @@ func (c choice) reasons(e evidence) {
 	if e.unknown != "" {
 		d.Reasons = append(d.Reasons, e.unknown)
 	}
+	var rooms [2][32]byte
+	abortAt, shipAt := appendE(rooms[0][:0], d.AbortAt), appendE(rooms[1][:0], d.ShipAt)
 	for i := range d.Tests {
-		d.Reasons = append(d.Reasons, testWords(d, &d.Tests[i]))
+		d.Reasons = append(d.Reasons, testWords(d, &d.Tests[i], abortAt, shipAt))
 	}
 }
 

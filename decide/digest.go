@@ -17,14 +17,13 @@ import (
 // with their length before them. It is made at every decision, which JSON of all of it would make three
 // times as expensive.
 func digest(p Plan, s State, readings []assay.Reading, guards []assay.GuardVerdict, now time.Time) assay.Digest {
-	w := rooms.Get().(*words)
-	defer rooms.Put(w)
-	w.buf = w.buf[:0]
-	w.plan(p)
+	room := rooms.Get().(*[]byte)
+	w := words{buf: (*room)[:0]} // not in the room: what is on the heap is written through the collector's barrier
+	w.plan(&p)
 	w.state(s)
 	w.number(uint64(len(readings)))
-	for _, r := range readings {
-		w.reading(r)
+	for i := range readings {
+		w.reading(&readings[i])
 	}
 	w.number(uint64(len(guards)))
 	for _, g := range guards {
@@ -34,16 +33,26 @@ func digest(p Plan, s State, readings []assay.Reading, guards []assay.GuardVerdi
 		w.text(g.Reason)
 	}
 	w.time(now)
-	return assay.DigestOf(sha256.Sum256(w.buf))
+	sum := sha256.Sum256(w.buf)
+	*room = w.buf
+	rooms.Put(room)
+	return assay.DigestOf(sum)
 }
 
 // words are the canonical bytes.
 type words struct{ buf []byte }
 
 // rooms keep the bytes of the last digests: all of them are about as long.
-var rooms = sync.Pool{New: func() any { return new(words) }}
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
 
-func (w *words) number(v uint64)  { w.buf = binary.AppendUvarint(w.buf, v) }
+func (w *words) number(v uint64) {
+	if v < 1<<7 { // most are: a varint of one byte
+		w.buf = append(w.buf, byte(v))
+		return
+	}
+	w.buf = binary.AppendUvarint(w.buf, v)
+}
+
 func (w *words) eight(v uint64)   { w.buf = binary.BigEndian.AppendUint64(w.buf, v) }
 func (w *words) float(v float64)  { w.eight(math.Float64bits(v)) }
 func (w *words) time(t time.Time) { w.eight(uint64(t.UnixNano())) }
@@ -77,7 +86,7 @@ func (w *words) flag(v bool) {
 }
 
 // plan writes every field: a test changes each of them and looks at the digest.
-func (w *words) plan(p Plan) {
+func (w *words) plan(p *Plan) {
 	w.texts([]string{p.Name, p.Service, p.Environment, p.Canary, p.Control, string(p.OnHorizon), string(p.Certainty)})
 	w.floats([]float64{p.Alpha, p.Beta, p.Margin, p.Accept, p.MinCompleteness, p.Budget, p.HarmBudget})
 	w.number(uint64(len(p.Steps)))
@@ -95,12 +104,12 @@ func (w *words) plan(p Plan) {
 		w.text(string(f.Spending))
 	}
 	w.number(uint64(len(p.Indicators)))
-	for _, i := range p.Indicators {
-		w.indicator(i)
+	for i := range p.Indicators {
+		w.indicator(&p.Indicators[i])
 	}
 }
 
-func (w *words) indicator(i Indicator) {
+func (w *words) indicator(i *Indicator) {
 	w.text(i.Name)
 	w.text(string(i.Kind))
 	w.floats([]float64{i.Weight, i.Tolerable, i.Dispersion, i.Max})
@@ -130,7 +139,8 @@ func (w *words) state(s State) {
 	w.time(s.Began)
 	w.time(s.StepBegan)
 	w.number(uint64(len(s.Watches)))
-	for _, o := range s.Watches {
+	for i := range s.Watches {
+		o := &s.Watches[i]
 		w.time(o.Through)
 		w.time(o.EventTime)
 		w.float(o.Completeness)
@@ -139,12 +149,12 @@ func (w *words) state(s State) {
 		w.floats(o.Carry[:])
 		w.number(uint64(o.Looks))
 		w.number(uint64(len(o.Tests)))
-		for _, t := range o.Tests {
-			w.evidence(t)
+		for n := range o.Tests {
+			w.evidence(&o.Tests[n])
 		}
 		w.number(uint64(len(o.Bursts)))
-		for _, b := range o.Bursts {
-			w.bursts(b)
+		for n := range o.Bursts {
+			w.bursts(&o.Bursts[n])
 		}
 		w.number(uint64(len(o.Strata)))
 		for _, z := range o.Strata {
@@ -155,7 +165,7 @@ func (w *words) state(s State) {
 	}
 }
 
-func (w *words) evidence(s infer.State) {
+func (w *words) evidence(s *infer.State) {
 	w.number(s.Pairs)
 	w.count(s.Treated)
 	w.count(s.Control)
@@ -164,18 +174,20 @@ func (w *words) evidence(s infer.State) {
 	w.count(s.Open.Control)
 	w.floats(s.Closed)
 	w.number(uint64(len(s.Starts)))
-	for _, at := range s.Starts {
+	for i := range s.Starts {
+		at := &s.Starts[i]
 		w.number(at.Events)
 		w.floats(at.LogNorm)
 		w.float(at.Weight)
 	}
 }
 
-func (w *words) bursts(b Bursts) {
+func (w *words) bursts(b *Bursts) {
 	w.number(b.Worst)
 	w.count(b.Slot)
 	w.time(b.Began)
-	for _, a := range b.Learned.Scales {
+	for i := range b.Learned.Scales {
+		a := &b.Learned.Scales[i]
 		w.number(a.Terms)
 		w.floats([]float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
 		w.number(uint64(a.Held))
@@ -193,7 +205,7 @@ func (w *words) slot(s infer.Slot) {
 	}
 }
 
-func (w *words) reading(r assay.Reading) {
+func (w *words) reading(r *assay.Reading) {
 	for _, s := range []string{r.Service, r.Environment, r.Indicator, r.Version, r.Stratum} {
 		w.text(s)
 	}

@@ -39,7 +39,7 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 				w.Completeness = c
 				break // it may still be completed: wait for it
 			}
-			if why, err := w.add(p, tests, i, parts); err != nil {
+			if why, err := w.add(&p, tests, i, parts); err != nil {
 				return nil, err
 			} else if why != "" {
 				if now.Sub(first.End) > p.MaxAge {
@@ -55,7 +55,7 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 }
 
 // pair is the canary's and the control's reading of one interval and stratum.
-type pair [2]assay.Reading
+type pair [2]*assay.Reading
 
 func completeness(parts []pair) float64 {
 	least := 1.0
@@ -138,12 +138,12 @@ func complete(keys []at, readings []assay.Reading) []pair {
 	for n, k := range keys {
 		for arm, i := range k.arms {
 			if i > 0 {
-				parts[n][arm] = readings[i-1]
+				parts[n][arm] = &readings[i-1]
 				continue
 			}
 			// The stratum had none of its requests.
-			o := readings[k.arms[1-arm]-1]
-			parts[n][arm] = assay.Reading{Start: o.Start, End: o.End, EventTime: o.EventTime, Completeness: 1, Stratum: o.Stratum}
+			o := &readings[k.arms[1-arm]-1]
+			parts[n][arm] = &assay.Reading{Start: o.Start, End: o.End, EventTime: o.EventTime, Completeness: 1, Stratum: o.Stratum}
 		}
 	}
 	return parts
@@ -152,13 +152,14 @@ func complete(keys []at, readings []assay.Reading) []pair {
 // add folds the pairs of one interval into the tests of an indicator, each stratum on
 // its own: evidence is about the ratio within strata, so that a different mix of them
 // is no harm. It returns why they cannot be used, "" if they were.
-func (w *Watch) add(p Plan, tests []test, indicator int, parts []pair) (string, error) {
-	ind := p.Indicators[indicator]
+func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string, error) {
+	ind := &p.Indicators[indicator]
 	next, carry := slices.Clone(w.Tests), w.Carry
 	counted := make([]infer.Count, 2*len(next))
 	canary, control := counted[:len(next)], counted[len(next):]
 	for _, part := range parts {
-		for _, t := range tests {
+		for i := range tests {
+			t := &tests[i]
 			if t.indicator != indicator {
 				continue
 			}
@@ -210,7 +211,7 @@ func oldest(a, b time.Time) time.Time {
 }
 
 // count is the events of r that a test counts, and why there are none to count.
-func count(ind Indicator, t test, r assay.Reading, carry *float64) (infer.Count, string) {
+func count(ind *Indicator, t *test, r *assay.Reading, carry *float64) (infer.Count, string) {
 	switch {
 	case ind.Kind == KindCount:
 		return infer.Count{Events: r.Count, Exposure: r.Total}, ""

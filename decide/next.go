@@ -91,6 +91,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	all, known, safe, phis := rooms[0][:0], rooms[1][:0], room[0][:0], room[1][:0]
 	total, knownWeight := 0.0, 0.0
 	d.Tests = make([]assay.TestValue, 0, len(tests))
+	sizes := make([]assay.HarmSize, 0, len(tests)*harmSizes) // of all tests
 	eta := arrival{}
 	for i := range tests {
 		t := &tests[i]
@@ -98,7 +99,8 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		phi, why := t.dispersion(p, new)
 		phis = append(phis, phi)
 		t.deflate(phi)
-		v := value(p, *t, old.Tests[t.slot], new.Tests[t.slot])
+		v := value(&p, t, d.ShipAt, &old.Tests[t.slot], &new.Tests[t.slot])
+		sizes = t.sizes(sizes, &v, &new.Tests[t.slot])
 		if phi > 1 {
 			v.Dispersion, v.Basis = phi, why
 		}
@@ -114,7 +116,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 			continue
 		}
 		safe = append(safe, v.Safe)
-		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, -math.Log(p.Beta), phi))
+		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi))
 	}
 	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
 	diverge(p, d.Tests, tests)
@@ -172,31 +174,38 @@ func (p Plan) alone(s State, tests []test, signals []assay.Signal, total float64
 var harmSizes = len(infer.HarmSizes())
 
 // value describes one test before and after the readings.
-func value(p Plan, t test, before, after infer.State) assay.TestValue {
+func value(p *Plan, t *test, shipAt float64, before, after *infer.State) assay.TestValue {
 	c := t.comparison
 	v := assay.TestValue{
 		Name: t.name, Weight: t.weight, Bound: t.bound, Required: p.Indicators[t.indicator].Required,
 		Canary:  assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
 		Control: assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
-		Harm:    c.Harm(after), Safe: t.safe(after),
+		Harm:    c.Harm(*after), Safe: t.safe(*after),
 	}
 	v.HarmBefore, v.SafeBefore = v.Harm, v.Safe
 	if before.Pairs != after.Pairs {
-		v.HarmBefore, v.SafeBefore = c.Harm(before), t.safe(before)
+		v.HarmBefore, v.SafeBefore = c.Harm(*before), t.safe(*before)
 	}
 	v.Certainty, v.Basis = c.Certainty()
-	ci := c.Interval(after, p.Alpha)
+	ci := c.Interval(*after, p.Alpha)
 	v.RatioLow = ci.Low
 	if !math.IsInf(ci.High, 1) {
 		v.RatioHigh = ci.High
 	}
-	v.Remaining = t.remaining(after, v.Safe, -math.Log(p.Beta))
-	v.Sizes = make([]assay.HarmSize, 0, harmSizes)
-	for z := range c.Posterior(after) {
-		v.Sizes = append(v.Sizes, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
-	}
-	slices.SortStableFunc(v.Sizes, func(a, b assay.HarmSize) int { return cmp.Compare(b.Share, a.Share) })
+	v.Remaining = t.remaining(*after, v.Safe, shipAt)
 	return v
+}
+
+// sizes gives v its sizes of harm, most probable first. They are appended to room, which
+// those of all tests share, and which is returned.
+func (t *test) sizes(room []assay.HarmSize, v *assay.TestValue, after *infer.State) []assay.HarmSize {
+	from := len(room)
+	for z := range t.comparison.Posterior(*after) {
+		room = append(room, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
+	}
+	v.Sizes = room[from:len(room):len(room)]
+	slices.SortStableFunc(v.Sizes, func(a, b assay.HarmSize) int { return cmp.Compare(b.Share, a.Share) })
+	return room
 }
 
 // safe is ln E against "too bad to ship". With a tolerable rate that is "at least

@@ -49,18 +49,19 @@ func appendRatio(b []byte, t assay.TestValue) []byte {
 }
 
 // testWords is one line of a decision's reasons. A decision has one for each test, so
-// they are written without fmt.
-func testWords(d *assay.Decision, t *assay.TestValue) string {
-	b := make([]byte, 0, 256)
+// they are written without fmt; what they are held against is the same for all.
+func testWords(d *assay.Decision, t *assay.TestValue, abortAt, shipAt []byte) string {
+	var room [256]byte
+	b := room[:0]
 	b = append(append(append(append(b, t.Name...), ": "...), d.Canary...), ' ')
 	b = appendRate(b, t.Canary)
 	b = append(append(append(b, " against "...), d.Control...), ' ')
 	b = appendRate(b, t.Control)
 	b = appendRatio(append(b, ", ratio "...), *t)
 	b = appendE(append(b, "; harm e "...), t.Harm)
-	b = appendE(append(b, " of "...), d.AbortAt)
+	b = append(append(b, " of "...), abortAt...)
 	b = appendE(append(b, ", safety e "...), t.Safe)
-	b = appendE(append(b, " of "...), d.ShipAt)
+	b = append(append(b, " of "...), shipAt...)
 	return string(append(append(append(b, " ("...), t.Certainty...), ')'))
 }
 

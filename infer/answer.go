@@ -82,7 +82,7 @@ func (k *Comparison) gains(out []float64, s State, d side) []float64 {
 	for _, j := range d.sizes {
 		gain := 0.0
 		if len(s.LogNorm) > 0 {
-			gain = k.gain(s, j, d.null)
+			gain = k.gain(&s, j, d.null)
 		}
 		out = append(out, gain)
 	}
@@ -96,15 +96,18 @@ func (k *Comparison) components(out []float64, s State, d side) []float64 {
 		return out
 	}
 	for i, j := range d.sizes {
-		out[i] += k.gain(s, j, d.null)
+		out[i] += k.gain(&s, j, d.null)
 	}
 	return out
 }
 
 // gain is the log likelihood ratio of node j against node null.
-func (k *Comparison) gain(s State, j, null int) float64 {
-	x := float64(s.Treated.Events)
-	return (x*(k.nodes[j]-k.nodes[null]) - (s.LogNorm[j] - s.LogNorm[null])) / k.phi
+func (k *Comparison) gain(s *State, j, null int) float64 {
+	gain := float64(s.Treated.Events)*(k.nodes[j]-k.nodes[null]) - (s.LogNorm[j] - s.LogNorm[null])
+	if k.phi == 1 { // usually, and a division costs as much as the rest
+		return gain
+	}
+	return gain / k.phi
 }
 
 // Posterior is the weight of each size of harm given that there is harm, in the
@@ -160,7 +163,7 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	u, f := rooms[0][:0], rooms[1][:0] // f is ln E with the lattice point as the null
 	for _, j := range k.lattice {
 		u = append(u, k.nodes[j])
-		f = append(f, k.gain(s, j, k.harm.null))
+		f = append(f, k.gain(&s, j, k.harm.null))
 	}
 	m := logSumExp(f) + math.Log(alpha/float64(len(k.lattice)))
 	for i := range f {

@@ -58,12 +58,14 @@ func (d Dispersion) Observe(s Slot) (Dispersion, error) {
 			return d, assay.Errorf(assay.CodeTooLarge, "an arm has an exposure above %d", uint64(ExposureLimit))
 		}
 	}
-	return d.observe(s, 0), nil
+	d.observe(s, 0)
+	return d, nil
 }
 
-func (d Dispersion) observe(s Slot, scale int) Dispersion {
+// observe is Observe in place.
+func (d *Dispersion) observe(s Slot, scale int) {
 	if scale == dispersionScales {
-		return d
+		return
 	}
 	at := &d.Scales[scale]
 	at.add(s)
@@ -78,10 +80,10 @@ func (d Dispersion) observe(s Slot, scale int) Dispersion {
 	}
 	at.Block = sum
 	if at.Held++; at.Held < 4 {
-		return d
+		return
 	}
 	at.Block, at.Held = nil, 0
-	return d.observe(sum, scale+1)
+	d.observe(sum, scale+1)
 }
 
 // add makes a term of the slot, or of it and the two before it.

@@ -71,21 +71,22 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 }
 
 // lanes is how many ratios a polynomial is evaluated at side by side.
-const lanes = 8
+const lanes = 12
 
-// evaluate is the polynomial at up to eight ratios, by Horner's rule side by side: each
+// evaluate is the polynomial at up to twelve ratios, by Horner's rule side by side: each
 // step waits for the one before it, and not for its neighbours.
 func evaluate(terms, ratios []float64) (out [lanes]float64) {
 	var r [lanes]float64
 	copy(r[:], ratios)
 	top := terms[len(terms)-1]
-	a, b, c, d, e, f, g, h := top, top, top, top, top, top, top, top
+	a, b, c, d, e, f := top, top, top, top, top, top
+	g, h, i, k, l, m := top, top, top, top, top, top
 	for j := len(terms) - 2; j >= 0; j-- {
 		t := terms[j]
-		a, b, c, d = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t
-		e, f, g, h = e*r[4]+t, f*r[5]+t, g*r[6]+t, h*r[7]+t
+		a, b, c, d, e, f = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t, e*r[4]+t, f*r[5]+t
+		g, h, i, k, l, m = g*r[6]+t, h*r[7]+t, i*r[8]+t, k*r[9]+t, l*r[10]+t, m*r[11]+t
 	}
-	return [lanes]float64{a, b, c, d, e, f, g, h}
+	return [lanes]float64{a, b, c, d, e, f, g, h, i, k, l, m}
 }
 
 // polynomial fills in the terms relative to the one at lo, and reports whether their
