@@ -264,6 +264,30 @@ func TestArrivalNamesTheIndicatorsItTouches(t *testing.T) {
 	}
 }
 
+func TestEachServiceOfAMetricIsWaitedForByItself(t *testing.T) {
+	h := newHarbour(t, 0)
+	for _, name := range []string{"a", "b", "c"} {
+		h.watch.Add("plan-"+name, "shop", compile(t, signal.Spec{Name: "e", Bad: `errors_total{service="` + name + `"}`, Total: `requests_total{service="` + name + `",code!="0"}`}))
+	}
+	h.watch.Add("all", "shop", compile(t, signal.Spec{Name: "e", Bad: `errors_total`, Total: `requests_total`}))
+	h.watch.Add("some", "shop", compile(t, signal.Spec{Name: "e", Bad: `errors_total{service=~"a|b"}`, Total: `requests_total{service=~"a|b"}`}))
+	h.watch.Add("none", "shop", compile(t, signal.Spec{Name: "e", Bad: `errors_total{service=""}`, Total: `requests_total{service=""}`}))
+	take(t, h, shop("s"), one("requests_total", 1, "service", "b"))
+	take(t, h, shop("s"), one("requests_total", 1, "service", "c", "code", "0"))
+	take(t, h, shop("s"), one("errors_total", 1))
+	h.watch.Remove("plan-b")
+	h.watch.Remove("all")
+	h.watch.Remove("never there")
+	take(t, h, shop("s"), one("requests_total", 1, "service", "b", "code", "1"), one("errors_total", 1, "service", "c"))
+	var got []string
+	for _, a := range h.arrivals {
+		got = append(got, strings.Join(a.Indicators, "+"))
+	}
+	if want := []string{"all+plan-b+some", "all", "all+none", "plan-c+some"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestNamespaceOfACredentialWinsOverALabel(t *testing.T) {
 	h := newHarbour(t, 0)
 	take(t, h, shop("s"), one("x", 1, "namespace", "bank"))
