@@ -18,7 +18,7 @@ const (
 	// MaxConfig is the largest configuration, in bytes.
 	MaxConfig = 16 << 20
 	// MaxRoutes is the number of routes of a configuration.
-	MaxRoutes = 256
+	MaxRoutes = 2048
 	// MaxVersions is the number of versions behind one route.
 	MaxVersions = 16
 	// MaxAttestations is the number of attestations of one version.

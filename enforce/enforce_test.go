@@ -221,3 +221,32 @@ func FuzzDuration(f *testing.F) {
 		}
 	})
 }
+
+func TestAConfigurationHasManyRoutesAndNotAnyNumber(t *testing.T) {
+	var c enforce.Config
+	for i := range enforce.MaxRoutes {
+		name := fmt.Sprintf("service-%d", i)
+		r := enforce.Route{Name: name, Service: name, Host: name + ".test", Entry: enforce.Entry{ResourceURI: "pkg:generic/" + name}}
+		for k := range 2 {
+			r.Versions = append(r.Versions, enforce.Version{Name: fmt.Sprintf("v%d", k), Digest: assay.DigestOf([32]byte{byte(k)}), Backend: "http://127.0.0.1:1", Weight: 100 - 100*k})
+		}
+		c.Routes = append(c.Routes, r)
+	}
+	state, err := enforce.NewState(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(state)
+	if err != nil || len(data) > enforce.MaxState/4 {
+		t.Fatalf("the state of so many routes has %d bytes, %v", len(data), err)
+	}
+	if again, err := enforce.ParseState(data); err != nil || again.Revision() != state.Revision() {
+		t.Errorf("the state is not read as it was written: %v", err)
+	}
+	more := c.Routes[0]
+	more.Name, more.Host = "one-more", "one-more.test"
+	c.Routes = append(c.Routes, more)
+	if _, err := enforce.NewState(c); assay.CodeOf(err) != assay.CodeTooLarge {
+		t.Errorf("one route more is %v; want too large", err)
+	}
+}

@@ -16,6 +16,10 @@ type Snapshot struct {
 	Targets  []*Target // of all routes; Target.Index is the place here
 
 	ways []*Way // in the order they are tried
+	// hosts are the ways that name a host, by it, and open are those that name none, each in
+	// that order: a request looks at its host's alone.
+	hosts map[string][]*Way
+	open  []*Way
 }
 
 // Way is a route, ready to choose.
@@ -81,6 +85,14 @@ func (d *Doorman) Build(s State) (*Snapshot, error) {
 		}
 		return cmp.Compare(len(b.Route.path()), len(a.Route.path()))
 	})
+	snap.hosts = map[string][]*Way{}
+	for _, w := range snap.ways {
+		if w.Route.Host == "" {
+			snap.open = append(snap.open, w)
+		} else {
+			snap.hosts[w.Route.Host] = append(snap.hosts[w.Route.Host], w)
+		}
+	}
 	d.known = keep
 	return snap, nil
 }
@@ -133,10 +145,11 @@ func (s *Snapshot) serves(t *Target) bool {
 
 // Match finds the route of a request, nil if there is none. host may carry a port.
 func (s *Snapshot) Match(host, path string) *Way {
-	host = hostname(host)
-	for _, w := range s.ways {
-		if (w.Route.Host == "" || strings.EqualFold(w.Route.Host, host)) && below(w.Route.path(), path) {
-			return w
+	for _, ways := range [2][]*Way{s.hosts[strings.ToLower(hostname(host))], s.open} {
+		for _, w := range ways {
+			if below(w.Route.path(), path) {
+				return w
+			}
 		}
 	}
 	return nil

@@ -130,7 +130,7 @@ func (c *Client) awaitShare(ctx context.Context, a assay.Action, r enforce.Recei
 
 // Observe implements act.Actuator.
 func (c *Client) Observe(ctx context.Context, service string) (act.Observation, error) {
-	status, err := c.Status(ctx)
+	status, err := c.statusOf(ctx, service)
 	if err != nil {
 		return act.Observation{}, err
 	}
@@ -150,6 +150,12 @@ func (c *Client) Status(ctx context.Context) (s enforce.Status, err error) {
 	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
+// statusOf reads the status of one service's routes: what an action needs, however many
+// routes the proxy has. A proxy that does not know the question answers with all of them.
+func (c *Client) statusOf(ctx context.Context, service string) (s enforce.Status, err error) {
+	return s, c.call(ctx, http.MethodGet, "/v1/status?service="+url.QueryEscape(service), nil, &s)
+}
+
 // Config reads the proxy's active configuration.
 func (c *Client) Config(ctx context.Context) (conf enforce.Config, err error) {
 	return conf, c.call(ctx, http.MethodGet, "/v1/config", nil, &conf)
@@ -162,7 +168,7 @@ func (c *Client) Replace(ctx context.Context, r enforce.Replacement) (a enforce.
 }
 
 func (c *Client) route(ctx context.Context, service string) (enforce.RouteStatus, error) {
-	status, err := c.Status(ctx)
+	status, err := c.statusOf(ctx, service)
 	if err != nil {
 		return enforce.RouteStatus{}, err
 	}

@@ -1,8 +1,11 @@
 package proxy_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -192,6 +195,70 @@ func TestAnswersThatAreNotTheProxysAreUnavailable(t *testing.T) {
 			defer s.Close()
 			if _, err := client(t, s.URL).Apply(t.Context(), step()); assay.CodeOf(err) != assay.CodeUnavailable {
 				t.Errorf("Apply = %v; want unavailable", err)
+			}
+		})
+	}
+}
+
+// TestAnActionReadsTheRoutesOfItsServiceAlone: what an action costs does not grow with the
+// other services' routes; a proxy that does not know the question answers with all of them,
+// and the action is the same.
+func TestAnActionReadsTheRoutesOfItsServiceAlone(t *testing.T) {
+	for name, older := range map[string]bool{"this proxy": false, "an older one": true} {
+		t.Run(name, func(t *testing.T) {
+			c := shop()
+			for _, other := range []string{"bank", "mail"} {
+				r := c.Routes[0]
+				r.Name, r.Service, r.Path = other, other, "/"+other
+				c.Routes = append(c.Routes, r)
+			}
+			url, _ := start(t, t.TempDir(), c)
+			var read []int
+			watching := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if older {
+					r.URL.RawQuery = ""
+				}
+				res, err := http.DefaultTransport.RoundTrip(r)
+				if err != nil || r.Method != http.MethodGet {
+					return res, err
+				}
+				data, err := io.ReadAll(res.Body)
+				if err != nil {
+					return nil, err
+				}
+				res.Body = io.NopCloser(bytes.NewReader(data))
+				var s enforce.Status
+				if err := json.Unmarshal(data, &s); err != nil {
+					return nil, err
+				}
+				read = append(read, len(s.Routes))
+				return res, nil
+			})}
+			p, err := proxy.New(proxy.Options{URL: url, Token: token, Client: watching})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := p.Apply(t.Context(), step()); err != nil || r.Observed != 10 {
+				t.Fatalf("Apply = %+v, %v", r, err)
+			}
+			o, err := p.Observe(t.Context(), acttest.Service)
+			if err != nil || o.Shares[acttest.V2] != 10 || o.Generation != 1 {
+				t.Errorf("Observe = %+v, %v", o, err)
+			}
+			want := 1
+			if older {
+				want = 3
+			}
+			for _, n := range read {
+				if n != want {
+					t.Errorf("a status of %d routes was read, want %d", n, want)
+				}
+			}
+			if len(read) < 3 {
+				t.Errorf("%d statuses were read; the route, the read-back and the observation are three", len(read))
+			}
+			if _, err := p.Observe(t.Context(), "nobody"); assay.CodeOf(err) != assay.CodeNotFound {
+				t.Errorf("Observe of a service without a route = %v; want not found", err)
 			}
 		})
 	}

@@ -23,7 +23,7 @@ const maxShift = 4 << 10
 // Control returns the handler of the control API. It belongs on a listener of its
 // own, by default on a loopback address:
 //
-//	GET  /v1/status                enforce.Status
+//	GET  /v1/status                enforce.Status; with ?service=NAME of the routes of that service alone
 //	GET  /v1/config                enforce.Config, the active one
 //	PUT  /v1/config                enforce.Replacement → enforce.Answer
 //	PUT  /v1/routes/{route}/share  enforce.Shift → enforce.Answer
@@ -36,7 +36,13 @@ const maxShift = 4 << 10
 func (p *Proxy) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.Handle("GET /v1/status", p.authorised(func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, p.Status()) }))
+	mux.Handle("GET /v1/status", p.authorised(func(w http.ResponseWriter, r *http.Request) {
+		if q := r.URL.Query(); q.Has("service") {
+			writeAnswer(w, p.StatusOf(q.Get("service")))
+			return
+		}
+		writeAnswer(w, p.Status())
+	}))
 	mux.Handle("GET /v1/config", p.authorised(func(w http.ResponseWriter, _ *http.Request) {
 		p.mu.Lock()
 		c := p.state.Config
@@ -101,12 +107,28 @@ func (p *Proxy) authorised(h http.HandlerFunc) http.Handler {
 
 // Status reports what is enforced now.
 func (p *Proxy) Status() enforce.Status {
+	out := p.status(func(*enforce.Way) bool { return true })
+	out.Refused = p.entries.read()
+	return out
+}
+
+// StatusOf reports what is enforced now of the routes of one service: none if it has
+// none. What was refused is of all routes, and is left out.
+func (p *Proxy) StatusOf(service string) enforce.Status {
+	return p.status(func(w *enforce.Way) bool { return w.Route.Service == service })
+}
+
+// status reports the routes that are wanted.
+func (p *Proxy) status(wanted func(*enforce.Way) bool) enforce.Status {
 	p.mu.Lock()
 	t, s := p.table.Load(), p.state
 	p.mu.Unlock()
 	now := p.now()
-	out := enforce.Status{Revision: t.snap.Revision, Generation: s.Generation, Started: p.started.UTC(), Time: now.UTC(), Refused: p.entries.read(), Export: p.export.status()}
+	out := enforce.Status{Revision: t.snap.Revision, Generation: s.Generation, Started: p.started.UTC(), Time: now.UTC(), Export: p.export.status()}
 	for _, w := range t.snap.Ways() {
+		if !wanted(w) {
+			continue
+		}
 		rs := p.levers(t, w)
 		rs.Name, rs.Service, rs.Mode, rs.Generation = w.Route.Name, w.Route.Service, cmp.Or(w.Route.Entry.Mode, assay.ModeEnforce), w.Dial.Generation
 		for _, target := range w.Targets {

@@ -349,14 +349,16 @@ func (p *Proxy) read() []counts {
 	t := p.table.Load()
 	p.mu.Unlock()
 	now := p.now()
+	doors := make(map[*series]*door, len(t.doors))
+	for _, d := range t.doors {
+		doors[d.series] = d
+	}
 	out := make([]counts, 0, len(list))
 	for _, s := range list {
 		c := s.read()
-		for _, d := range t.doors {
-			if d.series == s {
-				refusal, _ := d.target.Enter(now)
-				c.percent, c.admitted = d.target.Percent, refusal == nil
-			}
+		if d := doors[s]; d != nil {
+			refusal, _ := d.target.Enter(now)
+			c.percent, c.admitted = d.target.Percent, refusal == nil
 		}
 		out = append(out, c)
 	}
