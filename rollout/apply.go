@@ -131,7 +131,9 @@ func (c *Controller) apply(ctx context.Context, rec record) (again bool, err err
 		return dropped, err
 	}
 	receipt, err := c.take(ctx, rec, p.Action)
-	c.doors.forget()
+	if err != nil {
+		c.doors.forget() // what is kept of the door is no shares: a step that it takes makes none of it old
+	}
 	switch code := assay.CodeOf(err); {
 	case err == nil:
 		c.metrics.acted.WithLabelValues(string(p.Action.Kind), "ok").Inc()

@@ -139,16 +139,21 @@ func isOpen(ctx context.Context, s store.Store, namespace, id string) (open bool
 func load(ctx context.Context, s store.Store, namespace, id string) (r record, err error) {
 	err = s.View(ctx, func(tx store.Reader) error {
 		v, err := tx.Get(store.Key{Namespace: namespace, Bucket: bucket, Name: id})
-		if assay.CodeOf(err) == assay.CodeNotFound {
-			return &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("there is no rollout %q", clip(id)), Hint: "list them with: assay rollout list"}
-		}
 		if err != nil {
-			return err
+			return unknown(id, err)
 		}
 		r, err = parseRecord(v)
 		return err
 	})
 	return r, err
+}
+
+// unknown is err, of reading a rollout, for people.
+func unknown(id string, err error) error {
+	if assay.CodeOf(err) == assay.CodeNotFound {
+		return &assay.Error{Code: assay.CodeNotFound, Msg: fmt.Sprintf("there is no rollout %q", clip(id)), Hint: "list them with: assay rollout list"}
+	}
+	return err
 }
 
 // Get returns one rollout with its path.

@@ -85,6 +85,7 @@ type Controller struct {
 	arrived map[string]time.Time // by rollout: the oldest batch that no step has seen
 	since   map[string]time.Time // by rollout: the oldest batch of the step under way
 
+	known      known
 	doors      doorCache
 	withdrawal withdrawal
 	replacing  sync.Mutex // held while a door's configuration is read, changed and written back
@@ -177,14 +178,11 @@ func (c *Controller) refusal(ctx context.Context, rec record) (why string, known
 	if c.cfg.Door == nil {
 		return "", true
 	}
-	status, err := c.doors.status(ctx, c.cfg.Door, c.cfg.Now())
+	routes, err := c.doors.routes(ctx, c.cfg.Door, rec.Rollout.Service, c.cfg.Now())
 	if err != nil {
 		return "the enforcer cannot be asked: " + err.Error(), false
 	}
-	for _, r := range status.Routes {
-		if r.Service != rec.Rollout.Service {
-			continue
-		}
+	for _, r := range routes {
 		for _, v := range r.Versions {
 			if v.Name != rec.Rollout.Plan.Canary {
 				continue
@@ -205,7 +203,7 @@ func (c *Controller) refusal(ctx context.Context, rec record) (why string, known
 type doorCache struct {
 	mu  sync.Mutex
 	at  time.Time
-	got enforce.Status
+	got map[string][]enforce.RouteStatus // by service
 	err error
 }
 
@@ -218,16 +216,21 @@ const (
 	worldTime = 10 * time.Second
 )
 
-func (d *doorCache) status(ctx context.Context, door Door, now time.Time) (enforce.Status, error) {
+// routes are what the door says about the routes of a service.
+func (d *doorCache) routes(ctx context.Context, door Door, service string, now time.Time) ([]enforce.RouteStatus, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if age := now.Sub(d.at); d.at.IsZero() || age >= doorAge || age < 0 {
 		ctx, cancel := context.WithTimeout(ctx, doorTime)
 		defer cancel()
-		d.got, d.err = door.Status(ctx)
-		d.at = now
+		var status enforce.Status
+		status, d.err = door.Status(ctx)
+		d.got, d.at = make(map[string][]enforce.RouteStatus, len(status.Routes)), now
+		for _, r := range status.Routes {
+			d.got[r.Service] = append(d.got[r.Service], r)
+		}
 	}
-	return d.got, d.err
+	return d.got[service], d.err
 }
 
 // forget makes the next question go to the door.

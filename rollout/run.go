@@ -97,6 +97,7 @@ func (c *Controller) work(ctx context.Context, w *worker) {
 		delete(c.arrived, w.id)
 		delete(c.since, w.id)
 		c.mu.Unlock()
+		c.known.forget(w.id)
 		if c.cfg.Watch != nil {
 			c.cfg.Watch.Remove(w.id)
 		}
@@ -112,11 +113,14 @@ func (c *Controller) work(ctx context.Context, w *worker) {
 			}
 		}
 		c.takeArrival(w.id)
-		if err := c.Step(ctx, w.namespace, w.id); err != nil && ctx.Err() == nil {
+		under, err := c.advance(ctx, w.namespace, w.id)
+		if err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("rollout waits", "rollout", w.id, "error", err)
 		}
-		if open, err := isOpen(ctx, c.cfg.Store, w.namespace, w.id); err == nil && !open {
-			return
+		if err != nil || !under {
+			if open, err := isOpen(ctx, c.cfg.Store, w.namespace, w.id); err == nil && !open {
+				return
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -25,50 +25,55 @@ const maxSteps = 8
 // said, what is pending, and one evaluation. An error leaves the rollout as it
 // was recorded last; Step may be called again at once.
 func (c *Controller) Step(ctx context.Context, namespace, id string) error {
-	for range maxSteps {
-		again, err := c.step(ctx, namespace, id)
-		if err != nil || !again {
-			return err
-		}
-	}
-	return nil
+	_, err := c.advance(ctx, namespace, id)
+	return err
 }
 
-// step does one thing; again says that there is another to be done at once.
-func (c *Controller) step(ctx context.Context, namespace, id string) (again bool, err error) {
-	rec, err := load(ctx, c.cfg.Store, namespace, id)
-	if err != nil {
-		return false, err
+// advance is Step. under reports that the rollout was under way when it was read last:
+// then something is left to be done of it.
+func (c *Controller) advance(ctx context.Context, namespace, id string) (under bool, err error) {
+	for range maxSteps {
+		var again bool
+		if again, under, err = c.step(ctx, namespace, id); err != nil || !again {
+			break
+		}
 	}
+	return under, err
+}
+
+// step does one thing; again says that there is another to be done at once, and under
+// that the rollout was under way before it.
+func (c *Controller) step(ctx context.Context, namespace, id string) (again, under bool, err error) {
+	rec, o, waits, err := c.load(ctx, namespace, id)
+	if err != nil {
+		return false, false, err
+	}
+	under = !rec.Rollout.Status.Ended()
 	switch {
 	case rec.Pending != nil:
-		return c.apply(ctx, rec)
-	case rec.Rollout.Status.Ended():
-		return false, c.judge(ctx, rec)
+		again, err = c.apply(ctx, rec)
+		return again, under, err
+	case !under:
+		return false, false, c.judge(ctx, rec)
 	}
-	if told, err := c.told(ctx, rec); told || err != nil {
-		return true, err
+	if waits {
+		if told, err := c.told(ctx, rec, o); told || err != nil {
+			return true, under, err
+		}
 	}
 	if rec.Rollout.Unapproved() {
-		return false, nil
+		return false, under, nil
 	}
 	if rec.Rollout.Status == api.RolloutStarting {
-		return c.introduce(ctx, rec)
+		again, err = c.introduce(ctx, rec)
+		return again, under, err
 	}
-	return c.evaluate(ctx, rec)
+	again, err = c.evaluate(ctx, rec)
+	return again, under, err
 }
 
 // told carries out what a person said: the action becomes pending.
-func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
-	var o order
-	var waits bool
-	err := c.cfg.Store.View(ctx, func(r store.Reader) (err error) {
-		o, waits, err = orderOf(r, rec)
-		return err
-	})
-	if err != nil || !waits {
-		return false, err
-	}
+func (c *Controller) told(ctx context.Context, rec record, o order) (bool, error) {
 	a := assay.Action{Kind: assay.ActionAbort, Service: rec.Rollout.Service, Version: rec.Rollout.Plan.Canary, From: rec.Rollout.Weight}
 	if o.Command == CommandPromote {
 		a.Kind, a.Weight = assay.ActionFinish, 100
@@ -88,7 +93,7 @@ func (c *Controller) told(ctx context.Context, rec record) (bool, error) {
 			return false, err
 		}
 	}
-	err = c.write(ctx, func(tx store.Tx) error {
+	err := c.write(ctx, func(tx store.Tx) error {
 		if err := tx.Delete(orderKey(rec.Namespace, rec.Rollout.ID), store.AnyVersion); err != nil {
 			return err
 		}
@@ -130,10 +135,11 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 		}
 		return false, err
 	}
+	shown := said{rec.Rollout.Status, rec.Rollout.Reason}
 	rec.State = r.After
 	rec.show(r)
 	rec.tally(r)
-	if err := c.keep(ctx, &rec, r); err != nil {
+	if err := c.keep(ctx, &rec, r, shown); err != nil {
 		c.metrics.evaluated.WithLabelValues("error").Inc()
 		return false, err
 	}
@@ -177,12 +183,23 @@ func (rec *record) show(r decide.Record) {
 	out.Path = walk(out.Path, p)
 }
 
+// said is what people see of a rollout first.
+type said struct {
+	status api.RolloutStatus
+	reason string
+}
+
 // keep stores the evaluation; with a fact if it says something new, and with its
-// action pending if it has one.
-func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record) error {
+// action pending if it has one. One that had no data and says what was said before is
+// not stored: its evidence is that of before, and there is one each second of every
+// rollout.
+func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record, before said) error {
 	sig := signature{Text: signatureOf(r.Decision), Time: r.Now}
 	changes := r.Decision.Action.Kind.Changes()
 	if !changes && sig.Text == rec.Recorded.Text && r.Now.Sub(rec.Recorded.Time) < c.cfg.Heartbeat {
+		if len(r.Readings) == 0 && r.Plan.Fixed == nil && before == (said{rec.Rollout.Status, rec.Rollout.Reason}) {
+			return nil
+		}
 		return c.write(ctx, rec.put)
 	}
 	data, err := r.Encode()
