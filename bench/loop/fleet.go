@@ -1,0 +1,360 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/act"
+	actproxy "assay.dev/assay/act/proxy"
+	"assay.dev/assay/bench/result"
+	"assay.dev/assay/bench/run"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/rollout"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/signal/otlp"
+	"assay.dev/assay/signal/tsdb"
+	"assay.dev/assay/store/files"
+	"assay.dev/assay/store/sqlite"
+)
+
+// The fleet: so many services have a rollout under way that a thousand still have one when the
+// last event is measured.
+const (
+	fleetServices = 1200
+	fleetEvents   = 200
+	fleetSenders  = 20
+	fleetEvery    = 5 * time.Second // between two batches of a sender, as the proxies send
+	fleetWarm     = 2               // batches of each sender before the first event
+	fleetAtOnce   = 8               // proposals under way
+	fleetPatience = 30 * time.Second
+	senderHeader  = "Bench-Sender"
+)
+
+// measureFleet runs a rollout of each of over a thousand services behind one proxy, a
+// process of its own, and lets one service after another turn bad: from the first
+// byte of the batch that shows it to the proxy's answer, read back, that its new
+// version has no traffic any more.
+func measureFleet(ctx context.Context, b *run.Bench) error {
+	took, err := fleetOnce(ctx, b)
+	if err != nil {
+		return err
+	}
+	p50, p99 := result.Percentile(took, 0.5), result.Percentile(took, 0.99)
+	b.Say("fleet: %d events, p50 %.0f ms, p99 %.0f ms, most %.0f ms", len(took), 1e3*p50, 1e3*p99, 1e3*result.Percentile(took, 1))
+	name := fmt.Sprintf("data arrival to traffic taken back, %d services, ", fleetServices-fleetEvents)
+	one := func(quantile string, v float64) result.Row {
+		row := result.New(name+quantile, "s", []float64{v})
+		row.Rounds = len(took)
+		return row
+	}
+	b.Rows = append(b.Rows, one("p50", p50), one("p99", p99).Want("<", reactTarget))
+	return nil
+}
+
+func fleetOnce(ctx context.Context, b *run.Bench) ([]float64, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	f, err := openFleet(ctx, b, filepath.Join(b.Dir, "fleet"))
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.ctl.Run(ctx) }()
+	defer func() {
+		stop()
+		<-done
+		f.close()
+	}()
+	began := time.Now()
+	if err := f.begin(ctx); err != nil {
+		return nil, err
+	}
+	b.Say("fleet: %d rollouts have their first share, after %.1f s", fleetServices, time.Since(began).Seconds())
+	return f.play(ctx)
+}
+
+// fleet is a control loop with a proxy in another process.
+type fleet struct {
+	loop
+	proxy    *exec.Cmd
+	client   *actproxy.Client
+	acted    *stopwatch
+	services []string
+}
+
+func openFleet(ctx context.Context, b *run.Bench, dir string) (*fleet, error) {
+	f := &fleet{}
+	for i := range fleetServices {
+		f.services = append(f.services, fmt.Sprintf("service-%04d", i))
+	}
+	for _, d := range []string{"series", "blobs", "door"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if f.db, err = tsdb.Open(filepath.Join(dir, "series"), tsdb.Options{}); err != nil {
+		return nil, err
+	}
+	if f.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "assay.db")}); err != nil {
+		return nil, err
+	}
+	blobs, err := files.Open(filepath.Join(dir, "blobs"))
+	if err != nil {
+		return nil, err
+	}
+	if err := f.startProxy(ctx, b, filepath.Join(dir, "door")); err != nil {
+		return nil, err
+	}
+	f.acted = &stopwatch{Actuator: f.client, done: map[string]chan time.Time{}}
+	watch := signal.NewWatch()
+	f.ctl = rollout.New(rollout.Config{
+		Store: f.store, Blobs: blobs, Source: f.db, Actuator: f.acted, Door: f.client, Watch: watch,
+		Now: time.Now, Log: slog.New(slog.NewTextHandler(b.Log(), &slog.HandlerOptions{Level: slog.LevelWarn})), Holder: "bench",
+	})
+	intake := signal.NewIntake(signal.Config{Sink: f.db, Now: time.Now, Watch: watch, Arrived: f.ctl.Arrived})
+	f.intake = httptest.NewServer(otlp.NewHandler(intake, func(r *http.Request) (string, string, error) {
+		return namespace, r.Header.Get(senderHeader), nil
+	}))
+	return f, nil
+}
+
+// startProxy runs the program's proxy with a route for each service.
+func (f *fleet) startProxy(ctx context.Context, b *run.Bench, dir string) error {
+	var conf enforce.Config
+	for _, s := range f.services {
+		r := enforce.Route{Name: s, Service: s, Host: s + ".test", Entry: enforce.Entry{Mode: assay.ModeDryRun, ResourceURI: "pkg:generic/" + s}}
+		for i, v := range fleetVersions {
+			r.Versions = append(r.Versions, enforce.Version{Name: v, Digest: digest(byte(i + 1)), Backend: "http://127.0.0.1:9", Weight: 100 - 100*i})
+		}
+		conf.Routes = append(conf.Routes, r)
+	}
+	data, err := json.Marshal(conf)
+	if err != nil {
+		return err
+	}
+	routes := filepath.Join(dir, "routes.json")
+	if err := os.WriteFile(routes, data, 0o600); err != nil {
+		return err
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	control := free.Addr().String()
+	if err := free.Close(); err != nil {
+		return err
+	}
+	env := append(os.Environ(), "ASSAY_PASSPHRASE=a passphrase for the benchmark", "ASSAY_SERVER=", "ASSAY_PROXY_TOKEN="+controlToken)
+	key := exec.CommandContext(ctx, b.Program, "key", "create", "--dir", dir)
+	key.Env = env
+	if out, err := key.CombinedOutput(); err != nil {
+		return fmt.Errorf("assay key create: %w\n%s", err, out)
+	}
+	f.proxy = exec.CommandContext(ctx, b.Program, "enforce", "proxy", "--dir", dir, "--listen", "127.0.0.1:0", "--control", control, "--routes", routes, "--allow-dry-run")
+	said, err := os.Create(filepath.Join(dir, "proxy.log")) // a line for each action
+	if err != nil {
+		return err
+	}
+	defer said.Close() // the proxy has its own
+	f.proxy.Env, f.proxy.Stderr = env, said
+	if err := f.proxy.Start(); err != nil {
+		return err
+	}
+	if f.client, err = actproxy.New(actproxy.Options{URL: "http://" + control, Token: controlToken}); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(fleetPatience); ; {
+		_, err := f.client.Status(ctx)
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the proxy did not start: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (f *fleet) close() {
+	_ = f.proxy.Process.Signal(os.Interrupt)
+	_ = f.proxy.Wait()
+	f.loop.close()
+}
+
+// begin proposes every rollout, several at a time, and waits until each has its first share.
+func (f *fleet) begin(ctx context.Context) error {
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		wrong error
+	)
+	todo := make(chan string)
+	for range fleetAtOnce {
+		group.Go(func() {
+			for service := range todo {
+				if err := f.release(ctx, service); err != nil {
+					mu.Lock()
+					wrong = cmp.Or(wrong, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, service := range f.services {
+		todo <- service
+	}
+	close(todo)
+	group.Wait()
+	return wrong
+}
+
+// release begins the rollout of one service, with errors and a latency with five bounds.
+func (f *fleet) release(ctx context.Context, service string) error {
+	plan := decide.NewPlan()
+	plan.Name, plan.Service, plan.Steps, plan.MinDuration = service, service, []int{10, 100}, time.Hour
+	plan.Indicators = []decide.Indicator{
+		{Name: "errors", Weight: 1, Required: true},
+		{Name: "latency", Weight: 1, Required: true, Bounds: []float64{0.05, 0.1, 0.25, 0.5, 1}},
+	}
+	failed := signal.Spec{
+		Service: service, Name: "errors", Bad: fmt.Sprintf(`sum(assay_enforce_errors_total{service=%q})`, service),
+		Total: fmt.Sprintf(`sum(assay_enforce_requests_total{service=%q,result!="canceled"})`, service),
+	}
+	slow := signal.Spec{Service: service, Name: "latency", Buckets: fmt.Sprintf(`assay_enforce_request_duration_seconds_bucket{service=%q}`, service)}
+	shared := f.acted.expect(service, assay.ActionAdvance)
+	if err := f.proposed(ctx, rollout.Proposal{
+		Namespace: namespace, Actor: "bench", Name: service, Plan: plan, Canary: "v2", Digest: digest(2),
+		Indicators: []rollout.Indicator{{Spec: failed}, {Spec: slow}},
+	}); err != nil {
+		return err
+	}
+	_, err := f.acted.await(ctx, service, shared)
+	return err
+}
+
+func (f *fleet) proposed(ctx context.Context, p rollout.Proposal) error {
+	for { // the engine needs a moment to take its lease
+		_, err := f.ctl.Propose(ctx, p)
+		if assay.CodeOf(err) != assay.CodeUnavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// play lets the senders send in turns and gives every batch, once they are warm, one
+// service that turns bad. It returns how long each was at it, in seconds.
+func (f *fleet) play(ctx context.Context) ([]float64, error) {
+	senders := make([]*sender, fleetSenders)
+	each := fleetServices / fleetSenders
+	for i := range senders {
+		senders[i] = newSender(fmt.Sprintf("proxy-%02d", i), f.services[i*each:(i+1)*each])
+	}
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		took  []float64
+		wrong error
+	)
+	busy := make([]sync.Mutex, fleetSenders) // a sender's batches follow each other
+	tick := time.NewTicker(fleetEvery / fleetSenders)
+	defer tick.Stop()
+	for n := range fleetWarm*fleetSenders + fleetEvents {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+		s, round, bad := senders[n%fleetSenders], n/fleetSenders, ""
+		var out chan time.Time
+		if round >= fleetWarm {
+			bad = s.services[round-fleetWarm]
+			out = f.acted.expect(bad, assay.ActionAbort)
+		}
+		group.Go(func() {
+			busy[n%fleetSenders].Lock()
+			began := time.Now()
+			err := s.send(ctx, f.intake.URL, bad)
+			busy[n%fleetSenders].Unlock()
+			at := began
+			if err == nil && bad != "" {
+				at, err = f.acted.await(ctx, bad, out)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && wrong == nil {
+				wrong = err
+			}
+			if bad != "" {
+				took = append(took, at.Sub(began).Seconds())
+			}
+		})
+	}
+	group.Wait()
+	return took, wrong
+}
+
+// stopwatch notes when the proxy had taken an action and it was read back.
+type stopwatch struct {
+	act.Actuator
+
+	mu   sync.Mutex
+	done map[string]chan time.Time
+}
+
+// Apply implements act.Actuator.
+func (s *stopwatch) Apply(ctx context.Context, a assay.Action) (act.Receipt, error) {
+	r, err := s.Actuator.Apply(ctx, a)
+	if err == nil {
+		now := time.Now()
+		s.mu.Lock()
+		if c := s.done[a.Service+" "+string(a.Kind)]; c != nil {
+			c <- now
+			delete(s.done, a.Service+" "+string(a.Kind))
+		}
+		s.mu.Unlock()
+	}
+	return r, err
+}
+
+// expect makes the next such action of a service known.
+func (s *stopwatch) expect(service string, kind assay.ActionKind) chan time.Time {
+	c := make(chan time.Time, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done[service+" "+string(kind)] = c
+	return c
+}
+
+func (s *stopwatch) await(ctx context.Context, service string, c chan time.Time) (time.Time, error) {
+	select {
+	case <-ctx.Done():
+		return time.Time{}, ctx.Err()
+	case <-time.After(fleetPatience):
+		return time.Time{}, fmt.Errorf("service %s was not acted upon within %s", service, fleetPatience)
+	case at := <-c:
+		return at, nil
+	}
+}
