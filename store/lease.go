@@ -33,16 +33,27 @@ type Lease struct {
 // take it again, as after a restart: that gives a new generation and fences the
 // earlier one off, so holder must be unique to a process.
 func AcquireLease(ctx context.Context, s Store, name, holder string, ttl time.Duration, now time.Time) (Lease, error) {
+	return takeLease(ctx, s, name, holder, ttl, now, func(old Lease) error {
+		if old.Holder == "" || old.Holder == holder || !now.Before(old.Expires) {
+			return nil
+		}
+		return &assay.Error{Code: assay.CodeConflict,
+			Msg:  fmt.Sprintf("lease %q is held by %q until %s", name, old.Holder, old.Expires.Format(time.RFC3339)),
+			Hint: "wait until it expires or stop the holder"}
+	})
+}
+
+// takeLease takes the lease as AcquireLease does if may agrees to what is stored, zero
+// if nobody ever had it.
+func takeLease(ctx context.Context, s Store, name, holder string, ttl time.Duration, now time.Time, may func(old Lease) error) (Lease, error) {
 	var got Lease
 	err := s.Update(ctx, func(tx Tx) error {
 		old, version, err := readLease(tx, name)
 		if err != nil && assay.CodeOf(err) != assay.CodeNotFound {
 			return err
 		}
-		if old.Holder != "" && old.Holder != holder && now.Before(old.Expires) {
-			return &assay.Error{Code: assay.CodeConflict,
-				Msg:  fmt.Sprintf("lease %q is held by %q until %s", name, old.Holder, old.Expires.Format(time.RFC3339)),
-				Hint: "wait until it expires or stop the holder"}
+		if err := may(old); err != nil {
+			return err
 		}
 		got = Lease{Name: name, Holder: holder, Generation: old.Generation + 1, Expires: now.Add(ttl).UTC()}
 		return writeLease(tx, got, version)

@@ -172,3 +172,63 @@ func TestATenureIsKeptAsLongAsNobodyElseHadTheLease(t *testing.T) {
 	}
 	acquire(t, s, "e", now) // it was given back at once
 }
+
+func TestAStoreThatCannotWriteTakesNoTenureAway(t *testing.T) {
+	full := assay.Errorf(assay.CodeUnavailable, "the disk is full")
+	for name, fails := range map[string]func(*mem.Hooks, func() error){
+		"without effect": func(h *mem.Hooks, fail func() error) { h.BeforeCommit = fail },
+		"with effect":    func(h *mem.Hooks, fail func() error) { h.AfterCommit = fail },
+	} {
+		t.Run(name, func(t *testing.T) {
+			now, broken := noon, false
+			var hooks mem.Hooks
+			fails(&hooks, func() error {
+				if broken {
+					return full
+				}
+				return nil
+			})
+			s := mem.New(mem.Config{Hooks: hooks})
+			d := &store.Tenure{Store: s, Name: "sequencer", Holder: "a", For: time.Minute, Now: func() time.Time { return now }}
+			if err := d.Acquire(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			held := d.Held()
+
+			broken = true // for longer than the lease
+			for range 8 {
+				now = now.Add(20 * time.Second)
+				if anew, err := d.Renew(t.Context()); anew || assay.CodeOf(err) != assay.CodeUnavailable {
+					t.Fatalf("after %s: anew %v, %v; expected the store's own error", now.Sub(noon), anew, err)
+				}
+				if d.Held() != held {
+					t.Fatalf("after %s it holds %+v", now.Sub(noon), d.Held())
+				}
+			}
+			broken = false
+			now = now.Add(2 * time.Minute)
+			if anew, err := d.Renew(t.Context()); !anew || err != nil {
+				t.Errorf("once the store writes again: anew %v, %v", anew, err)
+			}
+			if err := d.Check(t.Context()); err != nil {
+				t.Errorf("what it took anew: %v", err)
+			}
+
+			// That it tried in vain does not hide that another had it meanwhile.
+			now, broken = now.Add(2*time.Minute), true
+			if _, err := d.Renew(t.Context()); assay.CodeOf(err) != assay.CodeUnavailable {
+				t.Fatal(err)
+			}
+			now, broken = now.Add(2*time.Minute), false
+			b := acquire(t, s, "b", now)
+			if err := store.ReleaseLease(t.Context(), s, b, now); err != nil {
+				t.Fatal(err)
+			}
+			_, err := d.Renew(t.Context())
+			wantConflict(t, "renewing after another had it", err)
+			if d.Held() != (store.Lease{}) {
+				t.Errorf("it still holds %+v", d.Held())
+			}
+		})
+	}
+}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ type Tenure struct {
 
 	mu    sync.Mutex
 	lease Lease // zero while it is not held
+	tries int64 // to take it anew since then whose outcome is unknown
 }
 
 // Acquire takes the lease; see AcquireLease.
@@ -46,7 +46,7 @@ func (t *Tenure) Forget() { t.set(Lease{}) }
 func (t *Tenure) set(l Lease) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lease = l
+	t.lease, t.tries = l, 0
 }
 
 // Renew extends the lease. One that only expired by this process's own clock while nobody
@@ -62,26 +62,40 @@ func (t *Tenure) Renew(ctx context.Context) (anew bool, err error) {
 	case assay.CodeOf(err) != assay.CodeConflict:
 		return false, err
 	}
-	if err := t.regain(ctx, err); err != nil {
-		t.Forget()
+	if err = t.regain(ctx, err); err != nil {
+		if assay.CodeOf(err) == assay.CodeConflict {
+			t.Forget()
+		}
 		return false, err
 	}
 	return true, nil
 }
 
-// regain gives lost back if somebody else has the lease or had it meanwhile.
+// regain takes an expired lease anew. It gives lost back if somebody else has the lease
+// or had it meanwhile: what is stored is then no longer this holder's, and what this
+// holder stored since old are at most the tries that the store did not answer.
 func (t *Tenure) regain(ctx context.Context, lost error) error {
-	old := t.Held()
+	t.mu.Lock()
+	old, tries := t.lease, t.tries
+	t.mu.Unlock()
 	if t.Now().Before(old.Expires) {
 		return lost
 	}
-	if err := t.Acquire(ctx); err != nil {
-		return errors.Join(lost, err)
+	l, err := takeLease(ctx, t.Store, t.Name, t.Holder, t.For, t.Now(), func(stored Lease) error {
+		if stored.Holder != t.Holder || stored.Generation > old.Generation+tries {
+			return lost
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		t.set(l)
+	case assay.CodeOf(err) != assay.CodeConflict:
+		t.mu.Lock()
+		t.tries++ // the store may have it as taken nevertheless
+		t.mu.Unlock()
 	}
-	if now := t.Held(); now.Generation != old.Generation+1 {
-		return errors.Join(lost, ReleaseLease(ctx, t.Store, now, t.Now()))
-	}
-	return nil
+	return err
 }
 
 // Check returns nil if the lease is in force, else assay.CodeConflict.
