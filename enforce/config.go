@@ -46,7 +46,9 @@ const (
 // attestations that may let them in.
 type Config struct {
 	Routes []Route `json:"routes"`
-	// Revoked are digests of artifacts or of attestations that no longer count.
+	// Revoked are digests of artifacts or of attestations that no longer count. An
+	// attestation's is that of its compact JSON, as it was signed and recorded, also
+	// where a file shows it with spaces or a proof file holds it.
 	Revoked []assay.Digest `json:"revoked,omitempty"`
 	// Withdrawn are the ids of exceptions that were taken back before their end: a
 	// verdict that rests on one no longer counts. A signed verdict cannot know.

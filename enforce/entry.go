@@ -65,9 +65,9 @@ type claimKey [sha256.Size]byte
 
 // claim is one attestation, verified but for what time may change.
 type claim struct {
-	digest  assay.Digest // of the attestation's bytes
-	failed  *Refusal     // by a step that no time can mend
-	at      time.Time    // when the gate spoke; zero if it does not say
+	digests []assay.Digest // by which it can be revoked, see digestsOf
+	failed  *Refusal       // by a step that no time can mend
+	at      time.Time      // when the gate spoke; zero if it does not say
 	maxAge  time.Duration
 	until   time.Time // end of the first exception it rests on; zero if it rests on none
 	excused string    // that exception
@@ -81,6 +81,9 @@ var eternity = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // claimOf verifies data, or finds it verified. Found claims are carried into keep.
 func (d *Doorman) claimOf(data json.RawMessage, digest assay.Digest, e Entry, keep map[claimKey]*claim) *claim {
+	if canonical, err := json.Marshal(data); err == nil {
+		data = canonical
+	}
 	want := attest.Expect{
 		Subject: string(digest), ResourceURI: e.ResourceURI, Levels: e.Levels,
 		PolicyDigest: e.PolicyDigest, AllowUnenforced: e.AllowUnenforced,
@@ -90,10 +93,22 @@ func (d *Doorman) claimOf(data json.RawMessage, digest assay.Digest, e Entry, ke
 	c, ok := d.known[key]
 	if !ok {
 		c = d.judge(data, want, time.Duration(e.MaxAge))
-		c.digest = assay.DigestOf(sum)
+		c.digests = digestsOf(data, sum)
 	}
 	keep[key] = c
 	return c
+}
+
+// digestsOf are the digests by which an attestation can be revoked: that of its compact
+// JSON, as this program writes it wherever a configuration passes, and of a proof file
+// that of the bundle in it as well. Spaces that somebody put into a file count nowhere:
+// a configuration loses them at the next hop, and a revocation must not end there.
+func digestsOf(canonical []byte, sum [sha256.Size]byte) []assay.Digest {
+	digests := []assay.Digest{assay.DigestOf(sum)}
+	if proof, err := attest.ParseProof(canonical); err == nil {
+		digests = append(digests, proof.BundleDigest())
+	}
+	return digests
 }
 
 func (d *Doorman) judge(data []byte, want attest.Expect, maxAge time.Duration) *claim {
@@ -133,8 +148,11 @@ func (c *claim) refuses(now time.Time, ended *endings) *Refusal {
 		return &Refusal{timeStep, "time", fmt.Sprintf("verified at %s; expected at most %s ago", c.at.UTC().Format(time.RFC3339), c.maxAge)}
 	case !c.until.IsZero() && !now.Before(c.until):
 		return &Refusal{c.steps + 1, "exception", fmt.Sprintf("the verdict rests on exception %s, which ended at %s", c.excused, c.until.UTC().Format(time.RFC3339))}
-	case ended.revoked[c.digest]:
-		return &Refusal{c.steps + 2, "revocation", "attestation " + string(c.digest) + " is revoked"}
+	}
+	for _, x := range c.digests {
+		if ended.revoked[x] {
+			return &Refusal{c.steps + 2, "revocation", "attestation " + string(x) + " is revoked"}
+		}
 	}
 	for _, id := range c.rests {
 		if ended.withdrawn[id] {

@@ -105,8 +105,27 @@ func (p *Proxy) wellFormed(w http.ResponseWriter, r *http.Request) bool {
 	case len(r.RequestURI) == 0 || r.RequestURI[0] != '/':
 		p.refuse(w, http.StatusBadRequest, "malformed", "the request target is not a path")
 		return false
+	case !plainPath(r.URL.Path):
+		p.refuse(w, http.StatusBadRequest, "malformed", `the path has a segment "." or "..", or a backslash: this proxy and its backends could read two paths from it`)
+		return false
 	}
 	return true
+}
+
+// plainPath refuses decoded paths that servers read differently: one that means
+// /search to a backend must not have the route or the class of /pay here. Some servers
+// take what follows a semicolon as a parameter of the segment.
+func plainPath(path string) bool {
+	if !strings.Contains(path, "/.") {
+		return !strings.Contains(path, `\`)
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		name, _, _ := strings.Cut(segment, ";")
+		if name == "." || name == ".." {
+			return false
+		}
+	}
+	return !strings.Contains(path, `\`)
 }
 
 // keyOf is the identity that holds a request's client to its version.

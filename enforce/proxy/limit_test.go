@@ -321,6 +321,23 @@ func TestClaimsAreBelievedFromTrustedProxiesAlone(t *testing.T) {
 	}
 }
 
+func TestNoPathClaimsTheClassOfAnother(t *testing.T) {
+	s := newSigner(t)
+	d := open(t, levered(classes(), version(t, s, "v1", backend(t, says("v1")), 100)), s)
+	for _, path := range []string{
+		"/pay/../search", "/pay/%2e%2e/search", "/pay/.%2E/search", "/pay/..;x=1/search", "/pay/%2f..%2fsearch", "/pay/./x", "/pay/..", `/pay/..\search`, "/pay/..%5csearch", `/pay\x`,
+	} {
+		if a := d.raw("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"); a.status != http.StatusBadRequest {
+			t.Errorf("%s is answered %d", path, a.status)
+		}
+	}
+	for _, path := range []string{"/pay/.well-known/x", "/pay/..x", "/pay/x..", "/pay/a.b", "/pay/...", "/?next=/pay/../x"} {
+		if a := d.raw("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"); a.status != http.StatusOK {
+			t.Errorf("%s is answered %d", path, a.status)
+		}
+	}
+}
+
 // A client that sends a new tenant with each request fills neither the memory nor the
 // metrics, and does not hide the tenant that has most of the requests.
 func TestABombOfTenantsIsBounded(t *testing.T) {

@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,6 +10,8 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/enforce"
+	"assay.dev/assay/enforce/proxy"
 )
 
 func TestANewTrustCountsForVersionsThatHaveTraffic(t *testing.T) {
@@ -62,5 +66,55 @@ func TestAVersionMayComeWithWhatOnlyTheOperatorsVerifierReads(t *testing.T) {
 	}
 	if a := d.get("/"); a.status != http.StatusOK || string(seen) != string(v.Attestations[0]) {
 		t.Errorf("%d %s; want what was recorded before the compromise let in", a.status, a.body)
+	}
+}
+
+func TestARevokedAttestationIsRefusedBeforeAndAfterARestartInWhateverFormItWasHandedIn(t *testing.T) {
+	s := newSigner(t)
+	signed := s.attests(t, "v1", time.Now())
+	var spaced bytes.Buffer
+	if err := json.Indent(&spaced, signed, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	proof, err := attest.MarshalProof(attest.Proof{Bundle: signed, Fact: []byte("fact"), Leaf: []byte("leaf"), TlogProof: "proof"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(data []byte, p attest.TrustPolicy, want attest.Expect, now time.Time) attest.Report {
+		if proof, err := attest.ParseProof(data); err == nil {
+			data = proof.Bundle
+		}
+		return attest.Verify(data, p, want, now)
+	}
+	for name, form := range map[string][]byte{"as it was signed": signed, "with spaces": spaced.Bytes(), "in a proof file": proof} {
+		t.Run(name, func(t *testing.T) {
+			v := version(t, s, "v1", backend(t, says("one")), 100)
+			v.Attestations = []json.RawMessage{form}
+			conf, dir := shop(v), t.TempDir()
+			serve := func(initial enforce.Config, want int) *door {
+				t.Helper()
+				d := open(t, initial, s, func(o *proxy.Options) { o.Dir = dir })
+				if err := d.p.Believe(s.trust(), verify); err != nil {
+					t.Fatal(err)
+				}
+				if a := d.get("/"); a.status != want {
+					t.Errorf("%d %s; want %d", a.status, a.body, want)
+				}
+				return d
+			}
+			d := serve(conf, http.StatusOK)
+			revoked := conf
+			revoked.Revoked = []assay.Digest{digest(string(signed))}
+			if a := d.call(http.MethodPut, "/v1/config", enforce.Replacement{Generation: 1, Key: "k", Config: revoked}, nil); a.status != http.StatusOK {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			if a := d.get("/"); a.status != http.StatusForbidden || a.problem(t).Refusal.Name != "revocation" {
+				t.Errorf("once it is revoked: %d %s", a.status, a.body)
+			}
+			d.stop()
+			serve(enforce.Config{}, http.StatusForbidden).stop() // from what it stored
+			dir = t.TempDir()
+			serve(revoked, http.StatusForbidden).stop() // from the file, which no hop has written anew
+		})
 	}
 }
