@@ -110,20 +110,26 @@ func (p *Plane) namespaces(rev *policy.Revision) []string {
 }
 
 // Withdrawn returns the ids of exceptions that verdicts may rest on and that were
-// taken back, of every namespace that is watched: what enforcers must know, because
-// a signed verdict cannot.
+// taken back, in any namespace, in order and each once: what enforcers must know,
+// because a signed verdict cannot. That a namespace left the policy gives
+// nothing back. What an earlier release revoked is known of namespaces that are watched.
 func (p *Plane) Withdrawn(ctx context.Context) ([]string, error) {
+	now := p.cfg.Now()
+	ids, err := exception.Withdrawn(ctx, p.cfg.Store, now)
+	if err != nil {
+		return nil, err
+	}
 	pol, err := p.cfg.Policy()
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
 	for _, ns := range p.namespaces(pol.Revision) {
-		of, err := exception.Withdrawn(ctx, p.cfg.Store, ns, p.cfg.Now())
+		of, err := exception.WithdrawnIn(ctx, p.cfg.Store, ns, now)
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, of...)
 	}
-	return ids, nil
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }

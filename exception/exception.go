@@ -185,8 +185,10 @@ func Revoke(ctx context.Context, s store.Store, namespace, id, revoker, reason s
 		cause := r.Last()
 		r.State, r.Revoker, r.Revoked, r.RevokeReason = assay.ExceptionRevoked, strings.TrimSpace(revoker), now, reason
 		var err error
-		r.RevokedFact, err = appendFact(tx, assay.FactExceptionRevoked, r.Exception, r.Revoker, now, cause)
-		return err
+		if r.RevokedFact, err = appendFact(tx, assay.FactExceptionRevoked, r.Exception, r.Revoker, now, cause); err != nil {
+			return err
+		}
+		return withdraw(tx, r.Exception, now)
 	})
 }
 
@@ -246,20 +248,6 @@ func Active(ctx context.Context, s store.Store, namespace string, now time.Time)
 // the last day, or revoked before their end.
 func Considered(ctx context.Context, s store.Store, namespace string, now time.Time) ([]assay.Exception, error) {
 	return choose(ctx, s, namespace, func(e assay.Exception) bool { return now.Before(e.NotAfter.Add(nearEnd)) })
-}
-
-// Withdrawn returns the ids of the exceptions that were revoked after they had been
-// granted and before their end: verdicts may rest on them. Those that would have ended
-// a day ago or more are left out, since whoever reads a verdict sees their end in it.
-func Withdrawn(ctx context.Context, s store.Store, namespace string, now time.Time) ([]string, error) {
-	list, err := choose(ctx, s, namespace, func(e assay.Exception) bool {
-		return e.State == assay.ExceptionRevoked && (e.Emergency || e.Approver != "") && now.Before(e.NotAfter.Add(nearEnd))
-	})
-	ids := make([]string, 0, len(list))
-	for _, e := range list {
-		ids = append(ids, e.ID)
-	}
-	return ids, err
 }
 
 func choose(ctx context.Context, s store.Store, namespace string, wanted func(assay.Exception) bool) ([]assay.Exception, error) {

@@ -52,7 +52,8 @@ func (c *Controller) withdraw(ctx context.Context) error {
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	ids = ids[max(0, len(ids)-enforce.MaxWithdrawn):] // ids begin with their time: the newest
+	unsaid := max(0, len(ids)-enforce.MaxWithdrawn)
+	ids = ids[unsaid:] // ids begin with their time: the newest
 	c.withdrawal.mu.Lock()
 	defer c.withdrawal.mu.Unlock()
 	c.replacing.Lock()
@@ -65,6 +66,10 @@ func (c *Controller) withdraw(ctx context.Context) error {
 	}
 	if w := &c.withdrawal; w.told && w.revision == status.Revision && slices.Equal(w.ids, ids) {
 		return nil
+	}
+	if unsaid > 0 {
+		c.cfg.Log.Error("the enforcer takes no more revoked exceptions: what rests on the oldest is let in until they end",
+			"left_out", unsaid, "limit", enforce.MaxWithdrawn, "hint", "revoke those attestations or artifacts by their digest")
 	}
 	for try := 1; ; try++ {
 		revision, err := c.withdrawOnce(ctx, ids, status.Revision)
@@ -95,6 +100,7 @@ func (c *Controller) withdrawOnce(ctx context.Context, ids []string, revision as
 	if lease.Name == "" {
 		return "", assay.Errorf(assay.CodeUnavailable, "the enforcer is driven by another process now")
 	}
+	gone := slices.DeleteFunc(slices.Clone(conf.Withdrawn), func(id string) bool { return slices.Contains(c.withdrawal.ids, id) || slices.Contains(ids, id) })
 	conf.Withdrawn = ids
 	c.withdrawal.changes++
 	a, err := c.cfg.Door.Replace(ctx, enforce.Replacement{
@@ -103,6 +109,9 @@ func (c *Controller) withdrawOnce(ctx context.Context, ids []string, revision as
 	})
 	if err == nil {
 		c.cfg.Log.Info("the enforcer knows which exceptions were revoked", "exceptions", len(ids))
+		if len(gone) > 0 { // ended since another process told it, or somebody else's
+			c.cfg.Log.Warn("exceptions that the control plane does not know as revoked are let in again", "exceptions", len(gone), "first", gone[0])
+		}
 	}
 	return a.Receipt.Revision, err
 }

@@ -1,9 +1,13 @@
 package rollout_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"assay.dev/assay"
@@ -59,6 +63,35 @@ func TestTheDoorIsToldWhichExceptionsWereRevoked(t *testing.T) {
 	}
 	ids = nil
 	tell()
+}
+
+func TestWhatTheDoorCannotBeToldIsLogged(t *testing.T) {
+	s, d := newStage(t, 62, 0.01), newDoor(t)
+	conf := d.state.Config
+	conf.Withdrawn = []string{"theirs"}
+	if _, err := d.Replace(t.Context(), enforce.Replacement{Generation: 1, Key: "theirs", Config: conf}); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for i := range enforce.MaxWithdrawn + 2 {
+		ids = append(ids, fmt.Sprintf("e%06d", i))
+	}
+	var out bytes.Buffer
+	s.with(func(c *rollout.Config) {
+		c.Door, c.Log = d, slog.New(slog.NewTextHandler(&out, nil))
+		c.Withdrawn = func(context.Context) ([]string, error) { return ids, nil }
+	})
+	if err := s.ctl.Withdraw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.state.Config.Withdrawn; len(got) != enforce.MaxWithdrawn || got[0] != "e000002" {
+		t.Errorf("the door knows %d, from %s on", len(got), got[0])
+	}
+	for _, want := range []string{"left_out=2", "let in again", "first=theirs"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, &out)
+		}
+	}
 }
 
 func TestADoorThatDoesNotAnswerIsToldLater(t *testing.T) {
