@@ -70,7 +70,7 @@ func (c *Client) awaitLever(ctx context.Context, a assay.Action, r enforce.Recei
 	for {
 		route, err := c.route(ctx, a.Service)
 		if err != nil {
-			return err
+			return unread(err)
 		}
 		if route.LeverGeneration > r.Generation || stands(route.Levers, a) {
 			return nil

@@ -111,7 +111,7 @@ func (c *Client) awaitShare(ctx context.Context, a assay.Action, r enforce.Recei
 	for {
 		route, err := c.route(ctx, a.Service)
 		if err != nil {
-			return err
+			return unread(err)
 		}
 		for _, v := range route.Versions {
 			if v.Name == a.Version && (v.Percent == a.Weight || route.Generation > r.Generation) {
@@ -126,6 +126,14 @@ func (c *Client) awaitShare(ctx context.Context, a assay.Action, r enforce.Recei
 		case <-time.After(c.readBack):
 		}
 	}
+}
+
+// unread says of an action that the proxy took that reading back failed, even if the
+// route is gone by now: that is no refusal, and the action may have had its effect.
+func unread(err error) error {
+	e := assay.Errorf(assay.CodeUnavailable, "the proxy took the action and what came of it cannot be read: %v", err)
+	e.Hint = "repeat with the same key"
+	return e
 }
 
 // Observe implements act.Actuator.

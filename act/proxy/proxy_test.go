@@ -184,6 +184,31 @@ func TestShareThatIsNeverSeenIsUnavailable(t *testing.T) {
 	}
 }
 
+func TestAnActionOfARouteThatIsGoneAfterwardsIsNotRefused(t *testing.T) {
+	pull := step()
+	pull.Lever, pull.Version, pull.From, pull.Weight, pull.Now, pull.Want = assay.LeverRateLimit, "", 0, 0, 0, 100
+	for name, a := range map[string]assay.Action{"a share": step(), "a lever": pull} {
+		t.Run(name, func(t *testing.T) {
+			taken := false
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodPut:
+					taken = true
+					fmt.Fprint(w, `{"receipt":{"key":"k","percent":10,"value":100,"changed":true,"generation":1}}`)
+				case taken:
+					fmt.Fprint(w, `{"routes":[]}`)
+				default:
+					fmt.Fprint(w, `{"routes":[{"name":"front","service":"shop","levers":[{"lever":"rate-limit","value":0}],"versions":[{"name":"v2","percent":0}]}]}`)
+				}
+			}))
+			defer s.Close()
+			if _, err := client(t, s.URL).Apply(t.Context(), a); !taken || assay.CodeOf(err) != assay.CodeUnavailable {
+				t.Errorf("Apply = %v, taken %v; want unavailable, to be repeated with the same key", err, taken)
+			}
+		})
+	}
+}
+
 func TestAnswersThatAreNotTheProxysAreUnavailable(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
 		"not JSON":      func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },

@@ -7,9 +7,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -88,7 +88,8 @@ func New(o Options) (*Client, error) {
 }
 
 func loopback(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	addr, err := netip.ParseAddr(host) // 127.example.org is anybody's name
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // Class implements act.Actuator.
@@ -122,24 +123,35 @@ func (c *Client) Apply(ctx context.Context, a assay.Action) (act.Receipt, error)
 	return r, c.await(ctx, a)
 }
 
-// await looks until the lever stands as wanted, or a newer owner has moved on.
+// await looks until the lever stands as wanted, or a newer owner has moved on. The
+// receiver took the action before: whatever it answers to a look is no refusal of it.
 func (c *Client) await(ctx context.Context, a assay.Action) error {
 	unseen := again(assay.Errorf(assay.CodeUnavailable, "%s of service %s was not seen at %v within %s", a.Target(), a.Service, a.Want, c.o.Timeout))
 	for {
 		var seen Standing
 		err := c.get(ctx, a.Service, &seen)
-		stands := slices.ContainsFunc(seen.Levers, func(l act.LeverAt) bool {
-			return l.Lever == a.Lever && l.Scope == a.Scope && l.Value == a.Want
-		})
 		switch {
-		case err == nil && (stands || seen.Fence > a.Fence):
+		case err == nil && (stands(seen.Levers, a) || seen.Fence > a.Fence):
 			return nil
 		case err != nil && assay.CodeOf(err) != assay.CodeUnavailable:
-			return err
+			return again(assay.Errorf(assay.CodeUnavailable, "the receiver took the action and cannot be asked where %s of service %s stands: %v", a.Target(), a.Service, err))
 		case !c.pause(ctx, c.o.ReadBack):
 			return unseen
 		}
 	}
+}
+
+// stands reports whether the action's lever is where it should be. A scope that is not
+// listed stands where all that are not do, see act.AnyScope.
+func stands(list []act.LeverAt, a assay.Action) bool {
+	at := func(scope string) int {
+		return slices.IndexFunc(list, func(l act.LeverAt) bool { return l.Lever == a.Lever && l.Scope == scope })
+	}
+	i := at(a.Scope)
+	if i < 0 {
+		i = at(act.AnyScope)
+	}
+	return i >= 0 && list[i].Value == a.Want
 }
 
 // Levers implements act.Levers.

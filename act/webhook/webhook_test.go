@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -208,6 +209,40 @@ func TestAReceiverThatAnswersAndDoesNotActIsUnavailable(t *testing.T) {
 	}
 }
 
+func TestWhatAReceiverTookIsNoRefusalWhateverItSaysWhenItIsAsked(t *testing.T) {
+	const done = `{"key":"k","value":8,"changed":true,"time":"2026-11-02T09:00:00Z"}`
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   assay.Code
+	}{
+		"denied":                            {403, `{"code":"denied","detail":"not to you"}`, assay.CodeUnavailable},
+		"not found":                         {404, `{"code":"unknown"}`, assay.CodeUnavailable},
+		"a fence":                           {409, `{"code":"fence","fence":9}`, assay.CodeUnavailable},
+		"too many levers":                   {200, `{"levers":[` + strings.Repeat(`{"lever":"replicas","value":8},`, webhook.MaxLevers) + `{"lever":"replicas","value":8}]}`, assay.CodeUnavailable},
+		"where all stand that it lists not": {200, `{"levers":[{"lever":"replicas","scope":"us","value":2},{"lever":"replicas","scope":"*","value":8}]}`, ""},
+		"its scope stands elsewhere":        {200, `{"levers":[{"lever":"replicas","value":2},{"lever":"replicas","scope":"*","value":8}]}`, assay.CodeUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.Method == http.MethodPut {
+					fmt.Fprint(w, done)
+					return
+				}
+				w.WriteHeader(c.status)
+				fmt.Fprint(w, c.body)
+			}))
+			_, err := client(t, url, func(o *webhook.Options) { o.Timeout = 100 * time.Millisecond }).Apply(t.Context(), more("k"))
+			if c.want == "" && err != nil || c.want != "" && assay.CodeOf(err) != c.want {
+				t.Errorf("Apply = %v (%s); want %q", err, assay.CodeOf(err), c.want)
+			}
+			if _, deposed := errors.AsType[*act.Deposed](err); deposed {
+				t.Errorf("Apply = %v; it was not deposed", err)
+			}
+		})
+	}
+}
+
 func TestAnswersOfAReceiverAreJudged(t *testing.T) {
 	const done = `{"key":"k","value":8,"changed":true,"time":"2026-11-02T09:00:00Z"}`
 	for name, c := range map[string]struct {
@@ -297,6 +332,8 @@ func TestAServiceThatIsNotTheDoorsIsNotFound(t *testing.T) {
 func TestOptionsThatWouldGiveTheTokenAwayAreRefused(t *testing.T) {
 	for _, o := range []webhook.Options{
 		{URL: "http://platform.example/levers"},
+		{URL: "http://127.attacker.example/levers"},
+		{URL: "http://127.0.0.1.attacker.example/levers"},
 		{URL: "ftp://platform.example"},
 		{URL: "https://user:pass@platform.example"},
 		{URL: "https://platform.example", Timeout: time.Hour},
@@ -306,8 +343,12 @@ func TestOptionsThatWouldGiveTheTokenAwayAreRefused(t *testing.T) {
 			t.Errorf("%+v: %v; want invalid", o, err)
 		}
 	}
-	if _, err := webhook.New(webhook.Options{URL: "http://platform.example/levers", Insecure: true}); err != nil {
-		t.Error(err)
+	for _, o := range []webhook.Options{
+		{URL: "http://platform.example/levers", Insecure: true}, {URL: "http://127.0.0.2:8080/levers"}, {URL: "http://[::1]:8080/levers"}, {URL: "http://localhost/levers"},
+	} {
+		if _, err := webhook.New(o); err != nil {
+			t.Errorf("%s: %v", o.URL, err)
+		}
 	}
 }
 
