@@ -6,6 +6,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/exception"
 	"assay.dev/assay/store"
 )
 
@@ -37,7 +38,7 @@ func (c *Controller) Approve(ctx context.Context, namespace, id, actor, reason s
 		switch {
 		case !rec.Rollout.Unapproved():
 			return assay.Errorf(assay.CodeConflict, "rollout %s waits for no yes: it is %s", id, rec.Rollout.Status)
-		case actor == rec.Rollout.Actor:
+		case exception.SameIdentity(actor, rec.Rollout.Actor):
 			return &assay.Error{Code: assay.CodeDenied, Msg: actor + " asked for the rollout and cannot say yes to it", Hint: "let somebody else look at it"}
 		}
 		now := c.cfg.Now().UTC()

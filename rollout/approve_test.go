@@ -38,8 +38,10 @@ func TestARiskyVersionHasNoTrafficBeforeSomebodyElseSaysYes(t *testing.T) {
 	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", rollout.CommandPromote, "now"); assay.CodeOf(err) != assay.CodeConflict {
 		t.Errorf("a promotion before the yes gives %v", err)
 	}
-	if _, err := s.ctl.Approve(t.Context(), namespace, r.ID, "ada", "mine"); assay.CodeOf(err) != assay.CodeDenied {
-		t.Errorf("one's own yes gives %v", err)
+	for _, own := range []string{"ada", "Ada", " ada "} {
+		if _, err := s.ctl.Approve(t.Context(), namespace, r.ID, own, "mine"); assay.CodeOf(err) != assay.CodeDenied {
+			t.Errorf("one's own yes as %q gives %v", own, err)
+		}
 	}
 	if _, err := s.ctl.Approve(t.Context(), namespace, r.ID, "grace", "read it"); err != nil {
 		t.Fatal(err)

@@ -200,7 +200,9 @@ func (c *Controller) take(ctx context.Context, rec record, a assay.Action) (act.
 	}
 	receipt, err := c.cfg.Actuator.Apply(ctx, a)
 	if err == nil && a.Kind == assay.ActionFinish {
-		err = c.unrule(ctx, rec)
+		if err := c.unrule(ctx, rec); err != nil {
+			return receipt, keptRule{err} // it has all the traffic: that is not undone by a rule that stays
+		}
 	}
 	return receipt, err
 }

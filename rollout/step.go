@@ -162,11 +162,8 @@ func (rec *record) show(r decide.Record) {
 	if d.Action.Kind == assay.ActionAsk {
 		out.Status = api.RolloutAsking
 	}
-	for _, t := range d.Tests {
-		if t.Bound == 0 {
-			out.Canary, out.Control = t.Canary, t.Control
-			break
-		}
+	if canary, control, ok := rates(r.Plan, d.Tests); ok {
+		out.Canary, out.Control = canary, control
 	}
 	out.Observed = nil
 	if w := rec.State.Watches[0]; w.StepRequests+w.StepControl > 0 && !rec.watching() && out.Strategy != api.StrategyMirrored {
