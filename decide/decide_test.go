@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -128,22 +129,32 @@ func TestNothingIsDecidedWithoutGuardOrAfterTheEnd(t *testing.T) {
 
 func TestPlanRefusesWhatCannotBe(t *testing.T) {
 	for name, change := range map[string]func(*decide.Plan){
-		"alpha of 0":               func(p *decide.Plan) { p.Alpha = 0 },
-		"beta that is NaN":         func(p *decide.Plan) { p.Beta = math.NaN() },
-		"margin below accept":      func(p *decide.Plan) { p.Accept = 3 },
-		"steps that fall":          func(p *decide.Plan) { p.Steps = []int{50, 10, 100} },
-		"steps that end early":     func(p *decide.Plan) { p.Steps = []int{10, 50} },
-		"no indicator":             func(p *decide.Plan) { p.Indicators = nil },
-		"none that is required":    func(p *decide.Plan) { p.Indicators[0].Required = false },
-		"a weight of 0":            func(p *decide.Plan) { p.Indicators[0].Weight = 0 },
-		"bounds that repeat":       func(p *decide.Plan) { p.Indicators[0].Bounds = []float64{1, 1} },
-		"an unknown policy":        func(p *decide.Plan) { p.OnHorizon = "hope" },
-		"the same version twice":   func(p *decide.Plan) { p.Control = p.Canary },
-		"a tolerable rate of 1":    func(p *decide.Plan) { p.Indicators[0].Tolerable = 1 },
-		"completeness above 1":     func(p *decide.Plan) { p.MinCompleteness = 1.5 },
-		"a horizon of nothing":     func(p *decide.Plan) { p.Horizon = 0 },
-		"a budget below 0":         func(p *decide.Plan) { p.Budget = -1 },
-		"dispersion that shrinks":  func(p *decide.Plan) { p.Indicators[0].Dispersion = 0.5 },
+		"alpha of 0":              func(p *decide.Plan) { p.Alpha = 0 },
+		"beta that is NaN":        func(p *decide.Plan) { p.Beta = math.NaN() },
+		"margin below accept":     func(p *decide.Plan) { p.Accept = 3 },
+		"steps that fall":         func(p *decide.Plan) { p.Steps = []int{50, 10, 100} },
+		"steps that end early":    func(p *decide.Plan) { p.Steps = []int{10, 50} },
+		"no indicator":            func(p *decide.Plan) { p.Indicators = nil },
+		"none that is required":   func(p *decide.Plan) { p.Indicators[0].Required = false },
+		"a weight of 0":           func(p *decide.Plan) { p.Indicators[0].Weight = 0 },
+		"bounds that repeat":      func(p *decide.Plan) { p.Indicators[0].Bounds = []float64{1, 1} },
+		"an unknown policy":       func(p *decide.Plan) { p.OnHorizon = "hope" },
+		"the same version twice":  func(p *decide.Plan) { p.Control = p.Canary },
+		"a tolerable rate of 1":   func(p *decide.Plan) { p.Indicators[0].Tolerable = 1 },
+		"completeness above 1":    func(p *decide.Plan) { p.MinCompleteness = 1.5 },
+		"a horizon of nothing":    func(p *decide.Plan) { p.Horizon = 0 },
+		"a budget below 0":        func(p *decide.Plan) { p.Budget = -1 },
+		"dispersion that shrinks": func(p *decide.Plan) { p.Indicators[0].Dispersion = 0.5 },
+		"more tests than are kept": func(p *decide.Plan) {
+			one := p.Indicators[0]
+			for b := range 20 {
+				one.Bounds = append(one.Bounds, float64(b+1))
+			}
+			for n := range decide.MaxTests / 20 { // and the first, which has none
+				one.Name = fmt.Sprint("latency", n)
+				p.Indicators = append(p.Indicators, one)
+			}
+		},
 		"an indicator named twice": func(p *decide.Plan) { p.Indicators = append(p.Indicators, p.Indicators[0]) },
 	} {
 		p := plan()

@@ -215,7 +215,22 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 		}
 		seen[i.Name] = true
 	}
+	if n := p.slots(); n > MaxTests {
+		return bad("indicators", "make %d tests in all, one for each indicator, or for each of its bounds or classes; at most %d are kept: leave some out", n, MaxTests)
+	}
 	return nil
+}
+
+// MaxTests bounds the tests of a plan: the evidence of all of them is stored with the
+// rollout at every look, and a record that the store refuses could abort nothing.
+const MaxTests = 200
+
+// slots is how many tests the plan has.
+func (p Plan) slots() (n int) {
+	for _, i := range p.Indicators {
+		n += i.slots()
+	}
+	return n
 }
 
 // plain reports whether an indicator counts something else than bad requests.
@@ -253,11 +268,7 @@ const boundsShare = 0.12
 
 // tests compiles the plan: one test per indicator, or per bound or class of it.
 func (p Plan) tests() ([]test, error) {
-	slots := 0
-	for _, i := range p.Indicators {
-		slots += i.slots()
-	}
-	out := make([]test, 0, slots)
+	out := make([]test, 0, p.slots())
 	mixed := slices.ContainsFunc(p.Indicators, func(i Indicator) bool { return len(i.Bounds) == 0 })
 	for n, i := range p.Indicators {
 		comparison, err := p.compiled(i) // one for all bounds: they differ in what they count

@@ -117,6 +117,10 @@ func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) 
 		if rec.AfterTests, err = c.freeze(ctx, p, after, p.Sources, now); err != nil {
 			return rec, err
 		}
+		after.Indicators = rec.AfterTests
+		if err := after.Check(); err != nil { // not when the watch begins: it has all the traffic then
+			return rec, err
+		}
 	}
 	if err := c.study(ctx, p, &plan, &rec, now); err != nil {
 		return rec, err
