@@ -53,13 +53,23 @@ func (s *Session) publishAll(ctx context.Context) error {
 	}
 	var newest assay.FactID
 	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {
-		rows, err := r.Facts(store.Query{Namespace: s.caller.Namespace, Newest: true, Limit: 100})
-		for _, row := range rows {
-			if newest == "" && row.Fact.Retention == assay.RetainAudit {
-				newest = row.Fact.ID
+		// Any number of facts that are in no ledger may have come since, as of rollouts.
+		for q := (store.Query{Namespace: s.caller.Namespace, Newest: true, Limit: store.MaxLimit}); ; {
+			rows, err := r.Facts(q)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if row.Fact.Retention == assay.RetainAudit {
+					newest = row.Fact.ID
+					return nil
+				}
+				q.After = row.Commit
+			}
+			if len(rows) < store.MaxLimit {
+				return nil
 			}
 		}
-		return err
 	})
 	if err != nil || newest == "" {
 		return err

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"assay.dev/assay/control"
 	"assay.dev/assay/control/controltest"
 	"assay.dev/assay/report"
+	"assay.dev/assay/store"
 )
 
 // reported is an installation with one attested artifact that runs beside an
@@ -264,5 +266,38 @@ func TestAnArtifactSaysWhereItRunsAndOnlyInItsNamespace(t *testing.T) {
 	s := in.Plane.As(control.Caller{Name: "x", Namespace: "team-a", Roles: api.Roles})
 	if list, err := s.Inventory(t.Context(), "", ""); err != nil || len(list) != 0 {
 		t.Errorf("another namespace sees %+v, %v", list, err)
+	}
+}
+
+func TestAComplianceReportWaitsForTheNewestAuditFactHoweverManyOtherFactsCameSince(t *testing.T) {
+	in := controltest.Idle(t) // whose facts are published by nobody
+	fact := func(tx store.Tx, keep assay.Retention) (assay.FactID, error) {
+		return tx.Append(assay.Fact{
+			Kind: "rollout.decided", Version: 1, Time: in.Now(), Namespace: "default", Actor: "test", Retention: keep, Payload: json.RawMessage(`{}`),
+		})
+	}
+	err := in.Store.Update(t.Context(), func(tx store.Tx) (err error) {
+		if _, err = fact(tx, assay.RetainAudit); err != nil {
+			return err
+		}
+		for range store.MaxLimit + 100 { // more than are read at once, and none of them in the ledger
+			if _, err := fact(tx, assay.RetainOperational); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	waits := false
+	conf := in.Config
+	conf.Publishes, conf.Poke = true, func() { waits = true; giveUp() }
+	s := control.New(conf).As(control.Caller{Name: "eve", Namespace: "default", Roles: api.Roles})
+	_, err = s.Compliance(ctx, api.ComplianceRequest{Framework: "soc2", From: in.Now().Add(-time.Hour), To: in.Now().Add(time.Hour)})
+	if err == nil || !waits {
+		t.Errorf("a report whose newest audit fact nobody published is made: %v, waited %v", err, waits)
 	}
 }

@@ -55,12 +55,18 @@ func NewUpcasters(kinds ...KindVersions) (Upcasters, error) {
 func BuiltinUpcasters() Upcasters {
 	u := Upcasters{kinds: map[string]KindVersions{}}
 	for _, kind := range []string{
-		assay.FactVerdict, assay.FactAttested,
+		assay.FactVerdict, assay.FactAttested, assay.FactStatementSigned,
 		assay.FactExceptionRequested, assay.FactExceptionApproved, assay.FactExceptionRevoked, assay.FactExceptionUsed,
-		assay.FactKeyCreated, assay.FactTokenCreated, assay.FactTokenRevoked,
+		assay.FactExceptionEndorsed, assay.FactExceptionBypassed, assay.FactExceptionExpiring, assay.FactExceptionExpired,
+		assay.FactTestsObserved, assay.FactInventoryObserved, assay.FactInventoryScanned,
+		assay.FactFindingOpened, assay.FactFindingClosed, assay.FactFindingAssessed,
+		assay.FactKeyCreated, assay.FactKeyRotated, assay.FactKeyRevoked, assay.FactTokenCreated, assay.FactTokenRevoked,
 		assay.FactLedgerEpoch, assay.FactLedgerHalted, assay.FactLedgerAudited, assay.FactPayloadExpired,
-		assay.FactAdmissionDenied, assay.FactAdmissionAllowed,
-		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationJudged, assay.FactMitigationTold,
+		assay.FactRolloutStarted, assay.FactRolloutDecided, assay.FactRolloutActed, assay.FactRolloutRefused,
+		assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged, assay.FactRolloutRenewed,
+		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged,
+		assay.FactAdmissionDenied, assay.FactAdmissionAllowed, assay.FactAnomalyFound,
+		assay.FactModelRefitted, assay.FactModelDemoted, assay.FactModelPromoted, assay.FactModelRolledBack,
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}
 	}

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -162,4 +166,32 @@ func readFact(t *testing.T, path string) assay.Fact {
 		t.Errorf("%s is written differently now:\n%s", path, again)
 	}
 	return f
+}
+
+// TestBuiltinUpcastersKnowEveryKindOfFact reads the constants themselves: a reader that
+// does not know a kind would hand a newer version of it on as if it were its own.
+func TestBuiltinUpcastersKnowEveryKindOfFact(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "fact.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, seen := store.BuiltinUpcasters(), 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, is := n.(*ast.ValueSpec)
+		if !is || len(spec.Names) != 1 || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Fact") {
+			return true
+		}
+		kind, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		if _, listed := u.Newest(kind); !listed {
+			t.Errorf("%s (%s) is not listed", spec.Names[0].Name, kind)
+		}
+		return true
+	})
+	if got := len(u.Kinds()); seen == 0 || got != seen {
+		t.Errorf("%d kinds are listed, and fact.go has %d", got, seen)
+	}
 }
