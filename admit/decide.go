@@ -239,7 +239,7 @@ func (d *deciding) require(img Image, r policy.AdmissionRequire, m Material) str
 	}
 	if j.Outcome != assay.OutcomePass {
 		d.object(img, r.Name, fmt.Sprintf("the newest verdict of gate %s about it, of %s, is %s", r.Gate, stamp(j.Time), j.Outcome),
-			"see what the gate found: assay ledger facts --kind gate.verdict --subject " + string(img.Digest) + "; fix it and attest the new build", j.Outcome)
+			"see what the gate found: assay ledger facts --kind gate.verdict --subject "+string(img.Digest)+"; fix it and attest the new build", j.Outcome)
 		return ""
 	}
 	if why := d.verify(img, r, j); why != "" {
