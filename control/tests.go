@@ -115,9 +115,9 @@ func (s *Session) observeTests(ctx context.Context, v assay.Verdict, runs map[as
 	for _, t := range v.Flaky {
 		listed[t.Test] = true
 	}
-	failed := 0 // flaky tests of reports that are new
+	fresh, failed := false, 0 // reports that are new, and their flaky tests
 	err := s.p.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		failed = 0
+		fresh, failed = false, 0
 		for _, e := range reports {
 			k := s.testKey(reportBucket, string(e.Digest))
 			if _, err := tx.Get(k); err == nil {
@@ -133,6 +133,7 @@ func (s *Session) observeTests(ctx context.Context, v assay.Verdict, runs map[as
 			if err := s.countTests(tx, run.cases, flaky); err != nil {
 				return err
 			}
+			fresh = true
 			failed += len(flaky)
 			payload, err := json.Marshal(observed{Gate: v.Gate, Report: string(e.Digest), Flaky: append([]string{}, flaky...)})
 			if err != nil {
@@ -149,7 +150,7 @@ func (s *Session) observeTests(ctx context.Context, v assay.Verdict, runs map[as
 		}
 		return nil
 	})
-	if err == nil && failed > 0 {
+	if err == nil && fresh { // also none, so that a rate over the first one is seen
 		s.p.cfg.Metrics.flakyTests(v.Environment, failed)
 	}
 	return err
