@@ -45,6 +45,9 @@ type Option struct {
 	// Lead is how long it takes until it works.
 	Lead time.Duration `json:"lead,omitempty"`
 	Rule *Rule         `json:"rule,omitempty"`
+	// Told marks a restore that a person asked for: it rests on no input, and guards alone
+	// hold it back.
+	Told bool `json:"told,omitempty"`
 }
 
 // Rates convert what is not an error budget into one.

@@ -25,6 +25,7 @@ const (
 // expected loss in shares of the error budget:
 //
 //  1. A stop whose rule fires is taken first, the least rank of them; it rests on no model and no input but its own.
+//     After it comes a restore that a person asked for.
 //  2. On stale or incomplete inputs nothing else is done automatically.
 //  3. In rules mode, and in a deterministic scope, the first option whose rule fires is
 //     taken.
@@ -85,9 +86,9 @@ type weighing struct {
 }
 
 func (w *weighing) choose() {
-	for _, o := range w.stops() {
+	for _, o := range append(w.stops(), w.told()...) {
 		if w.passes(o) {
-			w.take(o, fmt.Sprintf("%s: %s.", describe(o.Action), o.Rule.Words))
+			w.take(o, fmt.Sprintf("%s: %s.", describe(o.Action), o.reason()))
 			return
 		}
 	}
@@ -133,6 +134,29 @@ func (w *weighing) stops() (out []*option) {
 	return out
 }
 
+// told are the restores that a person asked for.
+func (w *weighing) told() (out []*option) {
+	for i := range w.options {
+		if o := &w.options[i]; o.firm() && o.Action.Kind != assay.ActionStop {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// firm reports whether an option is not weighed against others: it is tried before them.
+func (o *option) firm() bool {
+	return o.Action.Kind == assay.ActionStop || o.Told && o.Action.Kind == assay.ActionRestore
+}
+
+// reason is why an option that is firm is taken.
+func (o *option) reason() string {
+	if o.Rule != nil {
+		return o.Rule.Words
+	}
+	return strings.TrimSuffix(o.Words, ".")
+}
+
 // byRulesOrWorse reports whether asking about what is proposed is better than o.
 func (w *weighing) byRulesOrWorse(o *option) bool {
 	return w.p.byRules() || w.ask(w.proposed.loss.Total).Total < o.loss.Total
@@ -168,7 +192,7 @@ func (w *weighing) blind(order []*option, thin string) {
 func (w *weighing) order() (out []*option) {
 	if w.p.byRules() {
 		for i := range w.options {
-			if o := &w.options[i]; o.Rule != nil && o.Rule.Fires && o.Action.Kind != assay.ActionStop {
+			if o := &w.options[i]; o.Rule != nil && o.Rule.Fires && !o.firm() {
 				out = append(out, o)
 			}
 		}
@@ -201,7 +225,7 @@ func (w *weighing) order() (out []*option) {
 
 // worth reports whether an option is better than doing nothing by the margin.
 func (w *weighing) worth(o *option) bool {
-	return o.Action.Kind != assay.ActionStop && !o.suppressed && o.loss.Total < w.nothing.Total-w.p.Margin
+	return !o.firm() && !o.suppressed && o.loss.Total < w.nothing.Total-w.p.Margin
 }
 
 // bounded reports whether the bounds of what is automatic hold for an option, or a person
@@ -263,7 +287,7 @@ func (w *weighing) verdict(o *option, v assay.GuardVerdict) {
 func (w *weighing) take(o *option, words string) {
 	w.chosen = o
 	w.d.Action, w.d.Words = o.Action, words
-	if w.p.byRules() || o.Action.Kind == assay.ActionStop {
+	if w.p.byRules() || o.firm() {
 		return
 	}
 	w.d.Expected = &assay.Expected{

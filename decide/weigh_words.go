@@ -83,7 +83,7 @@ func (w *weighing) finish() {
 		c := assay.Candidate{Action: o.Action, Budget: -1, Reason: o.Words, Eligible: o.Rule != nil && o.Rule.Fires}
 		if !w.p.byRules() {
 			c.Budget, c.Loss = o.loss.Total-o.loss.Money-o.loss.Blast, &o.loss
-			c.Eligible = c.Eligible && o.Action.Kind == assay.ActionStop || w.worth(o) && o.disabled == 0
+			c.Eligible = c.Eligible && o.firm() || w.worth(o) && o.disabled == 0
 		} else if o.Rule != nil {
 			c.Reason = o.Rule.Words
 		}

@@ -21,9 +21,9 @@ type meeting struct {
 }
 
 func (m meeting) Gauge(_ context.Context, q signal.GaugeQuery) ([]signal.Gauge, error) {
+	m.once[q.Expr].Do(func() { close(m.came[q.Expr]) })
 	for name, here := range m.came {
 		if name == q.Expr {
-			m.once[name].Do(func() { close(here) })
 			continue
 		}
 		select {

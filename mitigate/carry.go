@@ -42,6 +42,9 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 		}
 	}
 	movable := c.settings(ctx, rec, &in)
+	if s.Spec.Contain != nil {
+		in.narrow()
+	}
 	if c.cfg.Burn != nil && s.Spec.Objective != "" {
 		if b, ok := c.cfg.Burn(ctx, s.Namespace, s.Spec.Objective); ok {
 			in.Burn = b

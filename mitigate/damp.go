@@ -191,10 +191,8 @@ func (d Damping) toward(out *Settled, m Damper, now time.Time, p Pace, target fl
 			return
 		}
 	}
-	// One more move back, and the next one to protect would be the turn at which the
-	// target counts as swinging and is frozen.
-	if quick := m.turns(now, oscillationWindow); !protects && quick >= oscillationAt-1 {
-		out.Held = fmt.Sprintf("it changed its direction %d times in %s: nothing is given back", quick, oscillationWindow)
+	if why := m.swings(now); !protects && why != "" {
+		out.Held = why
 		return
 	}
 	if !protects && out.Turns >= d.Toggles-1 {
@@ -261,6 +259,15 @@ func (m Damper) turns(now time.Time, window time.Duration) (n int) {
 		last = way
 	}
 	return n
+}
+
+// swings says why nothing is given back, "" if it may be: one more move back, and the
+// next one to protect would be the turn at which the target is frozen.
+func (m Damper) swings(now time.Time) string {
+	if n := m.turns(now, oscillationWindow); n >= oscillationAt-1 {
+		return fmt.Sprintf("it changed its direction %d times in %s: nothing is given back", n, oscillationWindow)
+	}
+	return ""
 }
 
 func (m Damper) since(t time.Time) (n int) {

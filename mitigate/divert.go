@@ -117,6 +117,10 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 			f.held = append(f.held, fmt.Sprintf("%s gets more back after %s", r.Name, 2*l.Verify.Value()))
 			return
 		}
+		if why := v.next.Dampers[target].swings(v.now); why != "" { // the next step away would be refused
+			f.held = append(f.held, fmt.Sprintf("%s: %s", r.Name, why))
+			return
+		}
 		v.back(f, l, r, current, well)
 	case current < r.Share-1e-6:
 		f.held = append(f.held, fmt.Sprintf("%s gets traffic back once it has been healthy for %s; it is %s", r.Name, healthy, well.Round(time.Second)))

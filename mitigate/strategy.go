@@ -94,6 +94,8 @@ type Inputs struct {
 	Extra float64 `json:"extra,omitempty"`
 	// Cleared are sources that a person called harmless.
 	Cleared []string `json:"cleared,omitempty"`
+	// Omitted are sources that were left out, because others are more conspicuous.
+	Omitted int `json:"omitted,omitempty"`
 	// History is what the guardrails look back at beside the strategy's own moves.
 	History decide.History `json:"history"`
 	// Learned is what earlier actions taught.

@@ -19,6 +19,7 @@ type view struct {
 	values  map[key]float64
 	why     map[string]string // by signal: why it is unknown
 	signals []assay.Signal
+	partly  []string // signals of which some scopes are unknown, where that says nothing of the others
 }
 
 type key struct{ name, scope string }
@@ -51,36 +52,32 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 	}
 	v.next.Bands = map[string]Settled{}
 	v.signals = append(v.signals, in.Unknown...)
-	maxAge := s.Spec.MaxAge.Value()
 	for _, decl := range s.Spec.Signals {
 		sig := assay.Signal{Indicator: decl.Name, Known: true, Completeness: 1}
-		seen := 0
+		seen, usable := 0, 0
 		for _, x := range in.Values {
 			if x.Name != decl.Name {
 				continue
 			}
 			seen++
-			age := now.Sub(x.Time)
-			sig.AgeSeconds = max(sig.AgeSeconds, age.Seconds())
-			sig.Completeness = min(sig.Completeness, x.Completeness)
-			reason := ""
-			switch {
-			case math.IsNaN(x.Value) || math.IsInf(x.Value, 0):
-				reason = fmt.Sprintf("%s is not a number", label(x.Name, x.Scope))
-			case x.Value < 0:
-				reason = fmt.Sprintf("%s is %s, below 0", label(x.Name, x.Scope), number(x.Value))
-			case age > maxAge:
-				reason = fmt.Sprintf("%s is %s old, and at most %s is fresh", label(x.Name, x.Scope), age.Round(time.Second), maxAge)
-			case age < -maxAge:
-				reason = fmt.Sprintf("%s is dated %s ahead of now", label(x.Name, x.Scope), (-age).Round(time.Second))
-			case !(x.Completeness >= s.Spec.MinCompleteness):
-				reason = fmt.Sprintf("%s has %.0f %% of its sources, and %.0f %% are needed", label(x.Name, x.Scope), 100*x.Completeness, 100*s.Spec.MinCompleteness)
+			if x.Name == "disk_growth" && !math.IsInf(x.Value, 0) {
+				x.Value = max(x.Value, 0) // a disk that empties does not fill
 			}
+			age, reason := now.Sub(x.Time), s.unusable(x, now)
 			if reason == "" {
 				v.values[key{x.Name, x.Scope}] = x.Value
+				usable++
 			} else if sig.Known {
 				sig.Known, sig.Reason = false, reason
 			}
+			if reason == "" || !s.apart() {
+				sig.AgeSeconds = max(sig.AgeSeconds, age.Seconds())
+				sig.Completeness = min(sig.Completeness, x.Completeness)
+			}
+		}
+		if s.apart() && usable > 0 && usable < seen {
+			v.partly = append(v.partly, fmt.Sprintf("%s: %d of %d are not known, and nothing is done about those: %s", decl.Name, seen-usable, seen, sig.Reason))
+			sig.Known, sig.Reason = true, ""
 		}
 		if seen == 0 {
 			sig.Known, sig.Reason, sig.Completeness = false, fmt.Sprintf("%s has no data", decl.Name), 0
@@ -91,6 +88,28 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 		v.signals = append(v.signals, sig)
 	}
 	return v
+}
+
+// apart reports whether each scope is judged by its own values alone: sources come and
+// go, and what is not known of one says nothing of the others.
+func (s Strategy) apart() bool { return s.Spec.Contain != nil }
+
+// unusable says why a value is unknown, "" if it is not.
+func (s Strategy) unusable(x Value, now time.Time) string {
+	age, maxAge := now.Sub(x.Time), s.Spec.MaxAge.Value()
+	switch {
+	case math.IsNaN(x.Value) || math.IsInf(x.Value, 0):
+		return fmt.Sprintf("%s is not a number", label(x.Name, x.Scope))
+	case x.Value < 0:
+		return fmt.Sprintf("%s is %s, below 0", label(x.Name, x.Scope), number(x.Value))
+	case age > maxAge:
+		return fmt.Sprintf("%s is %s old, and at most %s is fresh", label(x.Name, x.Scope), age.Round(time.Second), maxAge)
+	case age < -maxAge:
+		return fmt.Sprintf("%s is dated %s ahead of now", label(x.Name, x.Scope), (-age).Round(time.Second))
+	case !(x.Completeness >= s.Spec.MinCompleteness):
+		return fmt.Sprintf("%s has %.0f %% of its sources, and %.0f %% are needed", label(x.Name, x.Scope), 100*x.Completeness, 100*s.Spec.MinCompleteness)
+	}
+	return ""
 }
 
 func label(name, scope string) string {
