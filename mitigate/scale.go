@@ -38,6 +38,7 @@ func (v *view) scale(l *policy.ScaleLaw) (f finding) {
 	d := newDamping(Up, float64(l.Min), float64(l.Max))
 	d.Whole = true
 	d.Relax.DeadTime = l.Lead.Value()
+	f.stands = stands + l.Lead.Value() // what comes later than a choice stands would never be worth it
 	lead, long := l.Lead.Value(), l.Lead.Value()+d.with(v.s.Spec.Damping).Relax.Window
 	soon, later, capacity, why := v.demand(l, load, lead, long)
 	now := load / (l.PerReplica * l.Target)
@@ -59,20 +60,25 @@ func (v *view) scale(l *policy.ScaleLaw) (f finding) {
 		want = down
 	}
 	set := v.settle(d, assay.LeverReplicas, "", current, want)
-	reach := max(load, soon, event)
+	// What is short is short of what is kept for the load, the declared utilisation included:
+	// at full capacity users wait already.
+	reach, room := max(load, soon, event), current*l.PerReplica
+	if up > 0 {
+		room = current * reach / up
+	}
 	short := 0.0
 	if reach > 0 {
-		short = max(0, 1-current*l.PerReplica/reach)
+		short = max(0, 1-room/reach)
 	}
 	f.burn, f.trouble = burnOf(short), math.Ceil(up-1e-9) > current
-	f.clues = append(f.clues, overloadClue(reach, current*l.PerReplica))
+	f.clues = append(f.clues, overloadClue(reach, room))
 	if set.Held != "" {
 		f.held = append(f.held, "replicas stay at "+number(current)+": "+set.Held)
 	}
 	if set.To == current {
 		return f
 	}
-	f.options = append(f.options, v.replicas(set, l, short, reach))
+	f.options = append(f.options, v.replicas(set, l, short, reach, up))
 	return f
 }
 
@@ -152,14 +158,14 @@ func (v *view) event(l *policy.ScaleLaw, load float64, lead time.Duration) (most
 }
 
 // replicas is the option of a settled move.
-func (v *view) replicas(set Settled, l *policy.ScaleLaw, short, reach float64) decide.Option {
-	kind, gone := assay.ActionAdjust, map[decide.Hypothesis]decide.Size(nil)
+func (v *view) replicas(set Settled, l *policy.ScaleLaw, short, reach, up float64) decide.Option {
+	kind, gone, lead := assay.ActionAdjust, map[decide.Hypothesis]decide.Size(nil), l.Lead.Value()
 	words := fmt.Sprintf("%s replicas instead of %s: %s requests/s need %s", number(set.To), number(set.Now), number(reach), number(set.Want))
 	if set.To < set.Now {
-		kind = assay.ActionRestore
+		kind, lead = assay.ActionRestore, 0 // a replica that goes need not start
 		words = fmt.Sprintf("%s replicas instead of %s: now and for the relax window %s are enough", number(set.To), number(set.Now), number(set.Want))
 	} else {
-		left := max(0, 1-set.To*l.PerReplica/max(reach, 1e-9))
+		left := max(0, 1-set.To/max(up, 1e-9))
 		share := 1.0
 		if short > 0 {
 			share = min(max((short-left)/short, 0), 1)
@@ -170,7 +176,7 @@ func (v *view) replicas(set Settled, l *policy.ScaleLaw, short, reach float64) d
 	}
 	return decide.Option{
 		Action: v.action(kind, assay.LeverReplicas, "", set.Now, set.To), Words: words, Reversible: true, Gone: gone,
-		Money: (set.To - set.Now) * l.CostReplica, Lead: l.Lead.Value(),
+		Money: (set.To - set.Now) * l.CostReplica, Lead: lead,
 		Rule: &decide.Rule{Fires: true, Words: words},
 	}
 }
