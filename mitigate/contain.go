@@ -162,6 +162,17 @@ func (v *view) forgetSources() {
 	}
 	maps.DeleteFunc(v.next.Since, func(name string, _ time.Time) bool { return gone(name) })
 	maps.DeleteFunc(v.next.Last, func(name string, _ float64) bool { return gone(name) })
+	// Who was let in by somebody else is as free as who was let in here.
+	free, known := map[string]bool{}, false
+	for _, s := range v.in.Settings {
+		known = true
+		free[assay.Action{Lever: s.Lever, Scope: s.Scope}.Target()] = s.Now <= 0
+	}
+	maps.DeleteFunc(v.next.Dampers, func(target string, d Damper) bool {
+		n := len(d.Moves)
+		lets, listed := free[target]
+		return known && (lets || !listed) && (n == 0 || v.now.Sub(d.Moves[n-1].Time) > max(toggleWindow, v.s.Rails().DeadTime, widest*v.s.Rails().MinInterval))
+	})
 }
 
 func (v *view) quarantine(f *finding, l *policy.ContainLaw, s Setting, score float64, cut int, already float64) {

@@ -36,6 +36,7 @@ func (r *Record) decide(guard decide.Guard) error {
 		return err
 	}
 	r.After = r.Before.clone()
+	r.After.forget(r.Strategy, r.Now)
 	v := newView(r.Strategy, &r.After, r.Inputs, r.Now)
 	f, err := v.law()
 	if err != nil {

@@ -110,6 +110,9 @@ func (j judging) due() time.Time { return j.At.Add((judgedDead + judgedSpan + 2)
 // for no hypothesis, and its success is counted alone.
 func (r *record) await(p pending, now time.Time) {
 	r.Judging = slices.Clone(r.Judging)
+	if moves := r.State.Dampers[p.Action.Target()].Moves; len(moves) > 0 && moves[len(moves)-1].Time.Equal(now) {
+		p.Action.Now = moves[len(moves)-1].From // a limit that was not set stood at its greatest
+	}
 	if n := len(r.Judging); n > 0 {
 		last := &r.Judging[n-1]
 		same := last.Action.Kind == p.Action.Kind && last.Action.Target() == p.Action.Target()
@@ -184,6 +187,11 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		return err
 	}
 	out := decide.Aftermath(j.Action, j.Hypothesis, "the budget spent per minute", seen, j.Confounded, now)
+	// To give back is to change nothing, and what is not spent cannot be saved: that nothing
+	// became better then speaks against no action.
+	if out.Effect == assay.EffectNone && (j.Action.Kind == assay.ActionRestore || seen.Would <= material()) {
+		out.Effect, out.Reason = assay.EffectInconclusive, "there was nothing that it could have made better; "+out.Reason
+	}
 	result := decide.Result{Service: rec.Strategy.Spec.Service, Action: j.Action, Hypothesis: j.Hypothesis, Effect: out.Effect, Gone: decide.Gone(seen), Time: now}
 	if rec.Learned.HalfLife == 0 {
 		rec.Learned = decide.NewLearned()

@@ -103,8 +103,9 @@ func TestAnActionIsHeldAgainstWhatWouldHaveBeen(t *testing.T) {
 	}
 }
 
-// A thousandth of what would matter is no reason to wait for a better answer.
-func TestAChangeThatDoesNotMatterIsNoEffect(t *testing.T) {
+// What would have been spent is a thousandth of what would matter: nothing could have been
+// saved, and to learn from that that replicas do not help would suppress them for months.
+func TestWhatCouldNotHaveHelpedIsNotJudgedToHaveNoEffect(t *testing.T) {
 	rng := rand.New(rand.NewPCG(19, 20))
 	b := spending(t, func() float64 { return 1e-8 * (1 + 0.2*rng.NormFloat64()) })
 	b.set("load", 150)
@@ -121,9 +122,12 @@ func TestAChangeThatDoesNotMatterIsNoEffect(t *testing.T) {
 	}
 	for _, f := range judged {
 		var p mitigate.JudgedPayload
-		if err := json.Unmarshal(f.Payload, &p); err != nil || p.Outcome.Effect != assay.EffectNone {
+		if err := json.Unmarshal(f.Payload, &p); err != nil || p.Outcome.Effect != assay.EffectInconclusive || !strings.Contains(p.Outcome.Reason, "nothing that it could have made better") {
 			t.Errorf("%s: %s, %v", p.Outcome.Effect, p.Outcome.Reason, err)
 		}
+	}
+	if s := b.step(time.Second); s.Attempts != 0 {
+		t.Errorf("%d attempts are held against it", s.Attempts)
 	}
 }
 

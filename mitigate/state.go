@@ -29,6 +29,27 @@ func (s State) clone() State {
 	return s
 }
 
+// forget drops what is remembered of levers that were given back and that nothing was
+// said about for so long that it changes nothing any more: sources and tenants come and
+// go, and each that was ever moved would be kept for good.
+func (s *State) forget(st Strategy, now time.Time) {
+	rails := st.Rails()
+	moved := max(toggleWindow, rails.DeadTime, widest*rails.MinInterval)
+	said := 24 * time.Hour // the longest window that a law has
+	if d := st.Spec.Damping; d != nil && d.Relax != nil {
+		said = max(said, d.Relax.Window.Value())
+	}
+	maps.DeleteFunc(s.Dampers, func(_ string, d Damper) bool {
+		n := len(d.Moves)
+		back := n == 0 || d.Moves[n-1].Kind == assay.ActionRestore && now.Sub(d.Moves[n-1].Time) > moved
+		return back && now.Sub(d.Seen) > widest*said
+	})
+}
+
+// widest is by how much swings stretch intervals. Windows are stretched by twice that, and
+// begin anew after a gap of half their length.
+const widest = 2
+
 // Applied remembers a move that was made: the world was read back as wanted.
 func (s State) Applied(a assay.Action, now time.Time) State {
 	if a.Lever == "" || !a.Kind.Changes() {

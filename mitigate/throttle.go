@@ -57,7 +57,11 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 		all = append(all, x)
 		f.notes = append(f.notes, x.by+": "+x.words)
 	}
+	full := v.full(&f, l)
 	if f.thin != "" || len(all) == 0 {
+		if full { // that bound rests on nothing else
+			v.classes(&f, l, current, full)
+		}
 		return f
 	}
 	least := all[0]
@@ -72,7 +76,7 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 	}
 	v.limitOption(&f, l, stands, current, used, least)
 	if len(l.Classes) > 0 {
-		v.classes(&f, l, current)
+		v.classes(&f, l, current, full)
 	}
 	return f
 }
@@ -229,13 +233,24 @@ func (v *view) database(l *policy.ThrottleLaw, current, used float64) (x limit, 
 	return x, true, true
 }
 
-// classes lets classes in by importance.
-func (v *view) classes(f *finding, l *policy.ThrottleLaw, current float64) {
+// full reports whether the backlog is above its bound.
+func (v *view) full(f *finding, l *policy.ThrottleLaw) bool {
+	depth, ok := v.get("queue_depth", "")
+	if !ok || l.MaxBacklog <= 0 || depth <= l.MaxBacklog {
+		return false
+	}
+	f.notes = append(f.notes, fmt.Sprintf("the backlog of %s is above its bound of %s", number(depth), number(l.MaxBacklog)))
+	return true
+}
+
+// classes lets classes in by importance; none that is not critical while the backlog is
+// full, whatever else is known.
+func (v *view) classes(f *finding, l *policy.ThrottleLaw, current float64, full bool) {
 	room, total := current, 0.0
 	demand := make([]float64, len(l.Classes))
 	for i, c := range l.Classes {
 		x, ok := v.need(f, "demand", c.Name)
-		if !ok {
+		if !ok && !full {
 			return
 		}
 		demand[i] = x
@@ -244,18 +259,15 @@ func (v *view) classes(f *finding, l *policy.ThrottleLaw, current float64) {
 			room -= x
 		}
 	}
-	inflight := l.Lever == assay.LeverConcurrency
-	if inflight { // a limit of requests at once is not one of requests a second
-		used, ok := v.get("inflight", "")
-		if !ok || used <= 0 {
+	if l.Lever == assay.LeverConcurrency { // a limit of requests at once is not one of requests a second
+		switch used, ok := v.get("inflight", ""); {
+		case ok && used > 0:
+			room = total*current/used - (current - room)
+		case ok || full: // nothing of it is in use, or it does not matter how much is
+			room = math.Inf(1)
+		default:
 			return
 		}
-		room = total*current/used - (current - room)
-	}
-	full := false
-	if depth, ok := v.get("queue_depth", ""); ok && l.MaxBacklog > 0 && depth > l.MaxBacklog {
-		full = true
-		f.notes = append(f.notes, fmt.Sprintf("the backlog of %s is above its bound of %s", number(depth), number(l.MaxBacklog)))
 	}
 	var cuts, back []decide.Option
 	for i, c := range l.Classes {

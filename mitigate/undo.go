@@ -65,10 +65,13 @@ func (v *view) undo(f *finding) {
 			continue
 		}
 		stands := v.in.Settings[i].Now
+		if b, ok := v.next.Bands[target]; ok { // a limit that is not set stands at its greatest
+			stands = b.Now
+		}
 		words := fmt.Sprintf("to move it from %s to %s at %s did harm", number(h.From), number(h.To), h.Moved.UTC().Format(time.TimeOnly))
 		returns := !h.Back && h.beyond(stands)
 		f.options = slices.DeleteFunc(f.options, func(o decide.Option) bool {
-			again := o.Action.Kind == assay.ActionAdjust && h.beyond(o.Action.Want) && (o.Action.Want > o.Action.Now) == (h.To > h.From)
+			again := o.Action.Kind == assay.ActionAdjust && h.beyond(o.Action.Want) && (o.Action.Want > stands) == (h.To > h.From)
 			if o.Action.Target() != target || !again && !(returns && o.Action.Kind != assay.ActionStop) {
 				return false
 			}

@@ -193,6 +193,8 @@ func (s StrategySpec) checkThrottle(d strict.Document, at func(...string) []stri
 		return d.Errorf(at("maxBacklog"), "is %v; it needs the signal queue_depth", l.MaxBacklog)
 	case len(l.Classes) > 0 && !reads("demand"):
 		return d.Errorf(at("classes"), "need the signal demand, by class")
+	case len(l.Classes) > 0 && l.Lever == assay.LeverConcurrency && !reads("inflight"):
+		return d.Errorf(at("classes"), "need the signal inflight: with it alone it can be said how much of the concurrency is left for them")
 	case len(l.Classes) > 0 && !critical:
 		return d.Errorf(at("classes"), "has no critical class; say which requests are never dropped")
 	}

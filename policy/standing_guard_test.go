@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,5 +44,19 @@ func TestGuardrailsAndExploringAreDeclaredAndRefusedAtTheirPlace(t *testing.T) {
 		if err == nil || assay.CodeOf(err) != assay.CodeInvalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", fields, err, want)
 		}
+	}
+}
+
+func TestClassesOfAConcurrencyLimitNeedToKnowWhatIsInside(t *testing.T) {
+	data, err := os.ReadFile("../examples/strategies/throttle.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse("strategy.yaml", data); err != nil {
+		t.Fatal(err)
+	}
+	lines := slices.DeleteFunc(strings.Split(string(data), "\n"), func(l string) bool { return strings.Contains(l, "name: inflight") })
+	if _, err := Parse("strategy.yaml", []byte(strings.Join(lines, "\n"))); err == nil || !strings.Contains(err.Error(), "need the signal inflight") {
+		t.Errorf("without the signal: %v", err)
 	}
 }
