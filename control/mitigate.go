@@ -114,7 +114,11 @@ func (r Rolled) Changes(ctx context.Context, namespace, service string) (out []m
 	})
 	for _, o := range append(open, ended...) {
 		if !o.Began.IsZero() {
-			out = append(out, mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended()})
+			x := mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended()}
+			if o.Ended.After(o.Began) { // it is suspected from when it got all traffic
+				x.Time, x.Began = o.Ended, o.Began
+			}
+			out = append(out, x)
 		}
 	}
 	return out, nil

@@ -152,12 +152,22 @@ func (c *Controller) changed(ctx context.Context, rec *record) error {
 		j := &rec.Judging[i]
 		for _, x := range changes {
 			own := j.Action.Lever == assay.LeverShare && j.Action.Version == x.Version
-			if j.Confounded == "" && !own && x.Time.After(j.At.Add(-slot)) && x.Time.Before(j.due()) {
+			if j.Confounded == "" && !own && x.within(j.At.Add(-slot), j.due()) {
 				j.Confounded = fmt.Sprintf("the change to version %s", x.Version)
 			}
 		}
 	}
 	return nil
+}
+
+// within reports whether a change was under way between two instants: until its rollout has
+// ended, each step of it moves what is measured.
+func (x Change) within(from, to time.Time) bool {
+	began := x.Time
+	if !x.Began.IsZero() {
+		began = x.Began
+	}
+	return began.Before(to) && (x.Open || x.Time.After(from))
 }
 
 // judge closes the loop of every action whose window is over, and learns from it.

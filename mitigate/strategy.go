@@ -10,7 +10,7 @@ import (
 
 // Engine names the rules of this package in records. It changes whenever the same
 // inputs may give another decision.
-const Engine = "mitigate/3"
+const Engine = "mitigate/4"
 
 // Bounds of Inputs.
 const (
@@ -68,7 +68,8 @@ type Forecast struct {
 // Change is something that was done to the service on purpose: the cause that is
 // suspected first.
 type Change struct {
-	Time    time.Time `json:"time"`
+	Time    time.Time `json:"time"`           // it got its first traffic; all of it, if its rollout has ended
+	Began   time.Time `json:"began,omitzero"` // it got its first traffic, if Time is later
 	Version string    `json:"version"`        // the new one
 	Old     string    `json:"old"`            // that it replaces
 	Open    bool      `json:"open,omitempty"` // its rollout is under way

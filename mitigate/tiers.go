@@ -14,7 +14,8 @@ import (
 // interval of good requests is above its target has more than it was promised: it may
 // try the next cheaper class. One whose interval is below gets a dearer one at once.
 // While the interval holds the target nothing is known and nothing is done. A class
-// that broke the promise is not tried again for longer each time.
+// that broke the promise is tried again, at most once an hour, when the dearer one has
+// more than was promised again.
 func (v *view) tiers(l *policy.TiersLaw) (f finding) {
 	f.indicator, f.stands = "good", time.Hour // the signals count an hour
 	for i, t := range l.Tiers {
