@@ -27,7 +27,7 @@ const worldTime = 10 * time.Second
 // unknown then, and the decision says so.
 func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 	now, s := c.cfg.Now().UTC(), rec.Strategy
-	in := Inputs{Burn: -1, Extra: rec.extra(now), Cleared: rec.cleared(now)}
+	in := Inputs{Burn: -1, Worth: rec.Strategy.Spec.BudgetWorth, Extra: rec.extra(now), Cleared: rec.cleared(now)}
 	for _, sig := range s.Spec.Signals {
 		q := signal.GaugeQuery{Namespace: s.Namespace, Expr: sig.Query, By: sig.By, Time: now, MaxAge: s.Spec.MaxAge.Value()}
 		list, err := c.cfg.Gauges.Gauge(ctx, q)

@@ -1,6 +1,7 @@
 package mitigate_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -232,6 +233,37 @@ func TestAStrategyMovesItsLeverAndWritesEverythingDown(t *testing.T) {
 			} else if again, err := decide.Replay(data); err != nil || !again.Identical {
 				t.Errorf("the choice replays: %t, %v", again.Identical, err)
 			}
+		}
+	}
+}
+
+// What replicas cost is weighed against harm where somebody says what the budget is
+// worth; a scenario and a running service weigh it alike.
+func TestMoneyIsWeighedAgainstADeclaredWorthOfTheBudget(t *testing.T) {
+	for _, worth := range []float64{0, 20000} {
+		b := newBoard(t, "scale", replicas)
+		b.s.Spec.BudgetWorth = worth
+		b.restart()
+		b.set("load", 1000)
+		b.step(time.Second)
+		decided := b.facts(assay.FactMitigationDecided)
+		if len(decided) == 0 {
+			t.Fatal("nothing is decided")
+		}
+		var p mitigate.DecidedPayload
+		if err := json.Unmarshal(decided[len(decided)-1].Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		r, err := b.blobs.Open(t.Context(), p.Record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stated := bytes.Contains(data, []byte(`"budget_worth":20000`)); stated != (worth > 0) {
+			t.Errorf("worth %v: the decision weighs money: %t", worth, stated)
 		}
 	}
 }

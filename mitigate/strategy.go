@@ -88,8 +88,8 @@ type Inputs struct {
 	// Burn is the share of the whole error budget that the service spends in a minute
 	// now; below 0 it is not known, and the law estimates it from what it reads.
 	Burn float64 `json:"burn"`
-	// Worth is what the whole error budget is worth in the currency of the strategy; 0
-	// means that money is not weighed.
+	// Worth is what the whole error budget is worth in the currency of the strategy, as it
+	// declares; 0 means that money is not weighed.
 	Worth float64 `json:"worth,omitempty"`
 	// Extra is spend that a person allowed beyond today's cap.
 	Extra float64 `json:"extra,omitempty"`

@@ -59,6 +59,8 @@ type StrategySpec struct {
 	Environment string `json:"environment,omitempty"`
 	// Objective names an OpenSLO SLO, or "slo/index"; expected losses are stated in shares of its error budget.
 	Objective string `json:"objective,omitempty"`
+	// BudgetWorth is what the whole error budget of the service's window is worth, in the currency of this strategy's prices: with it what an action costs or saves is weighed against harm. Left out, money is not weighed.
+	BudgetWorth float64 `json:"budgetWorth,omitempty"`
 	// Level is how much is done without a person: observe, propose (the default), approve or act. It is lowered by the engine while the prerequisites of act do not hold.
 	Level Level `json:"level,omitempty"`
 	// Precedence decides between strategies that want one lever: the higher goes first; 50 if left out.

@@ -50,6 +50,8 @@ func (s Strategy) check(d strict.Document) error {
 		return d.Errorf(at("environment"), "%q is not 1 to 63 lower-case letters, digits and dashes", p.Environment)
 	case p.Objective != "" && !objectiveForm.MatchString(p.Objective):
 		return d.Errorf(at("objective"), "%q is not the name of an SLO such as shop-availability, or name/index", p.Objective)
+	case !(p.BudgetWorth >= 0 && p.BudgetWorth < 1e15):
+		return d.Errorf(at("budgetWorth"), "is %g; expected 0 to 1e15 of the strategy's currency", p.BudgetWorth)
 	case p.Precedence < 1 || p.Precedence > 999:
 		return d.Errorf(at("precedence"), "is %d; expected 1 to 999", p.Precedence)
 	case !(p.MinCompleteness > 0 && p.MinCompleteness <= 1):

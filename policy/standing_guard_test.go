@@ -38,6 +38,7 @@ func TestGuardrailsAndExploringAreDeclaredAndRefusedAtTheirPlace(t *testing.T) {
 		"  guardrails: {deadtime: 1m}\n":             `did you mean "deadTime"`,
 		"  explore: 0.5\n":                           "spec.explore",
 		"  explore: -1\n":                            "spec.explore",
+		"  budgetWorth: -1\n":                        "spec.budgetWorth",
 		"  explore: 0.0001\n  deterministic: true\n": "deterministic forbids",
 	} {
 		_, err := Parse("s.yaml", guardedYAML(fields))

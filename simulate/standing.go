@@ -178,8 +178,12 @@ func (h *standing) burn(s sight) float64 {
 	return float64(bad) / float64(all) / (1 - o.Target) / o.Window.D().Minutes()
 }
 
-// worth is what all requests that may be bad in the objective's window cost.
+// worth is what the strategy declares, else what all requests that may be bad in the
+// objective's window cost in the scenario: what somebody would declare who knows that.
 func (h *standing) worth() float64 {
+	if declared := h.strategy.Spec.BudgetWorth; declared > 0 {
+		return declared
+	}
 	o := h.scenario.Spec.Objective
 	return h.service.Traffic.Rate * o.Window.D().Seconds() * (1 - o.Target) * h.scenario.Spec.Loss.Bad
 }
