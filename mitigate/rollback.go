@@ -10,8 +10,9 @@ import (
 	"assay.dev/assay/policy"
 )
 
-// rollback ends the rollout of a version that does harm, also one that was promoted a
-// moment ago. The evidence is the difference between two versions at the same time,
+// rollback ends the rollout of a version that does harm, also one that was promoted and is
+// still watched. Once its rollout has ended the controller refuses the action and says that
+// a rollout of the old version is what is left. The evidence is the difference between two versions at the same time,
 // which a common cause (load, a dependency, a region) cannot make: such causes hit
 // both. A version that stands alone is compared with nothing, and then the clue is only
 // that the trouble began after the change.
