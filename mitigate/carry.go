@@ -42,8 +42,11 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 		}
 	}
 	movable := c.settings(ctx, rec, &in)
-	if s.Spec.Contain != nil {
+	switch {
+	case s.Spec.Contain != nil:
 		in.narrow()
+	case s.Spec.Isolate != nil:
+		in.declared(s.Spec.Isolate)
 	}
 	if c.cfg.Burn != nil && s.Spec.Objective != "" {
 		if b, ok := c.cfg.Burn(ctx, s.Namespace, s.Spec.Objective); ok {

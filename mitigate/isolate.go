@@ -2,6 +2,7 @@ package mitigate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -169,4 +170,14 @@ func tenantClue(name string, usage, part float64, noisy bool) decide.Clue {
 		Name: "tenant/" + name, Source: "usage", Words: fmt.Sprintf("tenant %s uses %s requests/s of its part of %s", name, number(usage), number(part)),
 		LogLR: map[decide.Hypothesis]float64{decide.NoisyTenant: lr, decide.NoFault: -lr / 2},
 	}
+}
+
+// declared keeps of an isolate law's inputs what belongs to its tenants: of others, of whom
+// there may be thousands, nothing is decided.
+func (in *Inputs) declared(l *policy.IsolateLaw) {
+	stranger := func(scope string) bool {
+		return scope != "" && !slices.ContainsFunc(l.Tenants, func(t policy.IsolateTenant) bool { return t.Name == scope })
+	}
+	in.Values = slices.DeleteFunc(in.Values, func(x Value) bool { return stranger(x.Scope) })
+	in.Settings = slices.DeleteFunc(in.Settings, func(x Setting) bool { return x.Lever == assay.LeverQuota && stranger(x.Scope) })
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/act"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/mitigate"
 	"assay.dev/assay/signal"
@@ -154,4 +155,37 @@ func TestADiskThatEmptiesIsKnownNotToFill(t *testing.T) {
 		t.Errorf("%+v", d.Signals)
 	}
 	r.says("never fills")
+}
+
+// street has the signals of an isolate law over its own tenants and n strangers.
+type street struct {
+	*board
+	n int
+}
+
+func (c street) Gauge(_ context.Context, q signal.GaugeQuery) (out []signal.Gauge, err error) {
+	if q.By == "" {
+		return []signal.Gauge{{Value: 2, Time: q.Time, Completeness: 1}}, nil // seconds: too slow
+	}
+	for _, name := range []string{"acme", "beta"} {
+		out = append(out, signal.Gauge{Scope: name, Value: 40, Time: q.Time, Completeness: 1})
+	}
+	out = append(out, signal.Gauge{Scope: "corp", Value: 900, Time: q.Time, Completeness: 1})
+	for i := range c.n {
+		out = append(out, signal.Gauge{Scope: fmt.Sprintf("tenant-%05d", i), Value: 0.01, Time: q.Time, Completeness: 1})
+	}
+	return out, nil
+}
+
+func TestATenantIsHeldHoweverManyOthersThereAre(t *testing.T) {
+	b := newBoard(t, "isolate", act.LeverAt{Lever: assay.LeverQuota, Scope: "corp"}, act.LeverAt{Lever: assay.LeverQuota, Scope: "acme"}, act.LeverAt{Lever: assay.LeverQuota, Scope: "beta"})
+	b.ctl = b.controller(b.declared, func(c *mitigate.Config) { c.Gauges = street{b, 3000} })
+	b.step(time.Second)
+	for range 30 {
+		b.step(10 * time.Second)
+	}
+	if acted := b.facts(assay.FactMitigationActed); len(acted) == 0 {
+		s, err := mitigate.Get(t.Context(), b.store, b.s.Namespace, b.s.Name)
+		t.Fatalf("corp is not held: %+v, %v", s.Decision, err)
+	}
 }
