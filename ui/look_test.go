@@ -142,6 +142,10 @@ func look(t *testing.T, browser context.Context, width, height int64, scheme str
 	if wide := evaluate[int64](t, browser, `Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)`); wide > width {
 		t.Errorf("is %d pixels wide on a screen of %d", wide, width)
 	}
+	const cutOff = `(() => { const n = document.querySelector(".top nav"); return n ? n.scrollWidth - n.clientWidth : 0 })()`
+	if cut := evaluate[int64](t, browser, cutOff); width > 1000 && cut > 0 {
+		t.Errorf("%d pixels of the menu are not seen on a screen of %d", cut, width)
+	}
 	if out := evaluate[string](t, browser, stickingOut); out != "" {
 		t.Errorf("these stick out of their cards: %s", out)
 	}
