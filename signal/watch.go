@@ -77,6 +77,9 @@ func (w *Watch) Remove(id string) {
 	defer w.mu.Unlock()
 	for _, at := range w.places[id] {
 		values := w.byName[at.key][at.label]
+		if len(values[at.value]) == 0 {
+			continue // another term of the id was kept there too
+		}
 		values[at.value] = slices.DeleteFunc(values[at.value], func(x watched) bool { return x.id == id })
 		if len(values[at.value]) > 0 {
 			continue
