@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"assay.dev/assay/api"
+	"assay.dev/assay/control/controltest"
 )
 
 func TestWithoutATokenEveryPageLeadsToTheLogin(t *testing.T) {
@@ -108,12 +109,20 @@ func TestWhatReadersShareIsNotShownToOthersNorSpoiledByThem(t *testing.T) {
 	w := empty(t, nil)
 	_, err := w.As("cluster", namespace, api.RoleAgent).Report(t.Context(), api.InventoryReport{Environment: "prod", Sightings: []api.Sighting{{Service: "shop", Image: "r.example/secret:1"}}})
 	must(t, err)
+	dev := w.As("ci", namespace, api.RoleDeveloper)
+	req := w.Request(dev, "good", controltest.Tests, controltest.Clean)
+	req.Environment = "vault"
+	_, err = dev.Attest(t.Context(), req)
+	must(t, err)
 	agent, reader := w.as("cluster", api.RoleAgent), w.as("vic", api.RoleViewer)
 	w.get("/coverage", agent) // its refusal is not what the next one is told
 	for range 2 {
-		says(t, w.get("/coverage", reader), http.StatusOK, "r.example/secret:1")
-		if strings.Contains(w.get("/coverage", agent).Body.String(), "r.example/secret:1") {
-			t.Error("an agent is shown what runs")
+		says(t, w.get("/coverage", reader), http.StatusOK, "r.example/secret:1", "<b>vault</b>", "target holds")
+		body := w.get("/coverage", agent).Body.String()
+		for _, secret := range []string{"r.example/secret:1", "<b>vault</b>", "target holds"} {
+			if strings.Contains(body, secret) {
+				t.Errorf("an agent is shown %q", secret)
+			}
 		}
 	}
 }

@@ -43,7 +43,7 @@ type rateDetail struct {
 
 // verification counts the checks of the newest days.
 func (v *view) verification() (report.Verification, error) {
-	return v.ui.verified.of(v.Namespace()).get(v.ctx, v.ui.cfg.Now, func(ctx context.Context) (report.Verification, error) {
+	return shared(v, v.ui.verified, func(ctx context.Context) (report.Verification, error) {
 		now := v.ui.cfg.Now()
 		return v.s.Verification(ctx, api.VerificationRequest{From: now.Add(-rateWindow), Period: "day"})
 	})
