@@ -82,6 +82,17 @@ type EnvironmentRate struct {
 	Periods []PeriodRate `json:"periods"` // all of them in order, those without a check too
 }
 
+// Title is the environment's name for people.
+func (e EnvironmentRate) Title() string {
+	switch {
+	case e.Others:
+		return "other environments"
+	case e.Environment == "":
+		return "no environment"
+	}
+	return e.Environment
+}
+
 // Verification is how many checks passed in a time, by environment and period.
 type Verification struct {
 	Namespace    string            `json:"namespace"`

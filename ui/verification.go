@@ -53,14 +53,7 @@ func newRateDetail(v report.Verification, err error) rateDetail {
 	d := rateDetail{Target: fmt.Sprintf("%.6g %%", 100*v.Target), Days: int(rateWindow / (24 * time.Hour)), Total: newRateRow("all", v.Total, nil)}
 	var rows []rateRow
 	for _, e := range v.Environments {
-		name := e.Environment
-		switch {
-		case e.Others:
-			name = "other environments"
-		case name == "":
-			name = "no environment"
-		}
-		rows = append(rows, newRateRow(name, e.Rate, e.Periods))
+		rows = append(rows, newRateRow(e.Title(), e.Rate, e.Periods))
 	}
 	d.Rows = newTable(rows, err)
 	return d

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,10 +22,6 @@ import (
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/signal"
-	"assay.dev/assay/signal/otlp"
-	"assay.dev/assay/signal/tsdb"
-	"assay.dev/assay/store/files"
-	"assay.dev/assay/store/sqlite"
 )
 
 // The fleet: so many services have a rollout under way that a thousand still have one when the
@@ -100,36 +94,15 @@ func openFleet(ctx context.Context, b *run.Bench, dir string) (*fleet, error) {
 	for i := range fleetServices {
 		f.services = append(f.services, fmt.Sprintf("service-%04d", i))
 	}
-	for _, d := range []string{"series", "blobs", "door"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if f.db, err = tsdb.Open(filepath.Join(dir, "series"), tsdb.Options{}); err != nil {
+	door := filepath.Join(dir, "door")
+	if err := os.MkdirAll(door, 0o755); err != nil {
 		return nil, err
 	}
-	if f.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "assay.db")}); err != nil {
-		return nil, err
-	}
-	blobs, err := files.Open(filepath.Join(dir, "blobs"))
-	if err != nil {
-		return nil, err
-	}
-	if err := f.startProxy(ctx, b, filepath.Join(dir, "door")); err != nil {
+	if err := f.startProxy(ctx, b, door); err != nil {
 		return nil, err
 	}
 	f.acted = &stopwatch{Actuator: f.client, done: map[string]chan time.Time{}}
-	watch := signal.NewWatch()
-	f.ctl = rollout.New(rollout.Config{
-		Store: f.store, Blobs: blobs, Source: f.db, Actuator: f.acted, Door: f.client, Watch: watch,
-		Now: time.Now, Log: slog.New(slog.NewTextHandler(b.Log(), &slog.HandlerOptions{Level: slog.LevelWarn})), Holder: "bench",
-	})
-	intake := signal.NewIntake(signal.Config{Sink: f.db, Now: time.Now, Watch: watch, Arrived: f.ctl.Arrived})
-	f.intake = httptest.NewServer(otlp.NewHandler(intake, func(r *http.Request) (string, string, error) {
-		return namespace, r.Header.Get(senderHeader), nil
-	}))
-	return f, nil
+	return f, f.engine(ctx, b, dir, f.acted, f.client, func(r *http.Request) string { return r.Header.Get(senderHeader) })
 }
 
 // startProxy runs the program's proxy with a route for each service.

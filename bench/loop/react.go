@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/act"
 	actproxy "assay.dev/assay/act/proxy"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/bench/result"
@@ -133,34 +134,43 @@ func digest(n byte) assay.Digest { return assay.DigestOf([32]byte{n}) }
 
 func open(ctx context.Context, b *run.Bench, dir string) (*loop, error) {
 	l := &loop{sent: map[string]uint64{}, epoch: time.Now()}
-	for _, d := range []string{"series", "blobs", "proxy"} {
+	door := filepath.Join(dir, "proxy")
+	if err := os.MkdirAll(door, 0o755); err != nil {
+		return nil, err
+	}
+	client, err := l.openDoor(ctx, door)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.engine(ctx, b, dir, client, client, func(*http.Request) string { return "bench" })
+}
+
+// engine opens what stands between telemetry and a door: intake, series, store, rollouts.
+func (l *loop) engine(ctx context.Context, b *run.Bench, dir string, actuator act.Actuator, door rollout.Door, sender func(*http.Request) string) error {
+	for _, d := range []string{"series", "blobs"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	var err error
 	if l.db, err = tsdb.Open(filepath.Join(dir, "series"), tsdb.Options{}); err != nil {
-		return nil, err
+		return err
 	}
 	if l.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "assay.db")}); err != nil {
-		return nil, err
+		return err
 	}
 	blobs, err := files.Open(filepath.Join(dir, "blobs"))
 	if err != nil {
-		return nil, err
-	}
-	client, err := l.openDoor(ctx, filepath.Join(dir, "proxy"))
-	if err != nil {
-		return nil, err
+		return err
 	}
 	watch := signal.NewWatch()
 	l.ctl = rollout.New(rollout.Config{
-		Store: l.store, Blobs: blobs, Source: l.db, Actuator: client, Door: client, Watch: watch,
-		Now: time.Now, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Holder: "bench",
+		Store: l.store, Blobs: blobs, Source: l.db, Actuator: actuator, Door: door, Watch: watch,
+		Now: time.Now, Log: slog.New(slog.NewTextHandler(b.Log(), &slog.HandlerOptions{Level: slog.LevelWarn})), Holder: "bench",
 	})
 	intake := signal.NewIntake(signal.Config{Sink: l.db, Now: time.Now, Watch: watch, Arrived: l.ctl.Arrived})
-	l.intake = httptest.NewServer(otlp.NewHandler(intake, func(*http.Request) (string, string, error) { return namespace, "bench", nil }))
-	return l, nil
+	l.intake = httptest.NewServer(otlp.NewHandler(intake, func(r *http.Request) (string, string, error) { return namespace, sender(r), nil }))
+	return nil
 }
 
 // openDoor starts a proxy whose routes only record what they would refuse: entry is

@@ -80,7 +80,7 @@ Exit codes: 0 made, gaps included · 1 error · 2 usage.`,
 // request reads the flags.
 func (f complianceFlags) request(a *app) (api.ComplianceRequest, error) {
 	now := a.now()
-	req := api.ComplianceRequest{Framework: f.framework, To: now, Lines: f.lines}
+	req := api.ComplianceRequest{Framework: f.framework, Lines: f.lines}
 	if !slices.Contains(reportFormats, f.format) {
 		return req, usageError{fmt.Errorf("--format %s", strict.OneOf(f.format, reportFormats))}
 	}
@@ -88,15 +88,23 @@ func (f complianceFlags) request(a *app) (api.ComplianceRequest, error) {
 		return req, usageError{fmt.Errorf("--framework %s", strict.OneOf(f.framework, report.Frameworks()))}
 	}
 	var err error
-	if req.From, err = parsePast(f.from, now); err != nil {
-		return req, usageError{fmt.Errorf("--from: %w", err)}
+	if req.From, req.To, err = parseBetween(f.from, f.to, now); req.To.IsZero() {
+		req.To = now
 	}
-	if f.to != "" {
-		if req.To, err = parsePast(f.to, now); err != nil {
-			return req, usageError{fmt.Errorf("--to: %w", err)}
+	return req, err
+}
+
+// parseBetween reads --from and --to; without --to the end is zero.
+func parseBetween(from, to string, now time.Time) (start, end time.Time, err error) {
+	if start, err = parsePast(from, now); err != nil {
+		return start, end, usageError{fmt.Errorf("--from: %w", err)}
+	}
+	if to != "" {
+		if end, err = parsePast(to, now); err != nil {
+			return start, end, usageError{fmt.Errorf("--to: %w", err)}
 		}
 	}
-	return req, nil
+	return start, end, nil
 }
 
 func (a *app) compliance(ctx context.Context, f complianceFlags) error {

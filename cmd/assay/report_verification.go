@@ -65,15 +65,8 @@ func (f verificationFlags) request(now time.Time) (api.VerificationRequest, erro
 		return req, usageError{fmt.Errorf("--require %v is not a share from 0 to 1", f.require)}
 	}
 	var err error
-	if req.From, err = parsePast(f.from, now); err != nil {
-		return req, usageError{fmt.Errorf("--from: %w", err)}
-	}
-	if f.to != "" {
-		if req.To, err = parsePast(f.to, now); err != nil {
-			return req, usageError{fmt.Errorf("--to: %w", err)}
-		}
-	}
-	return req, nil
+	req.From, req.To, err = parseBetween(f.from, f.to, now)
+	return req, err
 }
 
 func (a *app) verification(ctx context.Context, f verificationFlags) error {
@@ -105,14 +98,7 @@ func (a *app) printVerification(v report.Verification) {
 		return
 	}
 	for _, e := range v.Environments {
-		name := e.Environment
-		switch {
-		case e.Others:
-			name = "other environments"
-		case name == "":
-			name = "no environment"
-		}
-		a.printRate(a.out.Bold(name), e.Rate)
+		a.printRate(a.out.Bold(e.Title()), e.Rate)
 		for _, p := range joined(e.Periods) {
 			a.printRate("  "+periodName(v.Period, p), p.Rate)
 		}
