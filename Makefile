@@ -9,7 +9,7 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
+.PHONY: help build test test-compile test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
 N        ?= 10
 HEALTHY  ?=
 DEEP     ?=
@@ -29,12 +29,20 @@ UNWATCHED = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/lib
 # thread still finds a race; the tests start thousands of programs.
 WATCHED = CGO_ENABLED=1 GORACE=atexit_sleep_ms=20
 
+# Debuggers have no use of what is built to run once, and `make lint` vets: to do so for
+# every configuration reads every dependency again.
+LIGHT = -vet=off -ldflags='-s -w'
+
 # The plays are left out (`make gamedays`). A run of the benchmarks' own tests has a limit
 # in time that the race detector would not meet.
 test: test-tools ## Install what tests need and run the tests, the program's with the race detector
-	$(WATCHED) $(GO) test -race $(UNWATCHED) -timeout 40m ./...
-	cd signer && $(WATCHED) $(GO) test -race ./...
-	cd bench && $(SAME) $(GO) test ./...
+	$(WATCHED) $(GO) test -race $(UNWATCHED) $(LIGHT) -timeout 40m ./...
+	cd signer && $(WATCHED) $(GO) test -race $(LIGHT) ./...
+	cd bench && $(SAME) $(GO) test $(LIGHT) ./...
+
+# What the tests are linked from, into the build cache.
+test-compile:
+	$(WATCHED) $(GO) list -race $(UNWATCHED) -export -deps -test ./... >/dev/null
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the

@@ -53,7 +53,7 @@ func buildOnce(dir, bin, what string) error {
 		return err
 	}
 	defer os.RemoveAll(half)
-	cmd := exec.Command("go", "install", what)
+	cmd := exec.Command("go", "install", "-ldflags=-s -w", what)
 	cmd.Dir = half
 	cmd.Env = append(os.Environ(), "GOBIN="+half, "GOFLAGS=-trimpath -buildvcs=false", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
