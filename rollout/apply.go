@@ -37,13 +37,12 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 		if err := c.admit(ctx, rec); err != nil {
 			return c.unadmitted(ctx, rec, err)
 		}
-		c.doors.forget()
 	}
 	if rec.Rollout.Strategy.Ruled() {
 		return true, c.ruled(ctx, rec)
 	}
 	c.intend(&rec, first, rec.Rollout.StartedFact, rec.Rollout.Reason, true)
-	return true, c.write(ctx, rec.put)
+	return true, c.save(ctx, &rec, rec.put)
 }
 
 // forbids says what policies have against an action that no evidence is asked about:
@@ -80,7 +79,7 @@ func (c *Controller) unadmitted(ctx context.Context, rec record, cause error) (a
 	} else if err != nil {
 		reason += "; and the enforcer keeps its rule: " + err.Error()
 	}
-	return true, c.write(ctx, func(tx store.Tx) error {
+	return true, c.save(ctx, &rec, func(tx store.Tx) error {
 		return c.end(tx, &rec, status, reason, rec.Rollout.StartedFact, 0)
 	})
 }
@@ -118,7 +117,7 @@ func (c *Controller) wait(ctx context.Context, rec record, reason string) error 
 		return nil
 	}
 	rec.Rollout.Reason = reason
-	return c.write(ctx, rec.put)
+	return c.save(ctx, &rec, rec.put)
 }
 
 // apply takes the pending action to the world and writes down what came of it.
@@ -131,9 +130,6 @@ func (c *Controller) apply(ctx context.Context, rec record) (again bool, err err
 		return dropped, err
 	}
 	receipt, err := c.take(ctx, rec, p.Action)
-	if err != nil {
-		c.doors.forget() // what is kept of the door is no shares: a step that it takes makes none of it old
-	}
 	switch code := assay.CodeOf(err); {
 	case err == nil:
 		c.metrics.acted.WithLabelValues(string(p.Action.Kind), "ok").Inc()
@@ -185,7 +181,7 @@ func (c *Controller) reconsider(ctx context.Context, rec record) (dropped bool, 
 		return false, nil // it was taken, or the world says what is wrong when it is asked again
 	}
 	rec.Pending = nil
-	return true, c.write(ctx, func(tx store.Tx) error {
+	return true, c.save(ctx, &rec, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactRolloutRefused, assay.RetainAudit, actor, c.cfg.Now(), []assay.FactID{p.Cause},
 			RefusedPayload{Rollout: rec.Rollout.ID, Action: p.Action, Code: assay.CodeConflict, Detail: why})
 		if err != nil {
@@ -209,7 +205,7 @@ func (c *Controller) applied(ctx context.Context, rec record, p pending, receipt
 			return err
 		}
 	}
-	return c.write(ctx, func(tx store.Tx) error {
+	return c.save(ctx, &rec, func(tx store.Tx) error {
 		acted, err := rec.fact(tx, assay.FactRolloutActed, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},
 			ActedPayload{Rollout: rec.Rollout.ID, Action: p.Action, Receipt: receipt})
 		if err != nil {
@@ -278,7 +274,7 @@ func (c *Controller) refused(ctx context.Context, rec record, p pending, code as
 		}
 	}
 	rec.Pending = nil
-	return c.write(ctx, func(tx store.Tx) error {
+	return c.save(ctx, &rec, func(tx store.Tx) error {
 		fact, err := rec.fact(tx, assay.FactRolloutRefused, assay.RetainAudit, actor, now, []assay.FactID{p.Cause},
 			RefusedPayload{Rollout: rec.Rollout.ID, Action: p.Action, Code: code, Detail: cause.Error()})
 		if err != nil {
@@ -321,10 +317,7 @@ func (c *Controller) end(tx store.Tx, rec *record, status api.RolloutStatus, rea
 
 // timeAction observes how long after its data arrived an action was done.
 func (c *Controller) timeAction(rec record, now time.Time) {
-	c.mu.Lock()
-	at, ok := c.since[rec.Rollout.ID]
-	c.mu.Unlock()
-	if ok && !rec.Pending.First {
+	if at, ok := c.since(rec.Rollout.ID); ok && !rec.Pending.First {
 		c.metrics.arrival.Observe(now.Sub(at).Seconds())
 	}
 }

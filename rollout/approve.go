@@ -27,7 +27,7 @@ func (c *Controller) Approve(ctx context.Context, namespace, id, actor, reason s
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	err = c.write(ctx, func(tx store.Tx) error {
+	err = c.save(ctx, &rec, func(tx store.Tx) error {
 		v, err := tx.Get(rec.key())
 		if err != nil {
 			return err

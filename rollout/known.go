@@ -6,43 +6,108 @@ import (
 	"sync"
 
 	"assay.dev/assay/api"
+	"assay.dev/assay/signal"
 	"assay.dev/assay/store"
 )
 
-// known keeps the records of open rollouts as they were read last. A record is large,
-// and is looked at each second of every rollout: it is read into values anew only when
-// the store has another version of it.
+// known is what the store says of open rollouts. Only the holder of the lease writes
+// their records, so it knows them without asking: a record is large, and is looked at
+// each second of every rollout. The store stays the truth: what was not acknowledged is
+// read again, and a record goes into the store only in place of the version it was made of.
 type known struct {
 	mu sync.Mutex
-	by map[string]record // by id
+	by map[string]*kept // by id
 }
 
-// read makes a record of a stored value.
-func (k *known) read(v store.Value) (record, error) {
-	k.mu.Lock()
-	r, there := k.by[v.Key.Name]
-	k.mu.Unlock()
-	if there && r.version == v.Version && r.key() == v.Key {
-		return r.own(), nil
+// kept is what is known of one rollout.
+type kept struct {
+	rec      record // not known if its version is 0
+	silent   bool   // nobody told it anything that is not carried out yet
+	compiled map[signal.Spec]signal.Indicator
+}
+
+// of is what is known of a rollout, to be used with mu held.
+func (k *known) of(id string) *kept {
+	if k.by == nil {
+		k.by = map[string]*kept{}
 	}
-	r, err := parseRecord(v)
-	if err != nil || r.Rollout.Status.Ended() {
-		k.forget(v.Key.Name)
-		return r, err
+	if k.by[id] == nil {
+		k.by[id] = &kept{}
 	}
+	return k.by[id]
+}
+
+// keep knows a record as it was stored.
+func (k *known) keep(rec record) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.by == nil {
-		k.by = map[string]record{}
+	if rec.settled() {
+		delete(k.by, rec.Rollout.ID)
+		return
 	}
-	k.by[v.Key.Name] = r
-	return r.own(), nil
+	if x := k.of(rec.Rollout.ID); x.rec.version < rec.version {
+		x.rec = rec
+	}
+}
+
+// record is the record of a rollout, if it is known, and whether it is known too that
+// nobody told it anything.
+func (k *known) record(namespace, id string) (rec record, silent, there bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	x := k.by[id]
+	if x == nil || x.rec.version == 0 || x.rec.Namespace != namespace {
+		return record{}, false, false
+	}
+	return x.rec.own(), x.silent, true
+}
+
+// listen says that the store is about to be asked what a rollout was told: until it is
+// told something from here on, the answer stands.
+func (k *known) listen(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.of(id).silent = true
+}
+
+// told says that a rollout was told something.
+func (k *known) told(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if x := k.by[id]; x != nil {
+		x.silent = false
+	}
+}
+
+// compile is signal.Compile of one of a rollout's specs.
+func (k *known) compile(id string, spec signal.Spec) (signal.Indicator, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	x := k.of(id)
+	if ind, there := x.compiled[spec]; there {
+		return ind, nil
+	}
+	ind, err := signal.Compile(spec)
+	if err != nil {
+		return ind, err
+	}
+	if x.compiled == nil {
+		x.compiled = map[signal.Spec]signal.Indicator{}
+	}
+	x.compiled[spec] = ind
+	return ind, nil
 }
 
 func (k *known) forget(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.by, id)
+}
+
+func (k *known) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.by)
 }
 
 // own is r with its own copy of what an evaluation changes in place or appends to.
@@ -66,18 +131,36 @@ func (r record) own() record {
 	return r
 }
 
-// load reads a rollout and what a person told it that is not carried out yet.
+// load is a rollout and what a person told it that is not carried out yet.
 func (c *Controller) load(ctx context.Context, namespace, id string) (rec record, o order, waits bool, err error) {
+	rec, silent, there := c.known.record(namespace, id)
+	if there && silent {
+		return rec, o, false, nil
+	}
+	c.known.listen(id)
 	err = c.cfg.Store.View(ctx, func(tx store.Reader) error {
-		v, err := tx.Get(record{Namespace: namespace, Rollout: api.Rollout{ID: id}}.key())
-		if err != nil {
-			return unknown(id, err)
-		}
-		if rec, err = c.known.read(v); err != nil {
-			return err
+		if !there {
+			v, err := tx.Get(record{Namespace: namespace, Rollout: api.Rollout{ID: id}}.key())
+			if err != nil {
+				return unknown(id, err)
+			}
+			if rec, err = parseRecord(v); err != nil {
+				return err
+			}
 		}
 		o, waits, err = orderOf(tx, rec)
 		return err
 	})
-	return rec, o, waits, err
+	switch {
+	case err != nil:
+		c.known.forget(id)
+		return record{}, o, false, err
+	case !there:
+		c.known.keep(rec)
+		rec = rec.own()
+	}
+	if waits {
+		c.known.told(id)
+	}
+	return rec, o, waits, nil
 }

@@ -236,7 +236,7 @@ func TestPoliciesDoNotHoldTheEndOfAWatch(t *testing.T) {
 }
 
 // ofAnotherRelease gives the stored evidence the shape that a release with other tests
-// gave it: 48 nodes.
+// gave it: 48 nodes. This release is another process.
 func (s *stage) ofAnotherRelease(id string) {
 	s.t.Helper()
 	err := s.store.Update(s.t.Context(), func(tx store.Tx) error {
@@ -274,6 +274,7 @@ func (s *stage) ofAnotherRelease(id string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.restart()
 }
 
 func TestEvidenceOfAnotherReleaseIsBegunAnewAndHarmIsStillSeen(t *testing.T) {

@@ -35,7 +35,7 @@ func (c *Controller) judge(ctx context.Context, rec record) error {
 		}.Judge(out.Action, now)
 	}
 	rec.Rollout.Outcome, rec.JudgeAt = &out, time.Time{}
-	return c.write(ctx, func(tx store.Tx) error {
+	return c.save(ctx, &rec, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactRolloutJudged, assay.RetainOperational, actor, now, []assay.FactID{rec.Rollout.EndedFact},
 			JudgedPayload{Rollout: rec.Rollout.ID, Outcome: out, Canary: canary, After: after})
 		if err != nil {
@@ -82,7 +82,7 @@ func (c *Controller) rate(ctx context.Context, rec record, of counted, from time
 	}
 	spec := of.sources[i].Spec
 	spec.StratumLabel = "" // all traffic is held against all
-	compiled, err := signal.Compile(spec)
+	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
 		return sum, err
 	}

@@ -70,7 +70,7 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 		return api.Rollout{}, err
 	}
 	plan, now := rec.Rollout.Plan, rec.Rollout.Created
-	err = c.write(ctx, func(tx store.Tx) error {
+	err = c.save(ctx, &rec, func(tx store.Tx) error {
 		if err := noneOpen(tx, p.Namespace, plan.Service); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observatio
 	if c.cfg.Door == nil || p.Backend != "" {
 		return nil
 	}
-	status, err := c.cfg.Door.Status(ctx)
+	status, err := c.cfg.Door.StatusOf(ctx, p.Plan.Service)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (c *Controller) Command(ctx context.Context, namespace, id, actor, command,
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	err = c.write(ctx, func(tx store.Tx) error {
+	err = c.save(ctx, &rec, func(tx store.Tx) error {
 		v, err := tx.Get(rec.key())
 		if err != nil {
 			return err
@@ -219,6 +219,7 @@ func (c *Controller) Command(ctx context.Context, namespace, id, actor, command,
 		_, err = tx.Put(orderKey(namespace, id), data, store.AnyVersion)
 		return err
 	})
+	c.known.told(id) // whatever became of it: the store knows
 	if err != nil {
 		return api.Rollout{}, err
 	}

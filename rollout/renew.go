@@ -28,7 +28,7 @@ func (c *Controller) renew(ctx context.Context, rec record, cause error) error {
 	rec.State, rec.Recorded = state, signature{}
 	rec.Rollout.Reason = "Begin anew: the evidence until now belongs to another release: " + cause.Error()
 	c.cfg.Log.Warn("the evidence of a rollout is begun anew", "rollout", rec.Rollout.ID, "error", cause)
-	return c.write(ctx, func(tx store.Tx) error {
+	return c.save(ctx, &rec, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactRolloutRenewed, assay.RetainAudit, actor, now, []assay.FactID{rec.Rollout.StartedFact, rec.Rollout.DecidedFact},
 			RenewedPayload{Rollout: rec.Rollout.ID, Step: state.Step, Weight: rec.Rollout.Weight, Detail: cause.Error()})
 		if err != nil {

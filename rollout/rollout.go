@@ -27,8 +27,10 @@ const (
 // Door is what an enforcer is asked beside shares: what it knows, and to know a
 // new version.
 type Door interface {
-	// Status says what is enforced now; assay.CodeUnavailable if it cannot be asked.
-	Status(ctx context.Context) (enforce.Status, error)
+	// StatusOf says what is enforced now of the routes of one service, if it can tell them
+	// apart, else of all; of "" it is which configuration that is. assay.CodeUnavailable if
+	// it cannot be asked.
+	StatusOf(ctx context.Context, service string) (enforce.Status, error)
 	// Config reads the active configuration.
 	Config(ctx context.Context) (enforce.Config, error)
 	// Replace hands over another configuration; it may be repeated with the same
@@ -79,14 +81,11 @@ type Controller struct {
 
 	lease *store.Tenure // held while Run is under way
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards workers and what the engine shares of them
 	workers map[string]*worker
-	wake    chan struct{}        // something was proposed
-	arrived map[string]time.Time // by rollout: the oldest batch that no step has seen
-	since   map[string]time.Time // by rollout: the oldest batch of the step under way
+	wake    chan struct{} // something was proposed
 
 	known      known
-	doors      doorCache
 	withdrawal withdrawal
 	replacing  sync.Mutex // held while a door's configuration is read, changed and written back
 }
@@ -105,6 +104,10 @@ func New(cfg Config) *Controller {
 	if cfg.Halted == nil {
 		cfg.Halted = func(string, string) []decide.Halt { return nil }
 	}
+	// What is kept in memory must be what is read back from the store, to the byte: an
+	// instant that was stored has no reading of the monotonic clock.
+	clock := cfg.Now
+	cfg.Now = func() time.Time { return clock().Round(0) }
 	if cfg.Recorded == nil {
 		cfg.Recorded = func() {}
 	}
@@ -113,22 +116,31 @@ func New(cfg Config) *Controller {
 			Store: cfg.Store, Name: "rollout", Holder: cfg.Holder, For: DefaultLease, Now: cfg.Now,
 			Idle: "rollouts are not carried out by this process now",
 		},
-		cfg: cfg, metrics: newMetrics(cfg.Registerer), workers: map[string]*worker{},
-		wake: make(chan struct{}, 1), arrived: map[string]time.Time{}, since: map[string]time.Time{},
+		cfg: cfg, metrics: newMetrics(cfg.Registerer), workers: map[string]*worker{}, wake: make(chan struct{}, 1),
 	}
 }
 
 // Acquire takes the lease under which actions are fenced. Run does it; a caller
 // of Step without Run does it once.
-func (c *Controller) Acquire(ctx context.Context) error { return c.lease.Acquire(ctx) }
-
-// write runs fn in one transaction that fails unless the lease is held.
-func (c *Controller) write(ctx context.Context, fn func(tx store.Tx) error) error {
-	err := c.lease.Update(ctx, fn)
-	if err == nil {
-		c.cfg.Recorded()
+func (c *Controller) Acquire(ctx context.Context) error {
+	before := c.lease.Held()
+	err := c.lease.Acquire(ctx)
+	if err == nil && c.lease.Held().Generation != before.Generation+1 { // somebody else may have written meanwhile
+		c.known.clear()
 	}
 	return err
+}
+
+// save runs fn, which stores rec, in one transaction that fails unless the lease is held.
+func (c *Controller) save(ctx context.Context, rec *record, fn func(tx store.Tx) error) error {
+	err := c.lease.Update(ctx, fn)
+	if err != nil {
+		c.known.forget(rec.Rollout.ID) // what the store has is not known
+		return err
+	}
+	c.known.keep(*rec)
+	c.cfg.Recorded()
+	return nil
 }
 
 // halted is why nothing may be done now, "" if it may.
@@ -136,53 +148,66 @@ func (c *Controller) halted(rec record) string {
 	return decide.Halted(c.cfg.Halted(rec.Namespace, rec.Rollout.Service))
 }
 
-// guards are the verdicts on an action, prepared so that they do no I/O.
-func (c *Controller) guards(ctx context.Context, rec record) decide.Guard {
-	halted := c.halted(rec)
-	refusal, known := c.refusal(ctx, rec)
-	var judged decide.Guard
+// decide makes the decision of now. What guards rest on is asked only if it turns on them:
+// it is made with a guard that passes everything first, and most decisions ask none.
+func (c *Controller) decide(ctx context.Context, rec record, readings []assay.Reading) (decide.Record, error) {
+	var wanted *assay.Action
+	now := c.cfg.Now()
+	r, err := decide.Decide(rec.plan(), rec.State, readings, func(a assay.Action) []assay.GuardVerdict {
+		wanted = &a
+		return nil
+	}, now)
+	if err != nil || wanted == nil {
+		return r, err
+	}
+	said := c.verdicts(ctx, rec, *wanted)
+	return decide.Decide(rec.plan(), rec.State, readings, func(assay.Action) []assay.GuardVerdict { return said }, now)
+}
+
+// verdicts are what the guards say to an action.
+func (c *Controller) verdicts(ctx context.Context, rec record, a assay.Action) []assay.GuardVerdict {
+	verdict := func(guard, reason string) assay.GuardVerdict {
+		v := assay.GuardVerdict{Guard: guard, Action: a.Kind, Outcome: assay.OutcomePass, Reason: reason}
+		if reason != "" {
+			v.Outcome = assay.OutcomeFail
+		}
+		return v
+	}
+	out := []assay.GuardVerdict{verdict("kill-switch", c.halted(rec))}
+	if why := rec.asks(a); why != "" {
+		out = append(out, verdict("watch", why))
+	}
+	if a.Kind == assay.ActionAbort || a.Kind == assay.ActionFinish && rec.watching() {
+		return out // traffic may always be taken away; and after the last step nothing moves that policies judge
+	}
 	if c.cfg.Guard != nil {
-		judged = c.cfg.Guard(ctx, rec.Namespace, rec.Rollout.Environment, rec.Rollout.Name)
+		if judge := c.cfg.Guard(ctx, rec.Namespace, rec.Rollout.Environment, rec.Rollout.Name); judge != nil {
+			out = append(out, judge(a)...)
+		}
 	}
-	return func(a assay.Action) []assay.GuardVerdict {
-		verdict := func(guard, reason string) assay.GuardVerdict {
-			v := assay.GuardVerdict{Guard: guard, Action: a.Kind, Outcome: assay.OutcomePass, Reason: reason}
-			if reason != "" {
-				v.Outcome = assay.OutcomeFail
-			}
-			return v
-		}
-		out := []assay.GuardVerdict{verdict("kill-switch", halted)}
-		if why := rec.asks(a); why != "" {
-			out = append(out, verdict("watch", why))
-		}
-		if a.Kind == assay.ActionAbort || a.Kind == assay.ActionFinish && rec.watching() {
-			return out // traffic may always be taken away; and after the last step nothing moves that policies judge
-		}
-		if judged != nil {
-			out = append(out, judged(a)...)
-		}
-		if c.cfg.Door == nil {
-			return out
-		}
-		v := verdict("attested", refusal)
-		if !known {
-			v.Outcome, v.Reason = assay.OutcomeAbsent, refusal
-		}
-		return append(out, v)
+	if c.cfg.Door == nil {
+		return out
 	}
+	refusal, known := c.refusal(ctx, rec)
+	v := verdict("attested", refusal)
+	if !known {
+		v.Outcome = assay.OutcomeAbsent
+	}
+	return append(out, v)
 }
 
 // refusal says why the door would not let the canary in, "" if it would.
 func (c *Controller) refusal(ctx context.Context, rec record) (why string, known bool) {
-	if c.cfg.Door == nil {
-		return "", true
-	}
-	routes, err := c.doors.routes(ctx, c.cfg.Door, rec.Rollout.Service, c.cfg.Now())
+	ctx, cancel := context.WithTimeout(ctx, doorTime)
+	defer cancel()
+	status, err := c.cfg.Door.StatusOf(ctx, rec.Rollout.Service)
 	if err != nil {
 		return "the enforcer cannot be asked: " + err.Error(), false
 	}
-	for _, r := range routes {
+	for _, r := range status.Routes {
+		if r.Service != rec.Rollout.Service {
+			continue
+		}
 		for _, v := range r.Versions {
 			if v.Name != rec.Rollout.Plan.Canary {
 				continue
@@ -199,43 +224,9 @@ func (c *Controller) refusal(ctx context.Context, rec record) (why string, known
 	return "the enforcer does not know the version", false
 }
 
-// doorCache keeps a door's status for a moment, so that many rollouts ask once.
-type doorCache struct {
-	mu  sync.Mutex
-	at  time.Time
-	got map[string][]enforce.RouteStatus // by service
-	err error
-}
-
 const (
-	doorAge = time.Second
-	// doorTime bounds the question that every rollout's next decision waits for: a
-	// door that hangs must not keep harm from being seen.
+	// doorTime bounds the question that a rollout's next step waits for.
 	doorTime = time.Second
 	// worldTime bounds every other question.
 	worldTime = 10 * time.Second
 )
-
-// routes are what the door says about the routes of a service.
-func (d *doorCache) routes(ctx context.Context, door Door, service string, now time.Time) ([]enforce.RouteStatus, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if age := now.Sub(d.at); d.at.IsZero() || age >= doorAge || age < 0 {
-		ctx, cancel := context.WithTimeout(ctx, doorTime)
-		defer cancel()
-		var status enforce.Status
-		status, d.err = door.Status(ctx)
-		d.got, d.at = make(map[string][]enforce.RouteStatus, len(status.Routes)), now
-		for _, r := range status.Routes {
-			d.got[r.Service] = append(d.got[r.Service], r)
-		}
-	}
-	return d.got[service], d.err
-}
-
-// forget makes the next question go to the door.
-func (d *doorCache) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.at = time.Time{}
-}

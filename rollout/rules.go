@@ -138,7 +138,7 @@ func (c *Controller) claim(ctx context.Context, rec *record) error {
 		}
 	}
 	rec.Claimed = true
-	return c.write(ctx, rec.put)
+	return c.save(ctx, rec, rec.put)
 }
 
 // rule sets the rollout's rule on a route. A mirror of somebody else is not replaced.

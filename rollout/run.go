@@ -16,6 +16,14 @@ import (
 type worker struct {
 	namespace, id string
 	wake          chan struct{} // of capacity 1: wakes coalesce
+	told          bool          // by the Watch when data arrive: without that they are looked for
+
+	// What follows is guarded by the Controller's mu.
+	arrived time.Time // of the oldest batch that no step has seen; zero if there is none
+	since   time.Time // of the oldest batch of the step under way; zero if there is none
+	unread  bool      // there may be readings that were not taken yet
+	newest  time.Time // instant of the newest event that arrived
+	read    time.Time // when readings were taken last
 }
 
 // Run carries out every open rollout until ctx ends or somebody else has taken the
@@ -66,7 +74,7 @@ func (c *Controller) employ(ctx context.Context, group *sync.WaitGroup) error {
 			}
 			for _, v := range page {
 				namespace, id, _ := strings.Cut(v.Key.Name, "/")
-				open = append(open, &worker{namespace: namespace, id: id, wake: make(chan struct{}, 1)})
+				open = append(open, &worker{namespace: namespace, id: id, wake: make(chan struct{}, 1), told: c.cfg.Watch != nil, unread: true})
 				after = v.Key.Name
 			}
 		}
@@ -94,8 +102,6 @@ func (c *Controller) work(ctx context.Context, w *worker) {
 	defer func() {
 		c.mu.Lock()
 		delete(c.workers, w.id)
-		delete(c.arrived, w.id)
-		delete(c.since, w.id)
 		c.mu.Unlock()
 		c.known.forget(w.id)
 		if c.cfg.Watch != nil {
@@ -107,12 +113,12 @@ func (c *Controller) work(ctx context.Context, w *worker) {
 	watched := false
 	for {
 		if !watched { // before the first step: what arrives during it wakes the next
-			if rec, err := load(ctx, c.cfg.Store, w.namespace, w.id); err == nil {
+			if rec, _, _, err := c.load(ctx, w.namespace, w.id); err == nil {
 				c.listen(rec)
 				watched = true
 			}
 		}
-		c.takeArrival(w.id)
+		c.takeArrival(w)
 		under, err := c.advance(ctx, w.namespace, w.id)
 		if err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("rollout waits", "rollout", w.id, "error", err)
@@ -137,7 +143,7 @@ func (c *Controller) listen(rec record) {
 		return
 	}
 	for _, ind := range slices.Concat(rec.Indicators, rec.After) {
-		if compiled, err := signal.Compile(ind.Spec); err == nil { // it was compiled when it was proposed
+		if compiled, err := c.known.compile(rec.Rollout.ID, ind.Spec); err == nil { // it was compiled when it was proposed
 			c.cfg.Watch.Add(rec.Rollout.ID, rec.Namespace, compiled)
 		}
 	}
@@ -149,8 +155,9 @@ func (c *Controller) Arrived(a signal.Arrival) {
 	defer c.mu.Unlock()
 	for _, id := range a.Indicators {
 		if w, ok := c.workers[id]; ok && w.namespace == a.Namespace {
-			if _, waits := c.arrived[id]; !waits {
-				c.arrived[id] = a.Received
+			w.unread, w.newest = true, later(w.newest, a.Newest)
+			if w.arrived.IsZero() {
+				w.arrived = a.Received
 			}
 			w.nudge()
 		}
@@ -158,13 +165,43 @@ func (c *Controller) Arrived(a signal.Arrival) {
 }
 
 // takeArrival remembers since when the data of the coming step has been here.
-func (c *Controller) takeArrival(id string) {
+func (c *Controller) takeArrival(w *worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.since, id)
-	if at, ok := c.arrived[id]; ok {
-		c.since[id] = at
-		delete(c.arrived, id)
+	w.since, w.arrived = w.arrived, time.Time{}
+}
+
+// since is when the oldest data of a rollout's step arrived, if the step is because of any.
+func (c *Controller) since(id string) (at time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.workers[id]; w != nil {
+		at = w.since
+	}
+	return at, !at.IsZero()
+}
+
+// unread reports whether a rollout may have readings until now that were not taken yet,
+// and takes it that they are taken. Events that are dated ahead of now are read once
+// their time has come.
+func (c *Controller) unread(id string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.workers[id]
+	if w == nil || !w.told {
+		return true // nobody says when there are
+	}
+	unread := w.unread || !w.read.After(w.newest)
+	w.unread, w.read = false, now
+	return unread
+}
+
+// leave says that readings were not taken after all: they are read again.
+func (c *Controller) leave(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.workers[id]; w != nil {
+		w.unread = true
 	}
 }
 

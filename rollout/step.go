@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ func (c *Controller) told(ctx context.Context, rec record, o order) (bool, error
 			return false, err
 		}
 	}
-	err := c.write(ctx, func(tx store.Tx) error {
+	err := c.save(ctx, &rec, func(tx store.Tx) error {
 		if err := tx.Delete(orderKey(rec.Namespace, rec.Rollout.ID), store.AnyVersion); err != nil {
 			return err
 		}
@@ -118,28 +119,37 @@ func (c *Controller) intend(rec *record, a assay.Action, cause assay.FactID, rea
 	rec.Pending = &pending{Action: a, Cause: cause, Decided: c.cfg.Now().UTC(), Reason: reason, First: first}
 }
 
-// evaluate reads, decides and writes down.
+// evaluate reads what arrived, decides and writes down.
 func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err error) {
 	began := c.cfg.Now().UTC()
-	readings, err := c.read(ctx, rec, began)
+	var readings []assay.Reading
+	if c.unread(rec.Rollout.ID, began) {
+		readings, err = c.read(ctx, rec, began)
+	}
 	if err != nil {
 		// Without data the decision is made all the same: its signals grow old and
 		// become unknown, which is what people must see.
 		c.cfg.Log.Warn("rollout cannot read its signals", "rollout", rec.Rollout.ID, "error", err)
+		c.leave(rec.Rollout.ID)
 	}
-	r, err := decide.Decide(rec.plan(), rec.State, readings, c.guards(ctx, rec), c.cfg.Now())
+	r, err := c.decide(ctx, rec, readings)
 	if err != nil {
 		c.metrics.evaluated.WithLabelValues("error").Inc()
+		c.leave(rec.Rollout.ID)
 		if renewable(rec, err) {
 			return false, c.renew(ctx, rec, err)
 		}
 		return false, err
 	}
-	shown := said{rec.Rollout.Status, rec.Rollout.Reason}
+	shown := rec.shown()
 	rec.State = r.After
 	rec.show(r)
 	rec.tally(r)
-	if err := c.keep(ctx, &rec, r, shown); err != nil {
+	err = c.keep(ctx, &rec, r, shown)
+	if err != nil || left(r) {
+		c.leave(rec.Rollout.ID)
+	}
+	if err != nil {
 		c.metrics.evaluated.WithLabelValues("error").Inc()
 		return false, err
 	}
@@ -149,6 +159,19 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 		return true, c.conclude(ctx, rec)
 	}
 	return rec.Pending != nil, nil
+}
+
+// left reports whether a decision was given readings that it did not take into its
+// evidence, because more of their sources may still report: it is made with them again.
+func left(r decide.Record) bool {
+	for _, one := range r.Readings {
+		for i, ind := range r.Plan.Indicators {
+			if one.Indicator == ind.Name && one.End.After(r.After.Watches[i].Through) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // show puts what was decided into what people see.
@@ -182,22 +205,26 @@ func (rec *record) show(r decide.Record) {
 
 // said is what people see of a rollout first.
 type said struct {
-	status api.RolloutStatus
-	reason string
+	status  api.RolloutStatus
+	decided bool // the reason is the decision's
+}
+
+func (r record) shown() said {
+	return said{r.Rollout.Status, r.Rollout.Decision != nil && r.Rollout.Decision.Words == r.Rollout.Reason}
 }
 
 // keep stores the evaluation; with a fact if it says something new, and with its
-// action pending if it has one. One that had no data and says what was said before is
-// not stored: its evidence is that of before, and there is one each second of every
-// rollout.
+// action pending if it has one. One that had no data and says what was said before, but
+// for how old that is, is not stored: its evidence is that of before, and there is one
+// each second of every rollout.
 func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record, before said) error {
 	sig := signature{Text: signatureOf(r.Decision), Time: r.Now}
 	changes := r.Decision.Action.Kind.Changes()
 	if !changes && sig.Text == rec.Recorded.Text && r.Now.Sub(rec.Recorded.Time) < c.cfg.Heartbeat {
-		if len(r.Readings) == 0 && r.Plan.Fixed == nil && before == (said{rec.Rollout.Status, rec.Rollout.Reason}) {
+		if len(r.Readings) == 0 && r.Plan.Fixed == nil && before == rec.shown() {
 			return nil
 		}
-		return c.write(ctx, rec.put)
+		return c.save(ctx, rec, rec.put)
 	}
 	data, err := r.Encode()
 	if err != nil {
@@ -213,7 +240,7 @@ func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record, bef
 		keep = assay.RetainAudit
 	}
 	causes := []assay.FactID{rec.Rollout.StartedFact, rec.Rollout.DecidedFact}
-	return c.write(ctx, func(tx store.Tx) error {
+	return c.save(ctx, rec, func(tx store.Tx) error {
 		id, err := rec.fact(tx, assay.FactRolloutDecided, keep, actor, r.Now, causes, DecidedPayload{
 			Rollout: rec.Rollout.ID, Record: blob, Decision: r.Decision,
 		})
@@ -266,7 +293,7 @@ func (c *Controller) readOne(ctx context.Context, rec record, ind Indicator, fro
 	if rec.watching() {
 		return c.readPast(ctx, rec, ind, from, now)
 	}
-	compiled, err := signal.Compile(ind.Spec)
+	compiled, err := c.known.compile(rec.Rollout.ID, ind.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +313,13 @@ func (c *Controller) readOne(ctx context.Context, rec record, ind Indicator, fro
 	if q.End = end; !q.Start.Before(q.End) {
 		return nil, nil
 	}
-	return c.both(ctx, rec, q)
+	if slices.ContainsFunc(readings, func(r assay.Reading) bool { return r.EventTime.After(newest) }) {
+		return c.both(ctx, rec, q) // without what the other version is ahead
+	}
+	for i := range readings {
+		readings[i].End = q.End.UTC() // nothing was counted after it
+	}
+	return readings, nil
 }
 
 // both reads the canary's and the control's counts.

@@ -181,7 +181,7 @@ func newDoor(t *testing.T) *memoryDoor {
 	return &memoryDoor{state: state}
 }
 
-func (d *memoryDoor) Status(context.Context) (enforce.Status, error) {
+func (d *memoryDoor) StatusOf(context.Context, string) (enforce.Status, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := enforce.Status{Revision: d.state.Revision()}

@@ -48,7 +48,7 @@ func version(name string, weight int) enforce.Version {
 	return enforce.Version{Name: name, Digest: assay.DigestOf([32]byte{2}), Backend: "http://127.0.0.1:8001", Weight: weight}
 }
 
-func (k *keeper) Status(context.Context) (out enforce.Status, err error) {
+func (k *keeper) StatusOf(context.Context, string) (out enforce.Status, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, r := range k.state.Config.Routes {
@@ -306,7 +306,7 @@ func TestAnIndicatorThatCannotBeReadDoesNotHideTheOthers(t *testing.T) {
 // hanging is a door that takes questions and does not answer.
 type hanging struct{ *keeper }
 
-func (hanging) Status(ctx context.Context) (enforce.Status, error) {
+func (hanging) StatusOf(ctx context.Context, _ string) (enforce.Status, error) {
 	<-ctx.Done()
 	return enforce.Status{}, assay.Errorf(assay.CodeUnavailable, "%w", ctx.Err())
 }

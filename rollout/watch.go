@@ -77,7 +77,7 @@ func past(w api.Watch, t time.Time) time.Time {
 func (c *Controller) readPast(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
 	spec := ind.Spec
 	spec.StratumLabel = "" // moments of the past differ in who asked; all traffic is held against all
-	compiled, err := signal.Compile(spec)
+	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -153,5 +153,5 @@ func (c *Controller) conclude(ctx context.Context, rec record) error {
 	words := fmt.Sprintf("Finish: the watch of %s is over, and %s was not shown to be worse than %s had been.", rec.Rollout.Watch.Duration, p.Canary, p.Control)
 	a := assay.Action{Kind: assay.ActionFinish, Service: p.Service, Version: p.Canary, From: rec.Rollout.Weight, Weight: 100}
 	c.intend(&rec, a, cmp.Or(rec.Rollout.DecidedFact, rec.Rollout.StartedFact), words, false)
-	return c.write(ctx, rec.put)
+	return c.save(ctx, &rec, rec.put)
 }

@@ -60,7 +60,7 @@ func (c *Controller) withdraw(ctx context.Context) error {
 	defer c.replacing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, worldTime)
 	defer cancel()
-	status, err := c.cfg.Door.Status(ctx)
+	status, err := c.cfg.Door.StatusOf(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,6 @@ func (c *Controller) withdraw(ctx context.Context) error {
 		revision, err := c.withdrawOnce(ctx, ids, status.Revision)
 		if err == nil {
 			c.withdrawal.told, c.withdrawal.revision, c.withdrawal.ids = true, revision, ids
-			c.doors.forget()
 		}
 		if assay.CodeOf(err) != assay.CodeConflict || try == maxReplace {
 			return err

@@ -138,7 +138,7 @@ func unread(err error) error {
 
 // Observe implements act.Actuator.
 func (c *Client) Observe(ctx context.Context, service string) (act.Observation, error) {
-	status, err := c.statusOf(ctx, service)
+	status, err := c.StatusOf(ctx, service)
 	if err != nil {
 		return act.Observation{}, err
 	}
@@ -158,9 +158,9 @@ func (c *Client) Status(ctx context.Context) (s enforce.Status, err error) {
 	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
-// statusOf reads the status of one service's routes: what an action needs, however many
+// StatusOf reads the status of one service's routes: what an action needs, however many
 // routes the proxy has. A proxy that does not know the question answers with all of them.
-func (c *Client) statusOf(ctx context.Context, service string) (s enforce.Status, err error) {
+func (c *Client) StatusOf(ctx context.Context, service string) (s enforce.Status, err error) {
 	return s, c.call(ctx, http.MethodGet, "/v1/status?service="+url.QueryEscape(service), nil, &s)
 }
 
@@ -176,7 +176,7 @@ func (c *Client) Replace(ctx context.Context, r enforce.Replacement) (a enforce.
 }
 
 func (c *Client) route(ctx context.Context, service string) (enforce.RouteStatus, error) {
-	status, err := c.statusOf(ctx, service)
+	status, err := c.StatusOf(ctx, service)
 	if err != nil {
 		return enforce.RouteStatus{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,11 +33,14 @@ const (
 	fleetServices = 1200
 	fleetEvents   = 200
 	fleetSenders  = 20
-	fleetEvery    = 5 * time.Second // between two batches of a sender, as the proxies send
-	fleetWarm     = 2               // batches of each sender before the first event
-	fleetAtOnce   = 8               // proposals under way
+	fleetEvery    = 5 * time.Second  // between two batches of a sender, as the proxies send
+	fleetWarm     = 2                // batches of each sender before the first event
+	fleetAtOnce   = 8                // proposals under way
+	fleetIdle     = 20 * time.Second // of watching without data
 	fleetPatience = 30 * time.Second
 	senderHeader  = "Bench-Sender"
+
+	watchTarget = 0.5 // cores
 )
 
 // measureFleet runs a rollout of each of over a thousand services behind one proxy, a
@@ -77,7 +83,90 @@ func fleetOnce(ctx context.Context, b *run.Bench) ([]float64, error) {
 		return nil, err
 	}
 	b.Say("fleet: %d rollouts have their first share, after %.1f s", fleetServices, time.Since(began).Seconds())
-	return f.play(ctx)
+	idle, err := f.work(func() error {
+		select {
+		case <-ctx.Done():
+		case <-time.After(fleetIdle):
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.Say("fleet: without data %s", idle)
+	b.Rows = append(b.Rows, result.New(fmt.Sprintf("processor that %d watched rollouts take without data", fleetServices), "cores", []float64{idle.engine}).Want("<", watchTarget))
+	var took []float64
+	busy, err := f.work(func() (err error) {
+		took, err = f.play(ctx)
+		return err
+	})
+	b.Say("fleet: with data %s", busy)
+	return took, err
+}
+
+// load is what was done in a stretch of time: processors taken and decisions made.
+type load struct {
+	engine, proxy float64 // cores; engine is the process with the engine, the intake and the senders
+	evaluations   float64 // a second
+}
+
+func (l load) String() string {
+	return fmt.Sprintf("%.0f evaluations a second, %.2f cores here and %.2f in the proxy", l.evaluations, l.engine, l.proxy)
+}
+
+// work measures what is taken while do runs.
+func (f *fleet) work(do func() error) (load, error) {
+	began := time.Now()
+	engine, proxy, evaluations, err := f.taken()
+	if err != nil {
+		return load{}, err
+	}
+	if err := do(); err != nil {
+		return load{}, err
+	}
+	engine2, proxy2, evaluations2, err := f.taken()
+	span := time.Since(began).Seconds()
+	return load{(engine2 - engine).Seconds() / span, (proxy2 - proxy).Seconds() / span, (evaluations2 - evaluations) / span}, err
+}
+
+// taken is the processor time that this process and the proxy have had, and how many
+// evaluations the engine has made.
+func (f *fleet) taken() (engine, proxy time.Duration, evaluations float64, err error) {
+	if engine, err = processor(os.Getpid()); err != nil {
+		return 0, 0, 0, err
+	}
+	if proxy, err = processor(f.proxy.Process.Pid); err != nil {
+		return 0, 0, 0, err
+	}
+	families, err := f.metrics.Gather()
+	for _, family := range families {
+		if family.GetName() == "assay_rollout_evaluations_total" {
+			for _, m := range family.GetMetric() {
+				evaluations += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return engine, proxy, evaluations, err
+}
+
+// processor is the time on processors that a process has had, by what Linux says.
+func processor(pid int) (time.Duration, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// After the name in parentheses, which may hold anything, come the state and numbers.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	const user, system, perSecond = 11, 12, 100
+	ticks := 0
+	for _, i := range []int{user, system} {
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / perSecond, nil
 }
 
 // fleet is a control loop with a proxy in another process.

@@ -22,6 +22,9 @@ const (
 	badRequests = 100 // of the new version, four of five of them failing
 )
 
+// sendAgain is how long a sender waits when the intake has its hands full.
+const sendAgain = time.Second
+
 var (
 	fleetVersions = [2]string{"v1", "v2"}
 	// seconds are the bounds of the proxy's histogram, and spread is how many of a
@@ -67,9 +70,24 @@ func (s *sender) send(ctx context.Context, to, bad string) error {
 	if err != nil {
 		return err
 	}
+	for {
+		again, err := s.post(ctx, to, body)
+		if err != nil || !again {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(sendAgain):
+		}
+	}
+}
+
+// post sends a batch; again says that the intake wants it a little later.
+func (s *sender) post(ctx context.Context, to string, body []byte) (again bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to+otlp.Path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return false, err
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	req.Header.Set(otlp.EpochHeader, fmt.Sprint(s.began.UnixNano()))
@@ -77,18 +95,18 @@ func (s *sender) send(ctx context.Context, to, bad string) error {
 	req.Header.Set(senderHeader, s.name)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if err != nil {
-		return err
+	if err != nil || res.StatusCode == http.StatusTooManyRequests {
+		return true, err
 	}
 	got := pmetricotlp.NewExportResponse()
 	if res.StatusCode != http.StatusOK || len(answer) > 0 && got.UnmarshalProto(answer) == nil && got.PartialSuccess().RejectedDataPoints() > 0 {
-		return fmt.Errorf("the intake answered %s: %q", res.Status, answer)
+		return false, fmt.Errorf("the intake answered %s: %q", res.Status, answer)
 	}
-	return nil
+	return false, nil
 }
 
 // metrics has every family that the proxy exports of a version.

@@ -27,6 +27,7 @@ import (
 	"assay.dev/assay/signal/tsdb"
 	"assay.dev/assay/store/files"
 	"assay.dev/assay/store/sqlite"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -39,14 +40,15 @@ const (
 // loop is a whole control loop: OTLP over HTTP in, a series database and a store on
 // disk, the rollout engine, and a proxy that is driven through its control API.
 type loop struct {
-	db     *tsdb.DB
-	store  *sqlite.Store
-	door   *proxy.Proxy
-	ctl    *rollout.Controller
-	intake *httptest.Server
-	epoch  time.Time
-	last   time.Time         // of the newest batch
-	sent   map[string]uint64 // requests so far by version
+	db      *tsdb.DB
+	store   *sqlite.Store
+	door    *proxy.Proxy
+	ctl     *rollout.Controller
+	intake  *httptest.Server
+	metrics *prometheus.Registry
+	epoch   time.Time
+	last    time.Time         // of the newest batch
+	sent    map[string]uint64 // requests so far by version
 }
 
 // measureReact measures from the first byte of a batch that decides to the proxy dividing
@@ -164,9 +166,11 @@ func (l *loop) engine(ctx context.Context, b *run.Bench, dir string, actuator ac
 		return err
 	}
 	watch := signal.NewWatch()
+	l.metrics = prometheus.NewRegistry()
 	l.ctl = rollout.New(rollout.Config{
 		Store: l.store, Blobs: blobs, Source: l.db, Actuator: actuator, Door: door, Watch: watch,
 		Now: time.Now, Log: slog.New(slog.NewTextHandler(b.Log(), &slog.HandlerOptions{Level: slog.LevelWarn})), Holder: "bench",
+		Registerer: l.metrics,
 	})
 	intake := signal.NewIntake(signal.Config{Sink: l.db, Now: time.Now, Watch: watch, Arrived: l.ctl.Arrived})
 	l.intake = httptest.NewServer(otlp.NewHandler(intake, func(r *http.Request) (string, string, error) { return namespace, sender(r), nil }))

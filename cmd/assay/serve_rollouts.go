@@ -20,6 +20,7 @@ import (
 type enforcer struct {
 	act.Actuator
 	rollout.Door
+	control.Enforcer
 	levers act.Levers
 }
 

@@ -462,7 +462,7 @@ func (a *app) openEnforcer() (*enforcer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &enforcer{c, c, c}, nil
+	return &enforcer{c, c, c, c}, nil
 }
 
 // newDoor is a door that a receiver keeps.
