@@ -19,7 +19,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultTick      = time.Second
-	DefaultHeartbeat = 10 * time.Second
+	DefaultHeartbeat = time.Minute
 	DefaultWindow    = 10 * time.Second
 	DefaultLease     = 15 * time.Second
 )

@@ -206,12 +206,20 @@ func (rec *record) show(r decide.Record) {
 // said is what people see of a rollout first.
 type said struct {
 	status  api.RolloutStatus
-	decided bool // the reason is the decision's
+	decided bool      // the reason is the decision's
+	at      time.Time // when it was decided
 }
 
 func (r record) shown() said {
-	return said{r.Rollout.Status, r.Rollout.Decision != nil && r.Rollout.Decision.Words == r.Rollout.Reason}
+	d := r.Rollout.Decision
+	if d == nil {
+		return said{status: r.Rollout.Status}
+	}
+	return said{r.Rollout.Status, d.Words == r.Rollout.Reason, d.Time}
 }
+
+// seenFor is how long people see ages in words as they were, while no data come.
+const seenFor = 10 * time.Second
 
 // keep stores the evaluation; with a fact if it says something new, and with its
 // action pending if it has one. One that had no data and says what was said before, but
@@ -221,7 +229,8 @@ func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record, bef
 	sig := signature{Text: signatureOf(r.Decision), Time: r.Now}
 	changes := r.Decision.Action.Kind.Changes()
 	if !changes && sig.Text == rec.Recorded.Text && r.Now.Sub(rec.Recorded.Time) < c.cfg.Heartbeat {
-		if len(r.Readings) == 0 && r.Plan.Fixed == nil && before == rec.shown() {
+		again := before.decided && before.status == rec.Rollout.Status && r.Now.Sub(before.at) < seenFor
+		if again && len(r.Readings) == 0 && r.Plan.Fixed == nil {
 			return nil
 		}
 		return c.save(ctx, rec, rec.put)
