@@ -104,10 +104,6 @@ func New(cfg Config) *Controller {
 	if cfg.Halted == nil {
 		cfg.Halted = func(string, string) []decide.Halt { return nil }
 	}
-	// What is kept in memory must be what is read back from the store, to the byte: an
-	// instant that was stored has no reading of the monotonic clock.
-	clock := cfg.Now
-	cfg.Now = func() time.Time { return clock().Round(0) }
 	if cfg.Recorded == nil {
 		cfg.Recorded = func() {}
 	}
