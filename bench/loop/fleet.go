@@ -172,6 +172,7 @@ func processor(pid int) (time.Duration, error) {
 // fleet is a control loop with a proxy in another process.
 type fleet struct {
 	loop
+	say      func(format string, args ...any)
 	proxy    *exec.Cmd
 	client   *actproxy.Client
 	acted    *stopwatch
@@ -179,7 +180,7 @@ type fleet struct {
 }
 
 func openFleet(ctx context.Context, b *run.Bench, dir string) (*fleet, error) {
-	f := &fleet{}
+	f := &fleet{say: b.Say}
 	for i := range fleetServices {
 		f.services = append(f.services, fmt.Sprintf("service-%04d", i))
 	}
@@ -190,7 +191,7 @@ func openFleet(ctx context.Context, b *run.Bench, dir string) (*fleet, error) {
 	if err := f.startProxy(ctx, b, door); err != nil {
 		return nil, err
 	}
-	f.acted = &stopwatch{Actuator: f.client, done: map[string]chan time.Time{}}
+	f.acted = &stopwatch{Actuator: f.client, done: map[string]chan applied{}}
 	return f, f.engine(ctx, b, dir, f.acted, f.client, func(r *http.Request) string { return r.Header.Get(senderHeader) })
 }
 
@@ -337,7 +338,7 @@ func (f *fleet) play(ctx context.Context) ([]float64, error) {
 	var (
 		group sync.WaitGroup
 		mu    sync.Mutex
-		took  []float64
+		parts [3][]float64 // until the intake had answered, the proxy was asked, it had acknowledged
 		wrong error
 	)
 	busy := make([]sync.Mutex, fleetSenders) // a sender's batches follow each other
@@ -350,7 +351,7 @@ func (f *fleet) play(ctx context.Context) ([]float64, error) {
 		case <-tick.C:
 		}
 		s, round, bad := senders[n%fleetSenders], n/fleetSenders, ""
-		var out chan time.Time
+		var out chan applied
 		if round >= fleetWarm {
 			bad = s.services[round-fleetWarm]
 			out = f.acted.expect(bad, assay.ActionAbort)
@@ -360,7 +361,7 @@ func (f *fleet) play(ctx context.Context) ([]float64, error) {
 			began := time.Now()
 			err := s.send(ctx, f.intake.URL, bad)
 			busy[n%fleetSenders].Unlock()
-			at := began
+			taken, at := time.Now(), applied{}
 			if err == nil && bad != "" {
 				at, err = f.acted.await(ctx, bad, out)
 			}
@@ -370,30 +371,41 @@ func (f *fleet) play(ctx context.Context) ([]float64, error) {
 				wrong = err
 			}
 			if bad != "" {
-				took = append(took, at.Sub(began).Seconds())
+				for i, t := range []time.Time{taken, at.asked, at.done} {
+					parts[i] = append(parts[i], t.Sub(began).Seconds())
+				}
 			}
 		})
 	}
 	group.Wait()
-	return took, wrong
+	if wrong == nil {
+		for i, until := range []string{"the intake had answered", "the proxy was asked", "it had acknowledged"} {
+			f.say("fleet: until %s p50 %.0f ms, p99 %.0f ms", until, 1e3*result.Percentile(parts[i], 0.5), 1e3*result.Percentile(parts[i], 0.99))
+		}
+	}
+	return parts[2], wrong
 }
+
+// applied is when an action was handed to the proxy, and when it had been read back.
+type applied struct{ asked, done time.Time }
 
 // stopwatch notes when the proxy had taken an action and it was read back.
 type stopwatch struct {
 	act.Actuator
 
 	mu   sync.Mutex
-	done map[string]chan time.Time
+	done map[string]chan applied
 }
 
 // Apply implements act.Actuator.
 func (s *stopwatch) Apply(ctx context.Context, a assay.Action) (act.Receipt, error) {
+	asked := time.Now()
 	r, err := s.Actuator.Apply(ctx, a)
 	if err == nil {
-		now := time.Now()
+		at := applied{asked, time.Now()}
 		s.mu.Lock()
 		if c := s.done[a.Service+" "+string(a.Kind)]; c != nil {
-			c <- now
+			c <- at
 			delete(s.done, a.Service+" "+string(a.Kind))
 		}
 		s.mu.Unlock()
@@ -402,20 +414,20 @@ func (s *stopwatch) Apply(ctx context.Context, a assay.Action) (act.Receipt, err
 }
 
 // expect makes the next such action of a service known.
-func (s *stopwatch) expect(service string, kind assay.ActionKind) chan time.Time {
-	c := make(chan time.Time, 1)
+func (s *stopwatch) expect(service string, kind assay.ActionKind) chan applied {
+	c := make(chan applied, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done[service+" "+string(kind)] = c
 	return c
 }
 
-func (s *stopwatch) await(ctx context.Context, service string, c chan time.Time) (time.Time, error) {
+func (s *stopwatch) await(ctx context.Context, service string, c chan applied) (applied, error) {
 	select {
 	case <-ctx.Done():
-		return time.Time{}, ctx.Err()
+		return applied{}, ctx.Err()
 	case <-time.After(fleetPatience):
-		return time.Time{}, fmt.Errorf("service %s was not acted upon within %s", service, fleetPatience)
+		return applied{}, fmt.Errorf("service %s was not acted upon within %s", service, fleetPatience)
 	case at := <-c:
 		return at, nil
 	}
