@@ -15,7 +15,7 @@
 //	   └▶ refused, failed
 //
 // Evaluations happen when data arrive, and every second as a safety net. Each
-// is stored with the state that it leads to; it becomes a fact when its choice,
+// that had data is stored with the state that it leads to; it becomes a fact when its choice,
 // what a guard said, what is eligible or what is known has changed, and as a
 // heartbeat. The fact names a blob with all inputs, from which decide.Replay
 // makes the decision again.

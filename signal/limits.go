@@ -26,8 +26,9 @@ const (
 	MaxLabelName = 128
 	// MaxLabelValue is the length of a label's value, bytes.
 	MaxLabelValue = 1024
-	// MaxSeriesPerSource is how many series one sender may have at a time.
-	MaxSeriesPerSource = 10_000
+	// MaxSeriesPerSource is how many series one sender may have at a time. A proxy has 26 of
+	// each version, so 52,000 of a thousand routes with two.
+	MaxSeriesPerSource = 100_000
 	// MaxSources is how many senders are told apart.
 	MaxSources = 1000
 )
