@@ -42,7 +42,7 @@ func (w *World) work(s *service, c *cell) answered {
 	gone := w.take(s, c, served)
 	room := w.room(s, c, load)
 	k.drop(s, c, total(c.queue)-room)
-	wait := load.wait(w.tick, waitedBefore, total(c.queue), demand)
+	wait := load.wait(w.tick, waitedBefore, total(c.queue), demand, room)
 	out.utilised = min(1, float64(demand)/max(1, float64(load.manages)))
 	out.waited = (wait.from + wait.to) / 2
 	perSecond := float64(served) / w.tick.Seconds()
@@ -167,12 +167,25 @@ func (w *World) tooMany(s *service, c *cell, l load, before int) int {
 	if before > 0 || demand == 0 || l.manages <= demand {
 		return 0
 	}
-	rho := float64(demand) / float64(l.manages)
+	rate := float64(demand) / w.tick.Seconds()
+	l.seconds = l.own + w.calls(s, c, rate)
+	rho := l.busy(rate, demand)
 	full := math.Pow(rho, math.Sqrt(2*(l.workers+1))-1) * math.Pow(rho, float64(w.room(s, c, l))) * (1 - rho)
 	if full < 1e-9 {
 		return 0
 	}
 	return binomial(w.outcome, demand, full)
+}
+
+// busy is the share of the workers that a request finds busy at a rate: of those who wait
+// for databases it is less than of what they manage, because what is slower when it is
+// full is quicker before.
+func (l load) busy(rate float64, demand int) float64 {
+	share := float64(demand) / float64(l.manages)
+	if demand >= l.manages || l.workers <= 0 {
+		return share
+	}
+	return min(share, rate*l.seconds/l.workers)
 }
 
 // take serves n requests out of the queue, by its order.
@@ -196,14 +209,15 @@ func (w *World) take(s *service, c *cell, n int) []int {
 // wait is how long the first and the last request of a tick waited, in seconds.
 type wait struct{ from, to float64 }
 
-func (l load) wait(tick time.Duration, before, after, demand int) wait {
+func (l load) wait(tick time.Duration, before, after, demand, room int) wait {
 	if l.manages == 0 {
 		return wait{math.Inf(1), math.Inf(1)}
 	}
 	rate := float64(l.manages) / tick.Seconds()
-	rho := min(0.97, float64(demand)/float64(l.manages))
-	// Sakasegawa's approximation for several servers.
+	rho := min(0.97, l.busy(float64(demand)/tick.Seconds(), demand))
+	// Sakasegawa's approximation for several servers. Nobody waits behind more than fit.
 	little := l.seconds / max(1, l.workers) * math.Pow(rho, math.Sqrt(2*(l.workers+1))-1) / (1 - rho)
+	little = min(little, float64(room)/rate)
 	return wait{max(little, float64(before)/rate), max(little, float64(after)/rate)}
 }
 
@@ -227,9 +241,10 @@ func (w *World) ask(s *service, c *cell, perSecond float64) (worst [2]float64) {
 			continue
 		}
 		d := call.database
+		others := max(0, d.rate-c.asked[i]) // what this cell asked before is no longer asked
 		c.asked[i] = perSecond * call.Times
 		d.queries += c.asked[i] * w.tick.Seconds()
-		now := max(0, d.rate-c.asked[i]) + c.asked[i]
+		now := others + c.asked[i]
 		if full := min(1, now/d.capacity()); full >= worst[0] {
 			worst = [2]float64{full, d.latency(now)}
 		}

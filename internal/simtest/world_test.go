@@ -183,6 +183,47 @@ func TestMoreCapacityIsNeverWorse(t *testing.T) {
 	})
 }
 
+// limited is a service in front of a database that bears 900 requests a second.
+func limited(t *testing.T, rate, concurrency float64) *simtest.World {
+	return world(t, simtest.Config{
+		Databases: []simtest.Database{{Name: "db", Capacity: 900, Latency: simtest.Duration(10 * time.Millisecond)}},
+		Services: []simtest.Service{{
+			Name: "s", Replicas: 10, Workers: 40, Work: simtest.Duration(20 * time.Millisecond), Queue: 20000, Concurrency: concurrency,
+			Within: simtest.Duration(300 * time.Millisecond), Traffic: simtest.Traffic{Rate: rate}, Calls: []simtest.Call{{To: "db"}},
+		}},
+	})
+}
+
+// 700 requests a second are 700·(20 + 45) ms = 46 at once: of 89 that may be inside some
+// are always free, although 800 a second would fill the limit.
+func TestALimitTurnsAwayByWorkersThatAreBusy(t *testing.T) {
+	if dropped, all := bad(limited(t, 700, 89), 60); dropped > 400 || all > 1000 {
+		t.Errorf("%d dropped and %d bad of 420,000 below the limit", dropped, all)
+	}
+	// Half as much again is turned away, and who is let in does not wait for anybody.
+	dropped, all := bad(limited(t, 1200, 89), 60)
+	if got := float64(dropped) / 720_000; got < 0.3 || got > 0.37 {
+		t.Errorf("%.3f of 1,200 a second are turned away, of which 800 are managed", got)
+	}
+	if late := float64(all-dropped) / 480_000; late > 0.02 {
+		t.Errorf("%.3f of those who were let in are late", late)
+	}
+}
+
+func TestTheUseOfADatabaseIsThatOfTheLastTick(t *testing.T) {
+	w := limited(t, 700, 0)
+	use := func() float64 { return w.Step().Views[0].DBUse }
+	if before := use(); before < 0.7 || before > 0.85 {
+		t.Fatalf("700 of 900 a second are %.2f", before)
+	}
+	if _, err := w.Apply(assay.Action{Kind: assay.ActionAdjust, Service: "s", Lever: assay.LeverRateLimit, Want: 90}); err != nil {
+		t.Fatal(err)
+	}
+	if after := use(); after > 0.11 {
+		t.Errorf("90 of 900 a second are %.2f: of a tick ago", after)
+	}
+}
+
 func TestArrivalsDoNotDependOnWhatIsDone(t *testing.T) {
 	count := func(replicas int) (list []int) {
 		w := world(t, calm(9, 200, replicas))
