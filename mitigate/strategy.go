@@ -10,7 +10,7 @@ import (
 
 // Engine names the rules of this package in records. It changes whenever the same
 // inputs may give another decision.
-const Engine = "mitigate/4"
+const Engine = "mitigate/5"
 
 // Bounds of Inputs.
 const (

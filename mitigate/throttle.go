@@ -16,6 +16,8 @@ type limit struct {
 	want    float64
 	trouble bool
 	by      string // which controller
+	signal  string // that it reads
+	whole   bool   // it is known, and need not be felt for in steps
 	words   string
 	cause   decide.Hypothesis
 }
@@ -64,6 +66,7 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 		}
 		return f
 	}
+	v.outdated(&f, l, all, current)
 	least := all[0]
 	for _, x := range all[1:] {
 		if x.want < least.want {
@@ -73,6 +76,9 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 	for _, x := range all {
 		f.trouble = f.trouble || x.trouble
 		f.clues = append(f.clues, x.clue())
+	}
+	if i := slices.IndexFunc(all, func(x limit) bool { return x.whole && x.want > current }); i >= 0 && !f.trouble {
+		least = all[i] // who feels for room in steps need not find what is known
 	}
 	v.limitOption(&f, l, stands, current, used, least)
 	if len(l.Classes) > 0 {
@@ -102,6 +108,9 @@ func orElse(a, b string) string {
 func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, stands, current, used float64, x limit) {
 	d := newDamping(Down, l.Min, l.Max)
 	d.Protect = Pace{DeadBand: 0.03, Share: 0.5, Step: max(1, current-used/2), Period: 10 * time.Second}
+	if x.whole {
+		d.Protect.Step, d.Relax.Step = max(1, current-x.want), max(1, x.want-current)
+	}
 	d.Relax = Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Step: 1, Period: 30 * time.Second}
 	d.Toggles, d.Burst = 5, 20
 	set := v.settle(d, l.Lever, "", current, x.want)
@@ -145,7 +154,7 @@ func (x limit) clue() decide.Clue {
 // gradient is the limit by latency: it is frozen while too few requests were measured,
 // and while less than half of it is used, because then it is not what limits.
 func (v *view) gradient(l *policy.ThrottleLaw, current, used float64) (x limit, declared, known bool) {
-	x.by, x.cause = "latency", decide.Overload
+	x.by, x.signal, x.cause = "latency", "latency", decide.Overload
 	if l.Latency <= 0 || !v.declared("latency") {
 		return x, false, false
 	}
@@ -175,7 +184,7 @@ func (v *view) gradient(l *policy.ThrottleLaw, current, used float64) (x limit, 
 
 // queue is the limit by the age of what waits.
 func (v *view) queue(l *policy.ThrottleLaw, current, used float64) (x limit, declared, known bool) {
-	x.by, x.cause = "queue", decide.Overload
+	x.by, x.signal, x.cause = "queue", "queue_age", decide.Overload
 	if l.QueueAge <= 0 || !v.declared("queue_age") {
 		return x, false, false
 	}
@@ -205,7 +214,7 @@ func (v *view) queue(l *policy.ThrottleLaw, current, used float64) (x limit, dec
 
 // database is the limit by what the database's utilisation predicts.
 func (v *view) database(l *policy.ThrottleLaw, current, used float64) (x limit, declared, known bool) {
-	x.by, x.cause = "database", decide.DependencySlow
+	x.by, x.signal, x.cause = "database", "db_utilisation", decide.DependencySlow
 	if l.ServiceTime <= 0 || l.WaitBudget <= 0 || !v.declared("db_utilisation") {
 		return x, false, false
 	}
@@ -218,8 +227,10 @@ func (v *view) database(l *policy.ThrottleLaw, current, used float64) (x limit, 
 	if rho < 1 {
 		wait = l.ServiceTime * rho / (1 - rho)
 	}
-	most := l.WaitBudget / (l.ServiceTime + l.WaitBudget) // the utilisation at which the wait is the budget
+	most := fullest(l)
 	x.want = current * min(most/max(rho, 1e-9), 1.1)
+	x.trouble = wait > l.WaitBudget
+	x.words = fmt.Sprintf("utilisation %.2f predicts a wait of %s s, the budget is %s s (utilisation %.2f)", rho, number(min(wait, 1e6)), number(l.WaitBudget), most)
 	if rho > most {
 		x.want = used * max(most/rho, 0.5)
 		if l.Lever == assay.LeverConcurrency {
@@ -228,8 +239,7 @@ func (v *view) database(l *policy.ThrottleLaw, current, used float64) (x limit, 
 			x.want = used * max(most/rho*math.Sqrt(max(1-rho, 0)/(1-most)), 0.5)
 		}
 	}
-	x.trouble = wait > l.WaitBudget
-	x.words = fmt.Sprintf("utilisation %.2f predicts a wait of %s s, the budget is %s s (utilisation %.2f)", rho, number(min(wait, 1e6)), number(l.WaitBudget), most)
+	v.bears(&x, l, rho, current, used)
 	return x, true, true
 }
 
