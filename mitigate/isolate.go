@@ -80,6 +80,7 @@ func (v *view) isolate(l *policy.IsolateLaw) (f finding) {
 	f.notes = append(f.notes, why)
 	quiet := v.held("uncontended", !contended)
 	fair := FairShares(isolateFull*l.Capacity, usage, weight, guarantee)
+	more := FairShares(isolateMore*l.Capacity, usage, weight, guarantee)
 	sum := 0.0
 	for _, w := range weight {
 		sum += w
@@ -104,6 +105,9 @@ func (v *view) isolate(l *policy.IsolateLaw) (f finding) {
 		// there is, to let it have that would only make it disturb the others again.
 		case quiet >= isolateQuiet && (usage[i] <= l.Factor*part || total <= l.Capacity):
 			want = l.Capacity
+		// It has what is left over, as far as the others do not feel it.
+		case quiet >= isolateDrained && more[i] > 1.05*current:
+			want = min(more[i], l.Capacity)
 		}
 		v.tenant(&f, l, t.Name, stands, current, want, weight[i]/sum, noisy)
 	}
@@ -127,8 +131,10 @@ func (v *view) contention(f *finding, l *policy.IsolateLaw, total float64) (yes 
 }
 
 const (
-	isolateQuiet = 5 * time.Minute // without contention, before anybody is held less
-	isolateFull  = 0.85            // of the capacity is divided while somebody is held: a full service is slow
+	isolateQuiet   = 5 * time.Minute // without contention, before anybody is held less
+	isolateMore    = 0.95            // of the capacity is divided once what waited is gone
+	isolateDrained = time.Minute     // without contention, until it is: damping waits besides
+	isolateFull    = 0.85            // of the capacity is divided while somebody is held: a full service is slow
 )
 
 // tenant is the option for one tenant, whose quota is moved from where it stands, which
