@@ -48,7 +48,7 @@ func (v *view) cost(l *policy.CostLaw) (f finding) {
 	if v.in.Extra > 0 {
 		f.notes = append(f.notes, fmt.Sprintf("a person allowed %s %s beyond the cap of %s", number(v.in.Extra), l.Currency, number(l.DailyCap)))
 	}
-	v.backstop(&f, l, limit)
+	v.backstop(&f, l, limit, spent, end)
 	switch {
 	case spent >= limit:
 		f.thin = "" // a hard stop asks for nothing else than what was spent
@@ -61,20 +61,30 @@ func (v *view) cost(l *policy.CostLaw) (f finding) {
 	return f
 }
 
-// backstop keeps the door's own cap at the declared one: it holds when nobody decides. To
-// lower it is a hard stop, after those of jobs; to raise it is what the level lets it be.
-func (v *view) backstop(f *finding, l *policy.CostLaw, limit float64) {
+// nearCap is the share of the cap from which on the door has it, whatever is projected.
+const nearCap = 0.8
+
+// backstop keeps the door's own cap at the declared one: it holds when nobody decides. A
+// door that has none gets it when the cap comes into sight: the spend at the rate now would
+// pass it and has for a minute, or most of it is spent, which needs no projection. To lower
+// a cap is a hard stop, after those of jobs; to raise it is what the level lets it be.
+func (v *view) backstop(f *finding, l *policy.CostLaw, limit, spent, end float64) {
+	near := v.held("cap-near", end > limit) >= time.Minute || spent >= nearCap*limit
 	for _, s := range v.in.Settings {
-		if s.Lever == assay.LeverSpend && s.Scope == "" && s.Now != limit {
-			words, kind, rank := fmt.Sprintf("the door itself stops at %s %s a day", number(limit), l.Currency), assay.ActionStop, 1
-			if limit > s.Now {
-				kind, rank = assay.ActionRestore, 8
-			}
-			f.options = append(f.options, decide.Option{
-				Action: v.action(kind, assay.LeverSpend, "", s.Now, limit), Words: words, Reversible: true,
-				Rule: &decide.Rule{Rank: rank, Fires: true, Words: words},
-			})
+		if s.Lever != assay.LeverSpend || s.Scope != "" || s.Now == limit || s.Now <= 0 && !near {
+			continue
 		}
+		words, kind, rank := fmt.Sprintf("the door itself stops at %s %s a day", number(limit), l.Currency), assay.ActionStop, 1
+		switch {
+		case s.Now <= 0 && spent < limit: // it stops nobody yet
+			kind, rank = assay.ActionAdjust, 3
+		case s.Now > 0 && limit > s.Now:
+			kind, rank = assay.ActionRestore, 8
+		}
+		f.options = append(f.options, decide.Option{
+			Action: v.action(kind, assay.LeverSpend, "", s.Now, limit), Words: words, Reversible: true,
+			Rule: &decide.Rule{Rank: rank, Fires: true, Words: words},
+		})
 	}
 }
 
@@ -132,10 +142,11 @@ const costDeadTime = 5 * time.Minute
 // rate of a minute swings by more than what a job needs.
 const costCalm = 30 * time.Minute
 
-// movedLast is when any lever of the strategy was moved last.
+// movedLast is when what a job costs was moved last; the door's own cap saves nothing.
 func (v *view) movedLast() (last time.Time) {
-	for _, d := range v.next.Dampers {
-		if n := len(d.Moves); n > 0 && d.Moves[n-1].Time.After(last) {
+	door := assay.Action{Lever: assay.LeverSpend}.Target()
+	for target, d := range v.next.Dampers {
+		if n := len(d.Moves); target != door && n > 0 && d.Moves[n-1].Time.After(last) {
 			last = d.Moves[n-1].Time
 		}
 	}

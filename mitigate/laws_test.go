@@ -381,6 +381,33 @@ func TestANoisyTenantIsHeldAtItsFairPartAndTheOthersAreNot(t *testing.T) {
 	}
 }
 
+// 85 % of the capacity is divided while what waited is worked off, 95 % as long as nobody
+// feels it.
+func TestATenantThatIsHeldGetsWhatIsLeftOver(t *testing.T) {
+	r := example(t, "isolate")
+	trouble(r, "isolate")
+	r.run(time.Minute, 10*time.Second)
+	held := r.at(assay.LeverQuota, "beta")
+	r.set("latency", "", 0.1)
+	r.run(4*time.Minute, 10*time.Second)
+	if got := r.at(assay.LeverQuota, "beta"); got != held {
+		t.Fatalf("beta has %v of %v after four minutes: %s", got, held, r.last.Words)
+	}
+	r.run(10*time.Minute, 10*time.Second)
+	more := r.at(assay.LeverQuota, "beta")
+	if more < held+29 || more > held+31 {
+		t.Errorf("beta has %v of %v while nobody suffers and asks for 260: %s %v", more, held, r.last.Words, r.last.Reasons)
+	}
+	if len(r.log) != 2 {
+		t.Errorf("it is felt for in steps: %+v", r.log)
+	}
+	r.set("latency", "", 0.9)
+	r.run(time.Minute, 10*time.Second)
+	if got := r.at(assay.LeverQuota, "beta"); got != held {
+		t.Errorf("they suffer again and beta has %v, not %v: %s", got, held, r.last.Words)
+	}
+}
+
 func TestUseOfAnIdleServiceIsNobodysFault(t *testing.T) {
 	r := example(t, "isolate")
 	trouble(r, "isolate")
@@ -477,6 +504,68 @@ func TestAtTheCapEverythingStopsWhateverElseIsKnown(t *testing.T) {
 		if a.Kind != assay.ActionStop {
 			t.Errorf("it is a %s and no stop", a.Kind)
 		}
+	}
+}
+
+// A door without a cap is left alone while the cap is out of sight: nothing is wrong then.
+func TestTheDoorGetsTheCapOnceItComesIntoSight(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spent float64
+		rate  float64 // of load-tests
+		sure  bool    // the other inputs are known
+		want  float64
+	}{
+		{"half of it would be spent", 10, 0.1, true, 0},
+		{"most of it is spent", 81, 0.1, true, 100},
+		{"it would be passed at midnight", 45, 8, true, 100},
+		{"it is reached, and nothing else is known", 100, 3, false, 100},
+	} {
+		r := example(t, "cost")
+		jobs(r)
+		r.lever(assay.LeverSpend, "", 0)
+		r.set("spend_rate", "integration", 0.5)
+		r.set("spend_rate", "load-tests", c.rate)
+		r.set("spent", "", c.spent)
+		if !c.sure {
+			r.in.Values = without(r.in.Values, "load-tests", "spend_rate")
+		}
+		r.step(10 * time.Second)
+		if c.spent < 80 && r.at(assay.LeverSpend, "") != 0 {
+			t.Errorf("%s: the spike of a moment set the cap", c.name)
+		}
+		r.run(2*time.Minute, 10*time.Second)
+		if got := r.at(assay.LeverSpend, ""); got != c.want {
+			t.Errorf("%s: the door's cap is %v: %s %v", c.name, got, r.last.Words, r.last.Reasons)
+		}
+	}
+	// One that it has is kept at what is declared, whatever is in sight.
+	r := example(t, "cost")
+	jobs(r)
+	r.set("spend_rate", "load-tests", 0.1)
+	r.lever(assay.LeverSpend, "", 250)
+	r.run(time.Minute, 10*time.Second)
+	if got := r.at(assay.LeverSpend, ""); got != 100 {
+		t.Errorf("the door's cap is %v and the declared one 100: %s", got, r.last.Words)
+	}
+}
+
+// The door's own cap saves nothing: nobody waits to see what it saved.
+func TestTheCapAtTheDoorDelaysNoJobsMove(t *testing.T) {
+	r := example(t, "cost")
+	jobs(r)
+	r.lever(assay.LeverSpend, "", 0)
+	r.set("spent", "", 85)
+	r.set("spend_rate", "load-tests", 0.01)
+	r.set("spend_rate", "integration", 0.01)
+	r.step(10 * time.Second)
+	if r.at(assay.LeverSpend, "") != 100 {
+		t.Fatalf("the door has no cap: %s", r.last.Words)
+	}
+	r.set("spend_rate", "load-tests", 8)
+	r.run(90*time.Second, 10*time.Second)
+	if r.at(assay.LeverCostClass, "load-tests") != 1 {
+		t.Errorf("load-tests are still dear: %s %v", r.last.Words, r.last.Reasons)
 	}
 }
 
