@@ -31,6 +31,10 @@ func TestRegretIsAShareOfWhatCouldBeAvoided(t *testing.T) {
 	if got := c.regret(c.rows[0], []int{0, 0}); math.Abs(got-0.2) > 1e-12 { // (28-10)/(100-10)
 		t.Errorf("the first seed alone has a regret of %v", got)
 	}
+	c.rows = append(c.rows, lost(smallProbe, 1, 1)) // shows what the probe costs, and is ours
+	if c.best().Controller != "hpa" {
+		t.Errorf("%s is a peer", c.best().Controller)
+	}
 	c.rows[0] = lost("assay", 36, 36) // more than half of the peer's regret, more than 5 % above the oracle
 	if c.good() {
 		t.Error("0.26 of regret is within half of 0.5")

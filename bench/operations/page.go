@@ -62,12 +62,12 @@ A cell is one intensity of one kind of fault, each with %d seeds that nothing wa
 The oracle knows the fault, when it begins and ends, the traffic, and the lever that is right; it searches amounts and times for each seed, and takes what any of the others did if that lost less, so its loss is the least that is known and nobody's regret is below 0.
 Regret is the loss above the oracle's in percent of what can be avoided (what doing nothing loses above it, and at least 5 %% of the oracle's loss); the best peer is the one with the least loss in the cell, doing nothing included. A cell is within the target if our regret is at most half of the best peer's, or our loss at most 5 %% above the oracle's.
 %s
-
+%s
 %s
 
 ## Measures
 
-`, g.seed, g.seeds-1, g.seeds, g.verdict(), afterwards)
+`, g.seed, g.seeds-1, g.seeds, g.verdict(), g.probe(), afterwards)
 	b.WriteString(result.Markdown(rows, "runs or cells"))
 	g.byClass(&b)
 	g.everyCell(&b)
@@ -77,7 +77,7 @@ Regret is the loss above the oracle's in percent of what can be avoided (what do
 }
 
 // afterwards names what was chosen when a result of this grid was known.
-const afterwards = "Chosen after a result was seen, each in our favour: throttle.yaml lets requests wait 0.08 of what their callers bear, and overload.scenario.yaml calls an answer good within 300 ms; the strategies read windows of one minute, not of five; the cautious autoscaler of bursts and ours are told one target; an attack has a person who answers; the autoscaler among the peers counts replicas that still start, as the real one does. The interval of the ratio with a fixed scale was added because that with a scale drawn anew is carried by one seed of the weakest noisy tenant."
+const afterwards = "Chosen after a result was seen, each in our favour: throttle.yaml lets requests wait 0.08 of what their callers bear, and overload.scenario.yaml calls an answer good within 300 ms; the strategies read windows of one minute, not of five; the cautious autoscaler of bursts and ours are told one target; an attack has a person who answers; the autoscaler among the peers counts replicas that still start, as the real one does; in the simulated world the use of a database is that of the last tick and not of the one before, nobody waits in a queue that a limit leaves no room for, and a limit turns away by the workers that are busy. The interval of the ratio with a fixed scale was added because that with a scale drawn anew is carried by one seed of the weakest noisy tenant."
 
 // verdict says in a sentence how it stands.
 func (g grid) verdict() string {
@@ -93,6 +93,21 @@ func (g grid) verdict() string {
 		return text + " Every cell is within the target."
 	}
 	return text + " Outside the target: " + strings.Join(outside, ", ") + "."
+}
+
+// probe says what it costs that a region which fails keeps a tenth of its traffic, empty
+// if no such class was played.
+func (g grid) probe() string {
+	var cells []string
+	for _, c := range g.cells {
+		if r := c.row(smallProbe); r != nil {
+			cells = append(cells, fmt.Sprintf("%s at %s %s instead of %s", c.class.name, result.Figure(c.level), result.Figure(r.Loss.Mean), result.Figure(c.rows[0].Loss.Mean)))
+		}
+	}
+	if cells == nil {
+		return ""
+	}
+	return "\nA region that fails keeps a tenth of its traffic as a probe, by which its return is seen; the peers leave it a hundredth. Ours with a hundredth (" + smallProbe + " in the last table but one, nobody's peer) would lose: " + strings.Join(cells, ", ") + ".\n"
 }
 
 // byClass are the means of each kind of fault.
@@ -146,7 +161,7 @@ func (g grid) peers(b *strings.Builder) {
 
 // wrong shows the moves that nothing called for.
 func (g grid) wrong(b *strings.Builder) {
-	b.WriteString("\n## Wrong triggers\n\nRuns in which our strategy moved anything although its fault never came: with good telemetry, and with telemetry that for a quarter of an hour is two or ten minutes late, half or all lost, or a minute behind. Strategies that follow the load are not counted. The one that holds a cap sets it at the door to begin with; that is counted as a move.\n\n")
+	b.WriteString("\n## Wrong triggers\n\nRuns in which our strategy moved anything although its fault never came: with good telemetry, and with telemetry that for a quarter of an hour is two or ten minutes late, half or all lost, or a minute behind. Strategies that follow the load are not counted.\n\n")
 	result.Head(b, "strategy for", "nothing is wrong", "telemetry alone is wrong")
 	for _, t := range g.triggers {
 		result.Line(b, t.class, fmt.Sprintf("%d of %d", t.calm[0], t.calm[1]), fmt.Sprintf("%d of %d", t.blind[0], t.blind[1]))
