@@ -221,7 +221,7 @@ func (c *Controller) withdrawn(ctx context.Context, rec *record, p pending) stri
 		return "what other strategies did cannot be read: " + err.Error()
 	}
 	memory := rec.State.clone()
-	v := newView(rec.Strategy, &memory, Inputs{History: h}, now)
+	v := newView(&rec.Strategy, &memory, &Inputs{History: h}, now)
 	for _, said := range v.guard(c.judged(ctx, rec.Strategy))(p.Action) {
 		if said.Outcome != assay.OutcomePass {
 			return fmt.Sprintf("guard %s says %s now: %s", said.Guard, said.Outcome, said.Reason)

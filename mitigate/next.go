@@ -37,7 +37,7 @@ func (r *Record) decide(guard decide.Guard) error {
 	}
 	r.After = r.Before.clone()
 	r.After.forget(r.Strategy, r.Now)
-	v := newView(r.Strategy, &r.After, r.Inputs, r.Now)
+	v := newView(&r.Strategy, &r.After, &r.Inputs, r.Now)
 	f, err := v.law()
 	if err != nil {
 		return err

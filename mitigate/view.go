@@ -3,6 +3,7 @@ package mitigate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -12,8 +13,8 @@ import (
 // view is what a law sees: the inputs that are fresh and complete, and the memory that
 // it leaves for the next decision.
 type view struct {
-	s       Strategy
-	in      Inputs
+	s       *Strategy
+	in      *Inputs
 	now     time.Time
 	next    *State // of which the law writes Since, Last, Dampers and Bands
 	values  map[key]float64
@@ -39,8 +40,8 @@ type finding struct {
 }
 
 // newView sorts the inputs into known and unknown.
-func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
-	v := &view{s: s, in: in, now: now, next: next, values: make(map[key]float64, len(in.Values)), why: map[string]string{}}
+func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
+	v := &view{s: s, in: in, now: now, next: next, values: make(map[key]float64, len(in.Values))}
 	if v.next.Since == nil {
 		v.next.Since = map[string]time.Time{}
 	}
@@ -51,7 +52,7 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 		v.next.Dampers = map[string]Damper{}
 	}
 	v.next.Bands = map[string]Settled{}
-	v.signals = append(v.signals, in.Unknown...)
+	v.signals = append(slices.Grow(v.signals, len(in.Unknown)+len(s.Spec.Signals)), in.Unknown...)
 	for _, decl := range s.Spec.Signals {
 		sig := assay.Signal{Indicator: decl.Name, Known: true, Completeness: 1}
 		seen, usable := 0, 0
@@ -63,7 +64,7 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 			if x.Name == "disk_growth" && !math.IsInf(x.Value, 0) {
 				x.Value = max(x.Value, 0) // a disk that empties does not fill
 			}
-			age, reason := now.Sub(x.Time), s.unusable(x, now)
+			age, reason := now.Sub(x.Time), s.unusable(&x, now)
 			if reason == "" {
 				v.values[key{x.Name, x.Scope}] = x.Value
 				usable++
@@ -83,6 +84,9 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 			sig.Known, sig.Reason, sig.Completeness = false, fmt.Sprintf("%s has no data", decl.Name), 0
 		}
 		if !sig.Known {
+			if v.why == nil {
+				v.why = map[string]string{}
+			}
 			v.why[decl.Name] = sig.Reason
 		}
 		v.signals = append(v.signals, sig)
@@ -92,10 +96,10 @@ func newView(s Strategy, next *State, in Inputs, now time.Time) *view {
 
 // apart reports whether each scope is judged by its own values alone: sources come and
 // go, and what is not known of one says nothing of the others.
-func (s Strategy) apart() bool { return s.Spec.Contain != nil }
+func (s *Strategy) apart() bool { return s.Spec.Contain != nil }
 
 // unusable says why a value is unknown, "" if it is not.
-func (s Strategy) unusable(x Value, now time.Time) string {
+func (s *Strategy) unusable(x *Value, now time.Time) string {
 	age, maxAge := now.Sub(x.Time), s.Spec.MaxAge.Value()
 	switch {
 	case math.IsNaN(x.Value) || math.IsInf(x.Value, 0):

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"assay.dev/assay"
@@ -38,32 +39,37 @@ const keep = time.Hour
 // past is what telemetry showed.
 type past struct {
 	views map[place][]simtest.View // by their end
-	names []place                  // in order of appearance
 	burn  map[string]*tape         // of whole services
 	disks map[string]simtest.Disk
 	probe map[place]float64 // share of failed probes, measured from outside
+	room  int               // views of a place that are kept at most
 }
 
 type place struct{ service, region string }
 
-func newPast() *past {
-	return &past{views: map[place][]simtest.View{}, burn: map[string]*tape{}, disks: map[string]simtest.Disk{}, probe: map[place]float64{}}
+// newPast has room for what comes in a time, as far as it is remembered.
+func newPast(tick, length time.Duration) *past {
+	room := max(64, int(min(length, 2*keep)/tick)) + 2
+	return &past{room: room, views: map[place][]simtest.View{}, burn: map[string]*tape{}, disks: map[string]simtest.Disk{}, probe: map[place]float64{}}
 }
 
 // add takes what came in one tick.
 func (p *past) add(r simtest.Report) {
-	for _, v := range r.Views {
+	for i := range r.Views {
+		v := &r.Views[i]
 		at := place{v.Service, v.Region}
 		list, known := p.views[at]
 		if !known {
-			p.names = append(p.names, at)
+			list = make([]simtest.View, 0, p.room)
 		}
-		list = append(list, v)
+		list = append(list, *v)
 		if len(list) > 1 && v.End.Before(list[len(list)-2].End) { // it was on its way for longer
 			slices.SortStableFunc(list, func(a, b simtest.View) int { return a.End.Compare(b.End) })
 		}
-		if old := list[0]; len(list) > 64 && r.Now.Sub(old.End) > 2*keep {
-			list = slices.Clone(list[len(list)/2:])
+		if len(list) >= p.room && r.Now.Sub(list[0].End) > 2*keep {
+			left := copy(list, list[len(list)/2:]) // where they are: nobody keeps a view of them
+			clear(list[left:])
+			list = list[:left]
 		}
 		p.views[at] = list
 		if v.Region == "" {
@@ -97,25 +103,18 @@ func (p *past) probes(r simtest.Report) {
 	}
 }
 
-// within are the views of a place that ended after now-window.
-func (p *past) within(at place, now time.Time, window time.Duration) []simtest.View {
-	list := p.views[at]
-	from := now.Add(-window)
-	i, _ := slices.BinarySearchFunc(list, from, func(v simtest.View, t time.Time) int {
-		if v.End.After(t) {
-			return 1
-		}
-		return -1
-	})
+// since are the views that ended after a time. A view is large: none is copied.
+func since(list []simtest.View, from time.Time) []simtest.View {
+	i := sort.Search(len(list), func(i int) bool { return list[i].End.After(from) })
 	return list[i:]
 }
 
-// last is the newest view of a place.
-func (p *past) last(at place) (simtest.View, bool) {
+// last is the newest view of a place, nil if there is none.
+func (p *past) last(at place) *simtest.View {
 	if list := p.views[at]; len(list) > 0 {
-		return list[len(list)-1], true
+		return &list[len(list)-1]
 	}
-	return simtest.View{}, false
+	return nil
 }
 
 // tape sums counts over windows.

@@ -55,7 +55,7 @@ func (h *hpa) look(s sight) ([]wish, error) {
 	h.next = s.now.Add(h.rule.Sync)
 	metric := math.NaN()
 	current, _ := s.world.Standing(h.use.Service, assay.LeverReplicas, "")
-	if v, ok := s.past.last(place{h.use.Service, ""}); ok && v.Ready > 0 {
+	if v := s.past.last(place{h.use.Service, ""}); v != nil && v.Ready > 0 {
 		metric = h.rule.Metric(v.Utilisation, v.Ready, int(current))
 	}
 	var want int
@@ -96,8 +96,8 @@ func newGradient(use Gradient) *gradient {
 func (g *gradient) see(sight) error { return nil }
 
 func (g *gradient) look(s sight) ([]wish, error) {
-	v, ok := s.past.last(place{g.use.Service, ""})
-	if !ok || !v.End.After(g.seen) || v.P50 <= 0 {
+	v := s.past.last(place{g.use.Service, ""})
+	if v == nil || !v.End.After(g.seen) || v.P50 <= 0 {
 		return nil, nil
 	}
 	g.seen = v.End

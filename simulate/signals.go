@@ -19,62 +19,61 @@ const (
 	hourly  = time.Hour       // good and total of tiers
 )
 
-// values are a signal as the telemetry shows it now; none if it shows nothing.
-func (h *standing) values(s sight, decl policy.StrategySignal) []mitigate.Value {
+// values appends a signal as the telemetry shows it now; nothing if it shows nothing.
+func (h *standing) values(out []mitigate.Value, s sight, decl *policy.StrategySignal) []mitigate.Value {
 	service := h.strategy.Spec.Service
 	switch decl.By {
 	case "":
 		if v, ok := h.disk(s, decl.Name); ok {
-			return []mitigate.Value{v}
+			return append(out, v)
 		}
-		return one(decl.Name, "", s.past.newest(place{service, ""}, minute), h.whole(s, decl.Name))
+		return one(out, decl.Name, "", s.past.newest(place{service, ""}, minute), h.whole(s, decl.Name))
 	case "region":
-		var out []mitigate.Value
-		for _, r := range h.scenario.Spec.World.Regions {
-			out = append(out, h.region(s, decl.Name, r.Name)...)
+		for i := range h.scenario.Spec.World.Regions {
+			out = h.region(out, s, decl.Name, h.scenario.Spec.World.Regions[i].Name)
 		}
 		return out
 	case "version":
-		return h.version(decl.Name)
+		return h.version(out, decl.Name)
 	}
-	return h.flows(s, decl)
+	return h.flows(out, s, decl)
 }
 
-// one is a value of the views it is taken from; their newest says how old and how
+// one appends a value of the views it is taken from; their newest says how old and how
 // complete it is.
-func one(name, scope string, views []simtest.View, value func([]simtest.View) float64) []mitigate.Value {
+func one(out []mitigate.Value, name, scope string, views []simtest.View, value func([]simtest.View) float64) []mitigate.Value {
 	if len(views) == 0 || value == nil {
-		return nil
+		return out
 	}
 	x := value(views)
 	if math.IsNaN(x) {
-		return nil
+		return out
 	}
-	last := views[len(views)-1]
-	return []mitigate.Value{{Name: name, Scope: scope, Value: x, Time: last.EventTime, Completeness: last.Completeness}}
+	last := &views[len(views)-1]
+	return append(out, mitigate.Value{Name: name, Scope: scope, Value: x, Time: last.EventTime, Completeness: last.Completeness})
 }
 
 // newest are the views of the last window that telemetry shows, however old it is.
 func (p *past) newest(at place, window time.Duration) []simtest.View {
-	v, ok := p.last(at)
-	if !ok {
+	list := p.views[at]
+	if len(list) == 0 {
 		return nil
 	}
-	return p.within(at, v.End, window)
+	return since(list, list[len(list)-1].End.Add(-window))
 }
 
 func span(views []simtest.View) float64 {
 	sum := 0.0
-	for _, v := range views {
-		sum += v.End.Sub(v.Start).Seconds()
+	for i := range views {
+		sum += views[i].End.Sub(views[i].Start).Seconds()
 	}
 	return sum
 }
 
 func arrivalRate(views []simtest.View) float64 {
 	n := 0
-	for _, v := range views {
-		n += v.Arrived
+	for i := range views {
+		n += views[i].Arrived
 	}
 	return float64(n) / span(views)
 }
@@ -83,9 +82,9 @@ func arrivalRate(views []simtest.View) float64 {
 func p95(views []simtest.View) float64 {
 	merged := slices.Clone(views[0].Buckets)
 	n := 0
-	for i, v := range views {
-		n += v.Answered
-		for j, b := range v.Buckets {
+	for i := range views {
+		n += views[i].Answered
+		for j, b := range views[i].Buckets {
 			if i > 0 {
 				merged[j].Count += b.Count
 			}
@@ -97,8 +96,8 @@ func p95(views []simtest.View) float64 {
 	return simtest.Quantile(merged, uint64(n), 0.95)
 }
 
-func newestOf(get func(simtest.View) float64) func([]simtest.View) float64 {
-	return func(views []simtest.View) float64 { return get(views[len(views)-1]) }
+func newestOf(get func(*simtest.View) float64) func([]simtest.View) float64 {
+	return func(views []simtest.View) float64 { return get(&views[len(views)-1]) }
 }
 
 // whole is how a signal of the whole service is taken.
@@ -113,80 +112,78 @@ func (h *standing) whole(s sight, name string) func([]simtest.View) float64 {
 	case "samples":
 		return func(views []simtest.View) float64 {
 			n := 0
-			for _, v := range views {
-				n += v.Answered
+			for i := range views {
+				n += views[i].Answered
 			}
 			return float64(n)
 		}
 	case "inflight":
-		return newestOf(func(v simtest.View) float64 { return v.InFlight })
+		return newestOf(func(v *simtest.View) float64 { return v.InFlight })
 	case "queue_depth":
-		return newestOf(func(v simtest.View) float64 { return float64(v.Waiting) })
+		return newestOf(func(v *simtest.View) float64 { return float64(v.Waiting) })
 	case "queue_age":
-		return newestOf(func(v simtest.View) float64 {
+		return newestOf(func(v *simtest.View) float64 {
 			if v.Waiting == 0 {
 				return 0
 			}
 			return float64(v.Waiting) * v.End.Sub(v.Start).Seconds() / max(1, float64(v.Answered))
 		})
 	case "db_utilisation":
-		return newestOf(func(v simtest.View) float64 { return v.DBUse })
+		return newestOf(func(v *simtest.View) float64 { return v.DBUse })
 	case "saturation", "metric":
-		return newestOf(func(v simtest.View) float64 { return v.Utilisation })
+		return newestOf(func(v *simtest.View) float64 { return v.Utilisation })
 	case "missing":
-		return newestOf(func(v simtest.View) float64 { return float64(v.Replicas - v.Ready) })
+		return newestOf(func(v *simtest.View) float64 { return float64(v.Replicas - v.Ready) })
 	case "recommended":
 		return h.recommended(s)
 	case "spent":
-		return newestOf(func(v simtest.View) float64 { return v.Spend })
+		return newestOf(func(v *simtest.View) float64 { return v.Spend })
 	}
 	return nil
 }
 
 // recommended is what an autoscaler without any memory asks for: 70 % utilisation.
 func (h *standing) recommended(s sight) func([]simtest.View) float64 {
-	return newestOf(func(v simtest.View) float64 {
+	return newestOf(func(v *simtest.View) float64 {
 		now, _ := s.world.Standing(v.Service, assay.LeverReplicas, "")
 		return mitigate.Recommend(now, v.Utilisation, 0.7, float64(v.Replicas-v.Ready))
 	})
 }
 
 func badOf(views []simtest.View) (bad, all float64) {
-	for _, v := range views {
-		for _, f := range v.Flows {
-			bad, all = bad+float64(f.Bad), all+float64(f.Arrived-f.Dropped)
+	for i := range views {
+		flows := views[i].Flows
+		for j := range flows {
+			bad, all = bad+float64(flows[j].Bad), all+float64(flows[j].Arrived-flows[j].Dropped)
 		}
 	}
 	return bad, max(bad, all)
 }
 
-// region is a signal of one region.
-func (h *standing) region(s sight, name, region string) []mitigate.Value {
+// region appends a signal of one region.
+func (h *standing) region(out []mitigate.Value, s sight, name, region string) []mitigate.Value {
 	at := place{h.strategy.Spec.Service, region}
 	switch name {
-	case "bad", "total":
-		return one(name, region, s.past.newest(at, minute), func(views []simtest.View) float64 {
-			bad, all := badOf(views)
-			if name == "bad" {
-				return bad
-			}
-			return all
-		})
+	case "bad":
+		return one(out, name, region, s.past.newest(at, minute), func(views []simtest.View) float64 { bad, _ := badOf(views); return bad })
+	case "total":
+		return one(out, name, region, s.past.newest(at, minute), func(views []simtest.View) float64 { _, all := badOf(views); return all })
 	case "probe":
 		share, ok := s.past.probe[at]
 		if !ok {
-			return nil
+			return out
 		}
-		return []mitigate.Value{{Name: name, Scope: region, Value: share, Time: s.now, Completeness: 1}}
+		return append(out, mitigate.Value{Name: name, Scope: region, Value: share, Time: s.now, Completeness: 1})
 	}
-	return one(name, region, s.past.newest(at, minute), h.whole(s, name))
+	return one(out, name, region, s.past.newest(at, minute), h.whole(s, name))
 }
 
-// version is a count of each version.
-func (h *standing) version(name string) (out []mitigate.Value) {
+// version appends a count of each version.
+func (h *standing) version(out []mitigate.Value, name string) []mitigate.Value {
 	for _, v := range h.service.Versions {
 		x := mitigate.Value{Name: name, Scope: v.Name, Completeness: 1}
-		for _, r := range h.versions {
+		for i := range h.versions {
+			r := &h.versions[i]
 			if r.Version != v.Name {
 				continue
 			}
@@ -206,11 +203,11 @@ func (h *standing) version(name string) (out []mitigate.Value) {
 	return out
 }
 
-// flows is a signal by tenant, source, class, tier or job.
-func (h *standing) flows(s sight, decl policy.StrategySignal) (out []mitigate.Value) {
-	of := func(f simtest.FlowView) string { return f.Class }
+// flows appends a signal by tenant, source, class, tier or job.
+func (h *standing) flows(out []mitigate.Value, s sight, decl *policy.StrategySignal) []mitigate.Value {
+	of := func(f *simtest.FlowView) string { return f.Class }
 	if decl.By == "tenant" || decl.By == "source" {
-		of = func(f simtest.FlowView) string { return f.Tenant }
+		of = func(f *simtest.FlowView) string { return f.Tenant }
 	}
 	window := minute
 	if decl.Name == "good" || decl.Name == "total" {
@@ -218,28 +215,29 @@ func (h *standing) flows(s sight, decl policy.StrategySignal) (out []mitigate.Va
 	}
 	views := s.past.newest(place{h.strategy.Spec.Service, ""}, window)
 	if len(views) == 0 {
-		return nil
+		return out
 	}
 	var names []string
-	for _, f := range views[0].Flows {
-		if n := of(f); n != "" && !slices.Contains(names, n) {
+	for i := range views[0].Flows {
+		if n := of(&views[0].Flows[i]); n != "" && !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
 	for _, name := range names {
-		out = append(out, one(decl.Name, name, views, func(views []simtest.View) float64 {
-			return flowSignal(decl.Name, views, func(f simtest.FlowView) bool { return of(f) == name })
-		})...)
+		out = one(out, decl.Name, name, views, func(views []simtest.View) float64 {
+			return flowSignal(decl.Name, views, func(f *simtest.FlowView) bool { return of(f) == name })
+		})
 	}
 	return out
 }
 
-func flowSignal(name string, views []simtest.View, match func(simtest.FlowView) bool) float64 {
+func flowSignal(name string, views []simtest.View, match func(*simtest.FlowView) bool) float64 {
 	arrived, bad, dropped, all, cost, looks := 0, 0, 0, 0, 0.0, 0.0
-	for _, v := range views {
-		all += v.Arrived
-		for _, f := range v.Flows {
-			if match(f) {
+	for i := range views {
+		all += views[i].Arrived
+		flows := views[i].Flows
+		for j := range flows {
+			if f := &flows[j]; match(f) {
 				arrived, bad, dropped = arrived+f.Arrived, bad+f.Bad, dropped+f.Dropped
 				cost += f.Cost
 				looks = f.Suspects

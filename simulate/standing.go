@@ -26,6 +26,7 @@ type standing struct {
 	forecast *mitigate.Forecast
 	asked    []decide.Approval
 	current  assay.Action // that was wished last
+	known    int          // values at the last look: about as many come again
 }
 
 // team are the strategies of one controller: they see each other's moves.
@@ -46,7 +47,7 @@ func newStanding(r policy.Strategy, s *Scenario, c *Controller, t *team) *standi
 
 func (h *standing) see(s sight) error {
 	if h.load.step > 0 {
-		if v, ok := s.past.last(place{h.strategy.Spec.Service, ""}); ok && v.End.After(h.seen) {
+		if v := s.past.last(place{h.strategy.Spec.Service, ""}); v != nil && v.End.After(h.seen) {
 			h.seen = v.End
 			h.load.add(v.End, v.Rate())
 		}
@@ -122,9 +123,11 @@ func (h *standing) done(a assay.Action, stands float64, err error, now time.Time
 // inputs are what the strategy reads now.
 func (h *standing) inputs(s sight) (mitigate.Inputs, error) {
 	in := mitigate.Inputs{Seed: uint64(s.now.UnixNano()), Settings: h.settings(s.world), Burn: h.burn(s), Worth: h.worth()}
-	for _, decl := range h.strategy.Spec.Signals {
-		in.Values = append(in.Values, h.values(s, decl)...)
+	in.Values = slices.Grow(in.Values, h.known)
+	for i := range h.strategy.Spec.Signals {
+		in.Values = h.values(in.Values, s, &h.strategy.Spec.Signals[i])
 	}
+	h.known = len(in.Values)
 	in.Changes = h.changes(s)
 	in.History.Strategy, in.History.Moves, in.History.Approvals = h.strategy.Name, h.team.moves, h.asked
 	if err := h.foresee(s.now); err != nil {
@@ -166,9 +169,11 @@ func (h *standing) changes(s sight) (out []mitigate.Change) {
 // known.
 func (h *standing) burn(s sight) float64 {
 	bad, all := 0, 0
-	for _, v := range s.past.newest(place{h.strategy.Spec.Service, ""}, minute) {
-		for _, f := range v.Flows {
-			bad, all = bad+f.Bad+f.Dropped, all+f.Arrived
+	views := s.past.newest(place{h.strategy.Spec.Service, ""}, minute)
+	for i := range views {
+		flows := views[i].Flows
+		for j := range flows {
+			bad, all = bad+flows[j].Bad+flows[j].Dropped, all+flows[j].Arrived
 		}
 	}
 	if all == 0 {

@@ -53,39 +53,35 @@ type FlowView struct {
 // Rate is requests a second at the door.
 func (v View) Rate() float64 { return float64(v.Arrived) / v.End.Sub(v.Start).Seconds() }
 
-// sums collects the cells of a service.
-type sums struct {
-	cells    []View
-	versions []tally
-}
+// sums collects what the versions of a service answered in all its cells.
+type sums struct{ versions []tally }
 
-// add counts a cell.
-func (u *sums) add(w *World, s *service, c *cell, out answered) {
+// add counts a cell, and is what telemetry says of it.
+func (u *sums) add(w *World, s *service, c *cell, out *answered) View {
 	if u.versions == nil {
 		u.versions = make([]tally, len(s.Versions))
 		for i := range u.versions {
 			u.versions[i].buckets = make([]int, len(s.bounds))
 		}
 	}
-	buckets := make([]int, len(s.bounds))
 	v := View{Service: s.Name, Region: w.regions[c.region].Name, InFlight: out.inflight, Utilisation: out.utilised}
 	v.Replicas, v.Ready, v.DBUse, v.DBLatency, v.Spend = out.truth.Replicas, c.ready, out.queries[0], out.queries[1], s.spent
+	v.Buckets, v.Flows = histogram(s.bounds, nil), make([]FlowView, 0, len(out.truth.Flows))
 	for i, t := range out.versions {
 		sum := &u.versions[i]
 		sum.total, sum.errors, sum.slow, sum.seconds = sum.total+t.total, sum.errors+t.errors, sum.slow+t.slow, sum.seconds+t.seconds
 		v.Answered, v.Errors, v.Slow = v.Answered+t.total, v.Errors+t.errors, v.Slow+t.slow
 		for b, n := range t.buckets {
 			sum.buckets[b] += n
-			buckets[b] += n
+			v.Buckets[b].Count += uint64(n)
 		}
 	}
-	v.Buckets = histogram(s.bounds, buckets)
 	for _, f := range out.truth.Flows {
 		suspects := w.suspects(s.Name, f)
 		v.Flows = append(v.Flows, FlowView{Class: f.Class, Tenant: f.Tenant, Arrived: f.Arrived, Dropped: f.Dropped, Bad: f.Bad, Waiting: f.Waiting, Cost: f.Cost, Suspects: suspects})
 		v.Arrived, v.Dropped, v.Waiting = v.Arrived+f.Arrived, v.Dropped+f.Dropped, v.Waiting+f.Waiting
 	}
-	u.cells = append(u.cells, v)
+	return v
 }
 
 // suspects is how hostile a flow looks to a detector that errs.
@@ -105,10 +101,14 @@ func (w *World) suspects(service string, f FlowTruth) float64 {
 	return looks
 }
 
+// histogram has counts, nil for none yet.
 func histogram(bounds []float64, counts []int) []assay.Bucket {
 	out := make([]assay.Bucket, len(bounds))
 	for i, b := range bounds {
-		out[i] = assay.Bucket{LE: b, Count: uint64(counts[i])}
+		out[i].LE = b
+		if counts != nil {
+			out[i].Count = uint64(counts[i])
+		}
 	}
 	return out
 }
@@ -124,28 +124,28 @@ func (s *service) finish(u *sums) {
 	}
 }
 
-// views are the cells and, of several, their sum.
-func (u *sums) views(w *World, s *service, end time.Time) []View {
-	if len(u.cells) > 1 {
-		all := View{Service: s.Name, Flows: slices.Clone(u.cells[0].Flows), Buckets: slices.Clone(u.cells[0].Buckets)}
-		for i, v := range u.cells {
-			all.plus(v, i == 0)
+// complete fills in what the cells of a service do not know: of several, their sum comes
+// first.
+func (w *World) complete(s *service, end time.Time, views []View) {
+	all := &views[0]
+	if cells := views[1:]; len(cells) > 0 {
+		*all = View{Service: s.Name, Flows: slices.Clone(cells[0].Flows), Buckets: slices.Clone(cells[0].Buckets)}
+		for i := range cells {
+			all.plus(&cells[i], i == 0)
 		}
-		u.cells = append([]View{all}, u.cells...)
 	} else {
-		u.cells[0].Region = ""
+		all.Region = ""
 	}
-	for i := range u.cells {
-		v := &u.cells[i]
+	for i := range views {
+		v := &views[i]
 		v.Start, v.End, v.EventTime, v.Completeness = w.now, end, end, 1
 		n := uint64(v.Answered)
 		v.P50, v.P95, v.P99 = Quantile(v.Buckets, n, 0.5), Quantile(v.Buckets, n, 0.95), Quantile(v.Buckets, n, 0.99)
 	}
-	return u.cells
 }
 
 // plus adds a region to the sum of all; the lists of the first are there already.
-func (v *View) plus(o View, first bool) {
+func (v *View) plus(o *View, first bool) {
 	share := float64(o.Ready) / max(1, float64(o.Ready+v.Ready))
 	v.Utilisation = v.Utilisation*(1-share) + o.Utilisation*share
 	v.Arrived, v.Answered, v.Errors, v.Slow = v.Arrived+o.Arrived, v.Answered+o.Answered, v.Errors+o.Errors, v.Slow+o.Slow
@@ -190,8 +190,8 @@ const (
 	IndicatorLatency = "latency"
 )
 
-// readings are what a rollout watches.
-func (u *sums) readings(w *World, s *service, end time.Time) (out []assay.Reading) {
+// readings appends what a rollout watches.
+func (u *sums) readings(w *World, s *service, end time.Time, out []assay.Reading) []assay.Reading {
 	for i, v := range s.Versions {
 		t := u.versions[i]
 		r := assay.Reading{Service: s.Name, Version: v.Name, Total: uint64(t.total), Start: w.now, End: end, EventTime: end, Ingested: end, Completeness: 1}
@@ -273,6 +273,11 @@ func (v *View) thin() {
 
 // receive takes what has arrived by now, in order of sending.
 func (w *World) receive() (views []View, readings []assay.Reading) {
+	if len(w.pending) == 1 && !w.pending[0].seen.After(w.now) { // nothing is late, as mostly
+		b := w.pending[0]
+		w.pending = w.pending[:0]
+		return b.views, b.readings
+	}
 	left := w.pending[:0]
 	for _, b := range w.pending {
 		if b.seen.After(w.now) {

@@ -9,18 +9,19 @@ import (
 
 // World is a running simulation. It is not safe for concurrent use.
 type World struct {
-	config    Config
-	tick      time.Duration
-	now       time.Time
-	regions   []Region
-	faults    []fault
-	on        []Fault // that are active now
-	services  []*service
-	named     map[string]*service
-	databases []*database
-	outcome   *rand.Rand // of answers; what controllers do changes what is drawn
-	executor  *rand.Rand
-	pending   []batch // telemetry under way
+	config     Config
+	tick       time.Duration
+	now        time.Time
+	regions    []Region
+	faults     []fault
+	on         []Fault // that are active now
+	services   []*service
+	named      map[string]*service
+	databases  []*database
+	outcome    *rand.Rand // of answers; what controllers do changes what is drawn
+	executor   *rand.Rand
+	pending    []batch // telemetry under way
+	indicators int     // readings of a tick
 }
 
 // service is a Service that runs.
@@ -102,6 +103,7 @@ func New(c Config) (*World, error) {
 		}
 		w.services = append(w.services, live)
 		w.named[s.Name] = live
+		w.indicators += 2 * len(live.Versions)
 	}
 	w.setActive()
 	return w, w.connect()
@@ -213,26 +215,29 @@ func (w *World) Tick() time.Duration { return w.tick }
 // Step moves the clock by one tick.
 func (w *World) Step() Report {
 	end := w.now.Add(w.tick)
-	var b batch
-	var truth []Truth
-	var disks []Disk
+	b := batch{views: make([]View, 0, len(w.services)*(len(w.regions)+1)), readings: make([]assay.Reading, 0, w.indicators)}
+	truth := make([]Truth, 0, len(w.services)*len(w.regions)+len(w.databases))
+	disks := make([]Disk, 0, len(w.databases))
 	for _, d := range w.databases {
 		d.turn(w)
 	}
 	for _, s := range w.services {
 		s.newDay(w.now)
 		s.arrivals(w)
-		sum := sums{}
+		sum, first := sums{}, len(b.views)
+		if len(s.cells) > 1 {
+			b.views = append(b.views, View{}) // of all regions together, once they are known
+		}
 		s.came = 0
 		for _, c := range s.cells {
 			out := w.work(s, c)
 			s.came += total(out.knock.arrived)
 			truth = append(truth, out.truth)
-			sum.add(w, s, c, out)
+			b.views = append(b.views, sum.add(w, s, c, &out))
 		}
 		s.finish(&sum)
-		b.views = append(b.views, sum.views(w, s, end)...)
-		b.readings = append(b.readings, sum.readings(w, s, end)...)
+		w.complete(s, end, b.views[first:])
+		b.readings = sum.readings(w, s, end, b.readings)
 	}
 	for _, d := range w.databases {
 		if t, ok := d.finish(w.tick); ok {
