@@ -90,6 +90,7 @@ func (x *Expectation) Restore(s ExpectationState) bool {
 		return false
 	}
 	s.Errors = ConformalState{}
+	s.Miss = min(max(s.Miss, 0), 1) // a state of before it was kept within
 	x.s = s
 	return true
 }
@@ -110,7 +111,7 @@ type Surprise struct {
 // the band.
 func (x *Expectation) Expect(at time.Time) Surprise {
 	out := Surprise{Expected: x.forecast(x.best(), at), P: 1}
-	if half, ok := x.odds.quantile(x.bucket(at), min(max(x.s.Miss, 0), 1)); ok {
+	if half, ok := x.odds.quantile(x.bucket(at), x.s.Miss); ok {
 		half *= x.spread(at)
 		out.Low, out.High, out.Band = out.Expected-half, out.Expected+half, true
 	}
@@ -150,13 +151,15 @@ func (x *Expectation) Observe(at time.Time, v float64) Surprise {
 	return out
 }
 
-// cover counts an observation with a band, and moves what the next band aims at.
+// cover counts an observation with a band, and moves what the next band aims to miss.
 func (x *Expectation) cover(held bool) {
 	got, missed := 1.0, 0.0
 	if !held {
 		got, missed = 0, 1
 	}
-	x.s.Miss += adapt * (bandMiss - missed)
+	// Kept within what can be aimed at: a series that stood still for a year, whose bands
+	// held everything, would have to miss for a month until its band is one again.
+	x.s.Miss = min(max(x.s.Miss+adapt*(bandMiss-missed), 0), 1)
 	x.s.Covered += learnCover * (got - x.s.Covered)
 	x.s.Bands++
 }

@@ -270,3 +270,50 @@ func TestDaylightSavingIsNoSurprise(t *testing.T) {
 		}
 	}
 }
+
+// What the band aims to miss stays a share, so that a series that stood still, or whose
+// every value was a surprise, has a band again soon after it is as others are.
+func TestABandIsOneAgainSoonAfterASeriesThatStoodStill(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for name, before := range map[string]func(i int) float64{
+		"constant":                      func(int) float64 { return 100 },
+		"every value is a new record":   func(i int) float64 { return math.Pow(1.001, float64(i)) },
+		"as large as a number may be":   func(i int) float64 { return infer.MaxObservation * float64(1-2*(i%2)) },
+		"still, and huge once an hour":  func(i int) float64 { return 1e12 * float64(max(0, 1-i%60)) },
+		"smaller than it can be judged": func(i int) float64 { return 1e-300 * float64(i%3) },
+	} {
+		x := infer.NewExpectation(infer.DefaultConformal(), nil)
+		at, held, bands := midnight, 0, 0
+		observe := func(v float64) {
+			s := x.Observe(at, v)
+			for _, n := range []float64{s.Expected, s.Low, s.High, s.P, s.Capital} {
+				if math.IsNaN(n) || math.IsInf(n, 0) {
+					t.Fatalf("%s: %+v", name, s)
+				}
+			}
+			if miss := x.State().Miss; !(miss >= 0 && miss <= 1) {
+				t.Fatalf("%s: the band aims to miss %v", name, miss)
+			}
+			at = at.Add(time.Minute)
+			if s.Band {
+				bands++
+				if v >= s.Low && v <= s.High {
+					held++
+				}
+			}
+		}
+		for i := range 20_000 {
+			observe(before(i))
+		}
+		for range 500 {
+			observe(100 + r.NormFloat64())
+		}
+		held, bands = 0, 0
+		for range 1_000 {
+			observe(100 + r.NormFloat64())
+		}
+		if share := float64(held) / float64(max(1, bands)); name == "constant" && (bands < 1_000 || share < 0.8 || share > 0.98) {
+			t.Errorf("%s: 500 minutes later its 90 %% bands hold %.0f %% of %d values", name, 100*share, bands)
+		}
+	}
+}
