@@ -114,7 +114,7 @@ bench-detect: ## Measure how soon bad releases are stopped against the floor, an
 bench-anomaly: ## Score the detector of records on the Numenta Anomaly Benchmark, causally
 	cd bench && $(GO) run ./anomaly
 
-bench-forecast: ## Score the blend of forecasts on M4-hourly's test part
+bench-forecast: ## Score the blend of forecasts on M4-hourly's test part, and the care of models on recorded loads
 	cd bench && $(GO) run ./forecast --final
 
 bench-supply: build ## Measure attestations, admission, large reports, late discovery

@@ -134,3 +134,33 @@ func TestAModelThatAPersonRolledBackIsReactiveAtTheNextForecast(t *testing.T) {
 		t.Errorf("what a person said is lost: %+v", m)
 	}
 }
+
+// What benchmarks play again is cared for as what a watcher sees.
+func TestARehearsedLoadIsCaredForAsAWatchedOne(t *testing.T) {
+	const drift = 6 * 24 * 60
+	r := rand.New(rand.NewPCG(9, 10))
+	play := func(a *anomaly.Rehearsal, from, to, drift int) {
+		for n := from; n < to; n++ {
+			at := begin.Add(time.Duration(n) * time.Minute)
+			v := daily(at)
+			if n >= drift {
+				v = 3 * daily(at.Add(12*time.Hour))
+			}
+			a.Minute(at, v*(1+0.25*math.Sin(2.4*float64(n/(24*60))))*(1+0.05*r.NormFloat64()))
+		}
+	}
+	as := anomaly.Rehearse(time.UTC)
+	play(as, 0, drift, drift)
+	other := as.Fork()
+	play(as, drift, drift+24*60, 1<<30)
+	if as.Decides() != "v1" || len(as.Demoted) > 0 || !as.Trusted.Fit() || as.Trusted.Slots < 500 {
+		t.Errorf("as ever: %s decides, %+v, %+v", as.Decides(), as.Trusted, as.Demoted)
+	}
+	play(other, drift, drift+3*24*60, drift)
+	if len(other.Demoted) == 0 || other.Demoted[0].From != "v1" || other.Demoted[0].Time.Sub(begin) > (drift+24*60)*time.Minute {
+		t.Fatalf("a day after the load changed for good: %+v", other.Demoted)
+	}
+	if after := other.Demoted[0].After; after.Slots != 24*12 {
+		t.Errorf("it was followed for %d slots, want a day: %+v", after.Slots, after)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"assay.dev/assay/decide"
 	"assay.dev/assay/infer"
 	"assay.dev/assay/model"
 	"assay.dev/assay/policy"
@@ -144,9 +145,9 @@ func (l *load) hold(n int64, v float64) {
 
 func slotTime(n int64) time.Time { return time.Unix(n*int64(slot/time.Second), 0).UTC() }
 
-// due reports whether the forecast is to be made anew.
+// due reports whether the forecast is to be made anew: it is old, or another version decides.
 func (l *load) due() bool {
-	return l.made.Made.IsZero() || slotTime(l.s.Open).Sub(l.made.Made) >= renewEvery*slot
+	return l.made.Made.IsZero() || slotTime(l.s.Open).Sub(l.made.Made) >= renewEvery*slot || l.made.Version != l.model.Care.Active
 }
 
 // input is what a forecast is made from; what was planned is taken out, for what is
@@ -175,6 +176,20 @@ func factor(planned []policy.Planned, at time.Time) (float64, bool) {
 		f *= p.Factor
 	}
 	return f, true
+}
+
+// byVersions predicts by the version that decides and by the one that runs beside, nil if
+// there is none. It is slow and pure, as forecast.
+func byVersions(y []float64, first int64, zone *time.Location, s loadState, planned []policy.Planned, m model.Model) (f Forecast, active, shadow *expected) {
+	v, learns := m.Active()
+	f, active = forecast(y, first, zone, s, planned, v)
+	if !learns { // rules expect no load to come: what is written down of a version is to hold rules against
+		f = Forecast{Made: f.Made, Version: decide.ModelRules, Reason: "reactive: " + m.Why(), Live: f.Live, LiveSlots: f.LiveSlots}
+	}
+	if v, ok := m.Shadow(); ok {
+		_, shadow = forecast(y, first, zone, s, planned, v)
+	}
+	return f, active, shadow
 }
 
 // forecast predicts by a version of the model from slots that begin with number first. It

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/decide"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/slo"
@@ -297,20 +296,12 @@ func (w *Watcher) read(ctx context.Context, u *subject, from, to time.Time) ([]a
 func (w *Watcher) forecast(s *service, u *subject, planned []policy.Planned) {
 	w.mu.Lock()
 	y, first, state, m := u.load.input(planned), u.load.s.First, u.load.s, *u.load.model
-	due := u.load.due() || u.load.made.Version != m.Care.Active // another decides
+	due := u.load.due()
 	w.mu.Unlock()
 	if !due {
 		return
 	}
-	v, learns := m.Active()
-	f, active := forecast(y, first, s.zone, state, planned, v)
-	if !learns { // rules expect no load to come: what is written down of a version is to hold rules against
-		f = Forecast{Made: f.Made, Version: decide.ModelRules, Reason: "reactive: " + m.Why(), Live: f.Live, LiveSlots: f.LiveSlots}
-	}
-	var shadow *expected
-	if v, ok := m.Shadow(); ok {
-		_, shadow = forecast(y, first, s.zone, state, planned, v)
-	}
+	f, active, shadow := byVersions(y, first, s.zone, state, planned, m)
 	w.mu.Lock()
 	u.load.made, u.load.active, u.load.shadow = f, active, shadow
 	w.mu.Unlock()

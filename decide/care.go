@@ -29,6 +29,7 @@ type ModelChange struct {
 type CareConfig struct {
 	Day      int     `json:"day"`       // steps over which its skill is judged
 	MinSkill float64 `json:"min_skill"` // below, rules do better
+	Worse    int     `json:"worse"`     // steps in a row that it must be below
 	Warm     int     `json:"warm"`      // steps that say what its errors normally are
 	Alpha    float64 `json:"alpha"`     // probability of ever promoting a version that is no better
 	Block    int     `json:"block"`     // steps that count as one, because errors of neighbours go together
@@ -41,12 +42,12 @@ type CareConfig struct {
 // DefaultCare is for a forecast in steps of time.
 func DefaultCare(step time.Duration) CareConfig {
 	day, hour := max(int(24*time.Hour/step), 1), max(int(time.Hour/step), 1)
-	return CareConfig{Day: day, Warm: max(day, 24), Alpha: 0.01, Block: hour, Slack: 1, Window: 168, MinCover: 0.65, MaxCover: 0.97}
+	return CareConfig{Day: day, Worse: day, Warm: max(day, 24), Alpha: 0.01, Block: hour, Slack: 1, Window: 168, MinCover: 0.65, MaxCover: 0.97}
 }
 
 // EffectCare is for what actions are expected to do, of which there are few.
 func EffectCare() CareConfig {
-	return CareConfig{Day: 20, MinSkill: -0.25, Warm: 10, Alpha: 0.01, Block: 1, Slack: 0.5, Window: 40, MinCover: 0.5, MaxCover: 1}
+	return CareConfig{Day: 20, MinSkill: -0.25, Worse: 1, Warm: 10, Alpha: 0.01, Block: 1, Slack: 0.5, Window: 40, MinCover: 0.5, MaxCover: 1}
 }
 
 // Came is one step of the world next to what was forecast of it, by each without having
@@ -79,7 +80,8 @@ type Care struct {
 	Rise   infer.PageHinkley `json:"rise"`
 	Recent infer.ADWIN       `json:"recent"`
 	PITs   []float64         `json:"pits,omitempty"`
-	Errors [2]float64        `json:"errors"` // of the model and of the rules, faded over a day
+	Errors [2]float64        `json:"errors"`          // of the model and of the rules, faded over a day
+	Worse  int               `json:"worse,omitempty"` // steps in a row by now in which it was worse than rules
 	// Wealth is ln of what bets on the shadow have come to, one for each stake; Block is
 	// the comparison under way.
 	Wealth [len(stakes)]float64 `json:"wealth"`
@@ -125,8 +127,8 @@ func (c Care) change(m ModelChange) Care {
 // decides is another from now on:
 //
 //   - to the rules, as soon as the model's errors have risen for good (Page-Hinkley), its
-//     80 % intervals do not hold about 80 %, or it was no better than repeating the last
-//     season for a day;
+//     80 % intervals do not hold about 80 %, or it was worse than repeating the last
+//     season for a day without a break;
 //   - to the shadow, when bets that it errs less than who decides have multiplied a stake
 //     by 1/Alpha: by Ville's inequality that happens to a version that is no better with a
 //     probability of at most Alpha, however often it is looked at.
@@ -174,7 +176,11 @@ func (c *Care) watch(cfg CareConfig, s Came) (why string, recent int) {
 	if c.Steps <= cfg.Warm {
 		n = c.Steps
 	}
-	if skill := 1 - c.Errors[0]/(c.Errors[1]+1e-300); c.Steps >= cfg.Day && skill < cfg.MinSkill {
+	skill := 1 - c.Errors[0]/(c.Errors[1]+1e-300)
+	if c.Worse++; c.Steps < cfg.Day || skill >= cfg.MinSkill {
+		c.Worse = 0
+	}
+	if c.Worse >= max(cfg.Worse, 1) {
 		return fmt.Sprintf("it was worse than rules over its last steps: skill %.2f", skill), n
 	}
 	// One step of a block, each time another: neighbours err alike and say it once.

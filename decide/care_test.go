@@ -75,6 +75,29 @@ func TestAModelThatNoLongerDescribesWhatComesIsDemotedToRules(t *testing.T) {
 	}
 }
 
+// For some hours chance says whether a model or repeating the last season is better: a day
+// without a break is no chance.
+func TestAModelThatIsWorseThanRulesForHoursStaysAndForADayDoesNot(t *testing.T) {
+	for _, tc := range []struct {
+		hours int
+		stays bool
+	}{{20, true}, {50, false}} {
+		rng, c := rand.New(rand.NewPCG(17, 18)), decide.NewCare("m1")
+		for i := range 3_000 {
+			rules := 1.0
+			if i >= 1_000 && i < 1_000+12*tc.hours {
+				rules = 0.1 // the day is as the day before
+			}
+			e := 0.5 * rng.NormFloat64()
+			came := decide.Came{Value: 100, Active: 100 - e, PIT: math.Erfc(-e/0.5/math.Sqrt2) / 2, Rules: 100 + rules*rng.NormFloat64(), Shadow: math.NaN()}
+			c, _ = c.Step(decide.DefaultCare(5*time.Minute), came, start.Add(time.Duration(i)*time.Minute))
+		}
+		if stays := c.Active == "m1"; stays != tc.stays {
+			t.Errorf("worse for some %d hours: %s decides, %+v", tc.hours, c.Active, c.Past)
+		}
+	}
+}
+
 func TestAVersionIsPromotedOnlyByAShadowWin(t *testing.T) {
 	rng := rand.New(rand.NewPCG(15, 16))
 	c, out := (world{0.5, 0.5, 0.25}).run(rng, decide.NewCare("m1").Propose("m2"), 2_000, nil)

@@ -1,4 +1,5 @@
-// Command forecast scores the blend of forecasts on the 414 hourly series of the M4
+// Command forecast plays recorded loads through the care of models (care.go), and scores the
+// blend of forecasts on the 414 hourly series of the M4
 // competition, 48 hours ahead, with the competition's own measures.
 //
 // Without more it holds back the last 48 hours of the training part: that is where
@@ -22,7 +23,9 @@ import (
 func main() {
 	open := slices.Contains(os.Args, "--final")
 	os.Args = slices.DeleteFunc(os.Args, func(arg string) bool { return arg == "--final" })
-	run.Main("forecast", 1, run.Part{Name: "m4", Run: func(_ context.Context, b *run.Bench) error { return m4(b, open) }})
+	run.Main("forecast", 1,
+		run.Part{Name: "m4", Run: func(_ context.Context, b *run.Bench) error { return m4(b, open) }},
+		run.Part{Name: "care", Run: care})
 }
 
 // winner are the published scores of M4's winner on its hourly series (Smyl, ES-RNN).
