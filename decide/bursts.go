@@ -17,8 +17,8 @@ import (
 const burstSlot = time.Second
 
 // learn adds what the old version counted in one interval to what is known about
-// bursts, and keeps the worst reading of the new version. The new version's counts are no
-// part of the dispersion: they are what is judged.
+// bursts, and keeps the worst reading of the new version and how it spreads. The new
+// version's counts are no part of the dispersion: they are what is judged.
 func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, from, to time.Time) error {
 	if p.Certainty == assay.Exact || ind.Kind == KindCount {
 		return nil
@@ -35,6 +35,10 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 		}
 		b.Slot.Events += c.Events
 		b.Slot.Exposure += c.Exposure
+		if len(ind.Bounds) == 0 {
+			b.Canary.Events += canary[i].Events
+			b.Canary.Exposure += canary[i].Exposure
+		}
 		if to.Sub(b.Began) < burstSlot {
 			continue
 		}
@@ -42,7 +46,12 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 		if b.Learned, err = b.Learned.Observe(infer.Slot{b.Slot}); err != nil {
 			return err
 		}
-		b.Slot, b.Began = infer.Count{}, time.Time{}
+		if len(ind.Bounds) == 0 {
+			if b.Spread, err = b.Spread.Observe(infer.Slot{b.Canary}); err != nil {
+				return err
+			}
+		}
+		b.Slot, b.Canary, b.Began = infer.Count{}, infer.Count{}, time.Time{}
 	}
 	w.Bursts = next
 	return nil
@@ -67,19 +76,103 @@ const (
 	burstEvents = 30
 	// burstHarm is ln E that the combined harm must reach without that burst.
 	burstHarm = 2
+	// burstDoubt is the greatest sum, over burstSizes, of how much more probable the counts
+	// are at a dispersion times the chance, if it were so, of harm as great as that shown.
+	burstDoubt = 0.3
+	// burstGone is the sum of the former alone below which bursts are out of the question.
+	burstGone = 0.1
 )
 
-// withoutBurst is ln E of harm if the test's worst reading of the new version had a
-// burst less, and how many events that would be. Before anybody can know that events come in bursts, a single one looks like
-// a regression: harm that rests on one reading alone waits for another. Bounds are
-// exceeded too often for one reading to decide anything. Calibrated.
-func (t test) withoutBurst(p Plan, w Watch) (harm float64, events uint64) {
-	s := w.Tests[t.slot]
-	if p.Certainty == assay.Exact || len(w.Bursts) == 0 || t.bound != 0 {
-		return t.comparison.Harm(s), 0
+// burstSizes are the dispersions, in units of the one that evidence is divided by, that
+// harm is doubted for until the counts of the rollout itself speak against them.
+var burstSizes = [...]float64{3, 9}
+
+// alone says why harm that was shown may be a few bursts, "" if it is not. Before anybody
+// can know that events come in bursts, a few of them look like a regression. So harm waits
+// as long as bursts are as good an explanation, given how the events of both versions lie
+// in time; and unless these rule bursts out, harm that rests on one reading alone waits for
+// another. Calibrated: bench/detect prints how often good versions are aborted. Plans with
+// exact bounds do without.
+func (p Plan) alone(s State, tests []test, signals []assay.Signal, phis []float64, total float64) string {
+	if p.Certainty == assay.Exact {
+		return ""
 	}
+	carrier, most := -1, math.Inf(-1)
+	for i, t := range tests {
+		if !signals[t.indicator].Known {
+			continue
+		}
+		if e := t.comparison.Harm(s.Watches[t.indicator].Tests[t.slot]) + math.Log(t.weight); e > most {
+			carrier, most = i, e
+		}
+	}
+	if carrier < 0 || !tests[carrier].bursts(s) {
+		return "" // what harm rests on is not counted in bursts
+	}
+	t := tests[carrier]
+	b := s.Watches[t.indicator].Bursts[t.slot]
+	doubt, plain, worst := 0.0, 0.0, 0.0
+	words := ""
+	for _, times := range burstSizes {
+		phi := phis[carrier] * times
+		odds := math.Exp(b.Learned.Odds(phis[carrier], phi) + b.Spread.Odds(phis[carrier], phi))
+		e, _ := combinedHarm(s, tests, signals, total, func(i int, w Watch) (float64, uint64) {
+			return tests[i].comparison.Deflated(phis[i] * times).Harm(w.Tests[tests[i].slot]), 0
+		})
+		each := odds * math.Exp(-max(0, e))
+		doubt, plain = doubt+each, plain+odds
+		if each > worst {
+			worst, words = each, fmt.Sprintf("it may be a few bursts: with a dispersion of %.2g, which the readings so far make %.2g times as probable as %.2g, it is %s", phi, odds, phis[carrier], evalue(e))
+		}
+	}
+	if !(doubt <= burstDoubt) {
+		return words
+	}
+	if plain < burstGone {
+		return ""
+	}
+	if e, events := combinedHarm(s, tests, signals, total, func(i int, w Watch) (float64, uint64) {
+		return tests[i].withoutBurst(w)
+	}); e < burstHarm {
+		return fmt.Sprintf("without the %d bad events of one reading, which may be one burst, it is %s and not %s", events, evalue(e), evalue(burstHarm))
+	}
+	return ""
+}
+
+// bursts reports whether the test counts something that comes in bursts. Bounds are
+// exceeded too often for a few readings to decide anything.
+func (t test) bursts(s State) bool {
+	return t.bound == 0 && len(s.Watches[t.indicator].Bursts) > 0
+}
+
+// combinedHarm is the combined harm of the known tests if those that count bursts had what
+// changed says, and the most events that it took away from one.
+func combinedHarm(s State, tests []test, signals []assay.Signal, total float64, changed func(test int, w Watch) (harm float64, events uint64)) (float64, uint64) {
+	var known []infer.Weighted
+	weight, most := 0.0, uint64(0)
+	for i, t := range tests {
+		if !signals[t.indicator].Known {
+			continue
+		}
+		w := s.Watches[t.indicator]
+		e, events := 0.0, uint64(0)
+		if t.bursts(s) {
+			e, events = changed(i, w)
+		} else {
+			e = t.comparison.Harm(w.Tests[t.slot])
+		}
+		known = append(known, infer.Weighted{LogE: e, Weight: t.weight})
+		weight, most = weight+t.weight, max(most, events)
+	}
+	mean, _ := infer.Average(known) // harm was shown, so there is one, and weights were checked
+	return mean + math.Log(weight/total), most
+}
+
+// withoutBurst is ln E of harm if the test's worst reading of the new version had a burst
+// less, and how many events that would be.
+func (t test) withoutBurst(w Watch) (harm float64, events uint64) {
 	events = min(w.Bursts[t.slot].Worst, burstEvents)
-	return t.comparison.HarmWithout(s, events), events
+	return t.comparison.HarmWithout(w.Tests[t.slot], events), events
 }
 
 // abortAt is the threshold of the combined harm. The exact one is ln(1/alpha). The

@@ -185,9 +185,15 @@ func (w *words) evidence(s *infer.State) {
 func (w *words) bursts(b *Bursts) {
 	w.number(b.Worst)
 	w.count(b.Slot)
+	w.count(b.Canary)
 	w.time(b.Began)
-	for i := range b.Learned.Scales {
-		a := &b.Learned.Scales[i]
+	w.dispersion(&b.Learned)
+	w.dispersion(&b.Spread)
+}
+
+func (w *words) dispersion(d *infer.Dispersion) {
+	for i := range d.Scales {
+		a := &d.Scales[i]
 		w.number(a.Terms)
 		w.floats([]float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
 		w.number(uint64(a.Held))

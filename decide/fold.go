@@ -172,6 +172,7 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 				return why, nil
 			}
 			canary[t.slot].Events += x.Events
+			canary[t.slot].Exposure += x.Exposure
 			control[t.slot].Events += y.Events
 			control[t.slot].Exposure += y.Exposure
 			state := next[t.slot]

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -13,7 +12,7 @@ import (
 
 // Engine names the rules of this package in every decision. It changes whenever
 // the same inputs may give another decision.
-const Engine = "decide/3"
+const Engine = "decide/4"
 
 // MaxReadings bounds the readings of one decision.
 const MaxReadings = 10_000
@@ -129,7 +128,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	}
 	d.AbortAt, d.AbortBasis = p.abortAt(after, tests, phis)
 	if e.harmful = e.harm >= d.AbortAt; e.harmful {
-		e.alone = p.alone(after, tests, d.Signals, total)
+		e.alone = p.alone(after, tests, d.Signals, phis, total)
 		e.harmful = e.alone == ""
 	}
 	e.safe = d.Safe >= d.ShipAt
@@ -150,25 +149,6 @@ func (t *test) deflate(phi float64) {
 
 // fewTests is how many tests fit without being allocated.
 const fewTests = 24
-
-// alone says that harm was shown by one reading alone, "" if it was not.
-func (p Plan) alone(s State, tests []test, signals []assay.Signal, total float64) string {
-	var known []infer.Weighted
-	weight, worst := 0.0, uint64(0)
-	for _, t := range tests {
-		if !signals[t.indicator].Known {
-			continue
-		}
-		e, events := t.withoutBurst(p, s.Watches[t.indicator])
-		known = append(known, infer.Weighted{LogE: e, Weight: t.weight})
-		weight, worst = weight+t.weight, max(worst, events)
-	}
-	mean, _ := infer.Average(known) // harm was shown, so there is one, and weights were checked
-	if e := mean + math.Log(weight/total); e < burstHarm {
-		return fmt.Sprintf("without the %d bad events of one reading, which may be one burst, it is %s and not %s", worst, evalue(e), evalue(burstHarm))
-	}
-	return ""
-}
 
 // harmSizes is how many sizes the mixture of harm has.
 var harmSizes = len(infer.HarmSizes())

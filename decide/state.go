@@ -56,9 +56,14 @@ type Bursts struct {
 	Learned infer.Dispersion `json:"learned"`
 	// Worst is how many events of the new version one reading had at the most.
 	Worst uint64 `json:"worst,omitempty"`
-	// Slot is the stretch of the old version that is being counted, from Began on.
-	Slot  infer.Count `json:"slot,omitzero"`
-	Began time.Time   `json:"began,omitzero"`
+	// Spread is the new version's dispersion, of tests without a bound. Evidence is not
+	// divided by it: it says whether harm may rest on a few bursts.
+	Spread infer.Dispersion `json:"spread,omitzero"`
+	// Slot is the stretch of the old version that is being counted, from Began on, and
+	// Canary the new version's in it.
+	Slot   infer.Count `json:"slot,omitzero"`
+	Canary infer.Count `json:"canary,omitzero"`
+	Began  time.Time   `json:"began,omitzero"`
 }
 
 // Begin is the state of a rollout whose canary just got the first step's share.

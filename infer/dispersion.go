@@ -240,6 +240,19 @@ func (d Dispersion) Beyond(known float64) float64 {
 	return out
 }
 
+// Odds is ln of how much more probable the counts of single slots are at a dispersion of
+// phi than at known, 0 where nothing was compared: the sum of squares is taken for a
+// chi-squared variable with as many degrees of freedom as there were slots. That is right
+// for many events a slot; for few it says less than it could, of either answer.
+func (d Dispersion) Odds(known, phi float64) float64 {
+	a := d.Scales[0]
+	if a.Den == 0 || a.Den2 == 0 {
+		return 0
+	}
+	free := overlap * a.Den * a.Den / a.Den2 // terms share slots, the likelihood has each once
+	return free / 2 * (a.Num/a.Den*(1/known-1/phi) - math.Log(phi/known))
+}
+
 // Burst is the factor for a dispersion that is known: a quarter more the further it
 // is from 1, for the tail of bursts.
 func Burst(dispersion float64) float64 {

@@ -35,6 +35,7 @@ A cell has enough traffic when the canary requests expected in our plan's horizo
 	r.summary(&b)
 	r.falseAborts(&b)
 	r.losses(&b)
+	r.price(&b)
 	r.happened(&b)
 	r.sceneTables(&b)
 	r.outageTable(&b)
@@ -46,7 +47,7 @@ A cell has enough traffic when the canary requests expected in our plan's horizo
 // whereWorse is the page's fourth sentence.
 func (r report) whereWorse() string {
 	claim, part, rest, within := r.compare(claimed, anybody), r.compare(half, anybody), r.compare(thin, anybody), r.compare(inside, anybody)
-	return fmt.Sprintf("Where we are worse: of %d cells with enough traffic and a regression of at least the plan's margin (%d times), ours has the lowest loss in %d, the same as the best peer within chance (%g standard errors) in %d, and a higher one in %d; of the %d that can find the regression but not clear a healthy release, where ours makes good releases wait, it is higher in %d; with traffic for neither in %d of %d; of the %d cells whose regression lies inside the margin, which our plan accepts on purpose, in %d; and on a healthy release our false-abort rate is low but not zero, where a fixed threshold far from the service's rate never aborts.",
+	return fmt.Sprintf("Where we are worse: of %d cells with enough traffic and a regression of at least the plan's margin (%d times), ours has the lowest loss in %d, the same as the best peer within chance (%g standard errors) in %d, and a higher one in %d; of the %d that can find the regression but not clear a healthy release, where ours makes good releases wait, it is higher in %d (a loss as low as a peer's would break the plan's promise, in figures [below](#what-the-lower-loss-would-cost)); with traffic for neither in %d of %d; of the %d cells whose regression lies inside the margin, which our plan accepts on purpose, in %d; and on a healthy release our false-abort rate is low but not zero, where a fixed threshold far from the service's rate never aborts.",
 		claim.cells, margin, claim.lower, chance, claim.equal, claim.higher, part.cells, part.higher, rest.higher, rest.cells, within.cells, within.higher)
 }
 

@@ -59,19 +59,27 @@ type rollout struct {
 	bounds [5]infer.State
 	all    bool // latency bounds too
 	worst  uint64
+	// learned and spread are what the old and the new version's readings say of bursts.
+	learned, spread infer.Dispersion
 }
 
 const (
 	// boundsWeight is what five bounds together weigh beside errors in decide's plans.
 	boundsWeight = 0.12
 	// burstEvents and burstHarm are decide's: harm counts if without so many events of the
-	// worst look it is still at least that.
+	// worst look it is still at least that, unless the looks rule bursts out (burstGone),
+	// and while bursts are no better an explanation (burstDoubt).
 	burstEvents = 30
 	burstHarm   = 2
+	burstDoubt  = 0.3
+	burstGone   = 0.1
 )
 
+// burstSizes are decide's.
+var burstSizes = [...]float64{3, 9}
+
 // look simulates n requests and returns how far the combined ln E of harm lies above
-// the shipped threshold, −Inf where it rests on one look alone.
+// the shipped threshold, −Inf where it may be a few bursts.
 func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 	m := binomial(r.rng, n, share)
 	var err error
@@ -80,7 +88,14 @@ func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 		return 0, err
 	}
 	r.worst = max(r.worst, pair.Treated.Events)
-	tests := []infer.Weighted{{LogE: r.sim.errors.Harm(r.errors), Weight: 1}}
+	if r.learned, err = r.learned.Observe(infer.Slot{pair.Control}); err != nil {
+		return 0, err
+	}
+	if r.spread, err = r.spread.Observe(infer.Slot{pair.Treated}); err != nil {
+		return 0, err
+	}
+	phi := r.learned.Beyond(1)
+	tests := []infer.Weighted{{LogE: r.sim.errors.Deflated(phi).Harm(r.errors), Weight: 1}}
 	if r.all {
 		// A request above one bound is above all lower ones.
 		x, y, before := m, n-m, 1.0
@@ -98,14 +113,29 @@ func (r *rollout) look(n uint64, from, to float64) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if harm >= burstHarm {
-		tests[0].LogE = r.sim.errors.HarmWithout(r.errors, min(r.worst, burstEvents))
-		if without, err := infer.Average(tests); err != nil || without < burstHarm {
-			return math.Inf(-1), err
-		}
+	if harm >= burstHarm && r.bursts(phi, tests) {
+		return math.Inf(-1), nil
 	}
 	m, n = r.errors.Treated.Exposure, r.errors.Treated.Exposure+r.errors.Control.Exposure
-	return harm - math.Log(infer.Overshoot(max(share, float64(m)/float64(n)))), nil
+	return harm - math.Log(infer.Overshoot(max(share, float64(m)/float64(n))))/phi, nil
+}
+
+// bursts reports whether harm may be a few bursts, as decide would say. The first test is
+// that of errors, which harm rests on here.
+func (r *rollout) bursts(phi float64, tests []infer.Weighted) bool {
+	doubt, plain := 0.0, 0.0
+	for _, times := range burstSizes {
+		tests[0].LogE = r.sim.errors.Deflated(phi * times).Harm(r.errors)
+		e, _ := infer.Average(tests) // as it was averaged before
+		odds := math.Exp(r.learned.Odds(phi, phi*times) + r.spread.Odds(phi, phi*times))
+		doubt, plain = doubt+odds*math.Exp(-max(0, e)), plain+odds
+	}
+	if doubt > burstDoubt {
+		return true
+	}
+	tests[0].LogE = r.sim.errors.Deflated(phi).HarmWithout(r.errors, min(r.worst, burstEvents))
+	e, _ := infer.Average(tests)
+	return plain >= burstGone && e < burstHarm
 }
 
 // lookEvery is how many requests lie between two looks: about one look in every

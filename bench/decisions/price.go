@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"assay.dev/assay/bench/result"
+	"assay.dev/assay/infer"
+)
+
+// leastMissed is the least share of regressions of the plan's margin that a controller
+// promotes whose loss on healthy releases of c is at most the given one, in percent of the
+// error budget, if it stays at the first weight until it promotes. No controller is below it.
+//
+// With the share q of healthy releases that it promotes and the mean time T until the end,
+// the loss allows costHour·T + costAsk·(1−q), and what is held is held for the period. What
+// T brings in information bounds by how much a controller can tell the two releases apart:
+// d(q‖missed) is at most it (data processing, and Wald's identity for the mean).
+func leastMissed(c cell, healthy float64) float64 {
+	nats := -math.Log(beta) / c.clearing() * c.Traffic * c.Weight * 3600 // an hour
+	least := 1.0
+	const steps = 400
+	for i := range steps + 1 {
+		q := float64(i) / steps
+		hours := min((healthy-costAsk*(1-q))/costHour, period.Hours())
+		if hours < (1-q)*period.Hours() {
+			continue // too few are promoted for that loss
+		}
+		least = min(least, indistinct(q, nats*hours))
+	}
+	return least
+}
+
+// indistinct is the least probability at which an event of probability q is not told from
+// it by so many nats.
+func indistinct(q, nats float64) float64 {
+	low, high := 0.0, q
+	for range 60 {
+		if m := (low + high) / 2; infer.KL(q, m) > nats {
+			low = m
+		} else {
+			high = m
+		}
+	}
+	return high
+}
+
+// price tells, for the cells where ours is worse, what a loss as low as the best peer's
+// costs: it is that of somebody who knows how bad a bad release is.
+func (r report) price(b *strings.Builder) {
+	var lines [][]string
+	for _, g := range r.grid {
+		if !half(g.cell) {
+			continue
+		}
+		s := r.standing(g, anybody)
+		if s.difference <= chance*s.se {
+			continue
+		}
+		twin, same := r.twin(g.cell), g.cell
+		same.Ratio = margin
+		ours, _ := expectedLoss(g.tallies[0], twin.tallies[0])
+		allowed := (ours - s.difference) / (1 - badShare)
+		missed := func(contender int) string {
+			for _, o := range r.grid {
+				if o.cell == same {
+					return result.Figure(100 * float64(o.tallies[contender].promoted) / float64(o.tallies[contender].runs))
+				}
+			}
+			return "–"
+		}
+		lines = append(lines, append(setting(g.cell), result.Figure(g.Ratio), result.Figure(ours), r.contenders[s.best].Name, result.Figure(ours-s.difference),
+			result.Figure(min(allowed/costHour, period.Hours())*3600), result.Figure(100*leastMissed(g.cell, allowed)), missed(s.best), missed(0)))
+	}
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(b, `
+## What the lower loss would cost
+
+In these cells some peer's loss is lower than ours. Bad releases there are so bad that everybody stops them soon, so the loss is that of good releases that wait: ours waits until failing %d times as often is excluded, at the plan's risk of %g %% (beta), and asks a person when the horizon comes first.
+But a controller does not know how bad a bad release would be. It sees the same good releases where the bad ones fail %d times as often, and whoever promotes these so soon promotes those too: no controller whose loss is as low as the best peer's, and that stays at the first weight until it promotes, misses fewer than the least that is stated here (the information that the time brings bounds it, as for the floors; the bound is not one for a controller that raises the weight first).
+The promise of beta and the peer's loss exclude each other wherever that is above %g %%, so the plan keeps its promise and asks. Whoever prefers the lower loss says so: a larger margin, or `+"`onHorizon: promote-with-watch`"+`.
+
+`, margin, 100*beta, margin, 100*beta)
+	result.Head(b, append(settings, "times worse", "ours", "best peer", "its loss", "seconds that it lets good ones wait", fmt.Sprintf("least missed at that loss of %d times worse, %%", margin), "missed by the peer, %", "by ours, %")...)
+	for _, l := range lines {
+		result.Line(b, l...)
+	}
+}
