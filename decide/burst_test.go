@@ -90,3 +90,60 @@ func TestThinTrafficIsNotTakenForBursts(t *testing.T) {
 		t.Errorf("evidence of independent errors was divided at %d of %d looks", divided, looks)
 	}
 }
+
+// The same errors, once in bursts and once one by one: what bursts explain as well is not
+// harm yet, and what they do not explain is.
+func TestHarmThatAFewBurstsExplainWaits(t *testing.T) {
+	play := func(name string, canary, control func(n int) uint64) assay.Decision {
+		p := plan()
+		s := begin(t, p)
+		var d assay.Decision
+		for n := range 40 {
+			d, s = next(t, p, s, second(n, [2]uint64{canary(n), 20}, [2]uint64{control(n), 180}), allow, start.Add(time.Duration(n+1)*time.Second))
+			if d.Action.Kind != assay.ActionHold {
+				return d
+			}
+		}
+		if d.Harm < d.AbortAt {
+			t.Fatalf("%s: harm %v is below %v: the test shows nothing", name, d.Harm, d.AbortAt)
+		}
+		return d
+	}
+	every := func(apart, at int, size uint64) func(int) uint64 {
+		return func(n int) uint64 {
+			if n%apart == at {
+				return size
+			}
+			return 0
+		}
+	}
+	if d := play("bursts", every(20, 10, 5), every(40, 25, 6)); d.Action.Kind != assay.ActionHold || !strings.Contains(d.Words, "it may be a few bursts") {
+		t.Errorf("bursts of five in two readings: %s, %s", d.Action.Kind, d.Words)
+	}
+	if d := play("one by one", every(4, 2, 1), every(6, 3, 1)); d.Action.Kind != assay.ActionAbort {
+		t.Errorf("ten errors one by one: %s, %s", d.Action.Kind, d.Words)
+	}
+}
+
+// When errors have come one by one for long enough, even one reading is believed.
+func TestWhereBurstsAreRuledOutOneReadingSuffices(t *testing.T) {
+	p := plan()
+	s := begin(t, p)
+	var d assay.Decision
+	for n := range 400 {
+		canary, control := uint64(0), uint64(n%2)
+		if n%20 == 10 {
+			canary = 1
+		}
+		if n == 399 {
+			canary = 30
+		}
+		d, s = next(t, p, s, second(n, [2]uint64{canary, 60}, [2]uint64{control, 540}), allow, start.Add(time.Duration(n+1)*time.Second))
+		if n < 399 && d.Action.Kind == assay.ActionAbort {
+			t.Fatalf("aborted at %d: %s", n, d.Words)
+		}
+	}
+	if d.Action.Kind != assay.ActionAbort {
+		t.Errorf("%s, %s", d.Action.Kind, d.Words)
+	}
+}

@@ -188,3 +188,37 @@ func TestOvershootIsBetweenItsEnds(t *testing.T) {
 		before = f
 	}
 }
+
+// Counts speak for the dispersion that they have. Taken as likelihoods, the odds of another
+// one are at most 1 on the average.
+func TestOddsSpeakForTheDispersionThatIsThere(t *testing.T) {
+	if got := (Dispersion{}).Odds(1, 9); got != 0 {
+		t.Errorf("nothing seen: %v", got)
+	}
+	for _, mean := range []float64{0.1, 10} {
+		for _, size := range []uint64{1, 3, 9} {
+			rng := rand.New(rand.NewPCG(33, size))
+			d := learn(t, 2000, func(int) Slot { return Slot{{bursts(rng, mean, size), 1000}} })
+			best := 0.0
+			for _, phi := range []float64{3, 9} {
+				if odds := d.Odds(1, phi); odds > d.Odds(1, max(best, 1)) {
+					best = phi
+				}
+			}
+			if want := float64(size); size > 1 && best != want || size == 1 && best != 0 {
+				t.Errorf("mean %v, bursts of %d: the odds are greatest for %v (3: %v, 9: %v)", mean, size, best, d.Odds(1, 3), d.Odds(1, 9))
+			}
+		}
+	}
+	for _, mean := range []float64{0.1, 10} {
+		sum := 0.0
+		const runs = 2000
+		for run := range uint64(runs) {
+			rng := rand.New(rand.NewPCG(34, run))
+			sum += math.Exp(learn(t, 60, func(int) Slot { return Slot{{bursts(rng, mean, 1), 1000}} }).Odds(1, 9))
+		}
+		if sum/runs > 1 {
+			t.Errorf("mean %v: independent events make 9 %v times as probable on the average", mean, sum/runs)
+		}
+	}
+}
