@@ -9,7 +9,7 @@ const (
 	// MaxDecoded is one request's body after decompression, bytes.
 	MaxDecoded = 16 << 20
 	// MaxSamples is how many samples one batch may hold.
-	MaxSamples = 100_000
+	MaxSamples = 120_000
 	// MaxBodyTime is how long a sender may take over one body.
 	MaxBodyTime = 10 * time.Second
 	// MaxInFlight is how many bodies are read and decoded at once; more wait for
@@ -27,8 +27,8 @@ const (
 	// MaxLabelValue is the length of a label's value, bytes.
 	MaxLabelValue = 1024
 	// MaxSeriesPerSource is how many series one sender may have at a time. A proxy has 26 of
-	// each version, so 52,000 of a thousand routes with two.
-	MaxSeriesPerSource = 100_000
+	// each version, so 106,496 of as many routes as it may have with two.
+	MaxSeriesPerSource = 120_000
 	// MaxSources is how many senders are told apart.
 	MaxSources = 1000
 )

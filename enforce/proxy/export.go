@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,6 +52,26 @@ type exporter struct {
 type batch struct {
 	sequence uint64
 	body     []byte
+	coding   string // of the body: gzip, or "" for none
+}
+
+// compressFrom is the size in bytes above which a body is compressed: a proxy with many
+// routes counts megabytes, most of them the same names and bounds again.
+const compressFrom = 64 << 10
+
+// compress makes a batch of a body.
+func compress(sequence uint64, body []byte) (batch, error) {
+	if len(body) < compressFrom {
+		return batch{sequence: sequence, body: body}, nil
+	}
+	var out bytes.Buffer
+	zw, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		return batch{}, err
+	}
+	_, err = zw.Write(body)
+	err = errors.Join(err, zw.Close())
+	return batch{sequence, out.Bytes(), "gzip"}, err
 }
 
 func newExporter(conf Export, start time.Time) *exporter {
@@ -114,9 +136,12 @@ func (e *exporter) step(ctx context.Context, p *Proxy, now time.Time) {
 func (e *exporter) enqueue(p *Proxy, now time.Time) {
 	sequence := e.status().Sequence + 1
 	body, err := pmetricotlp.NewExportRequestFromMetrics(e.metrics(p, sequence, now)).MarshalProto()
-	dropped := uint64(0)
+	dropped, made := uint64(0), batch{}
 	if err == nil {
-		e.queue = append(e.queue, batch{sequence, body})
+		made, err = compress(sequence, body)
+	}
+	if err == nil {
+		e.queue = append(e.queue, made)
 		if over := len(e.queue) - e.conf.Queue; over > 0 {
 			e.queue, dropped = append([]batch(nil), e.queue[over:]...), uint64(over)
 		}
@@ -138,6 +163,9 @@ func (e *exporter) send(ctx context.Context, b batch) (again bool, err error) {
 		return false, err
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
+	if b.coding != "" {
+		req.Header.Set("Content-Encoding", b.coding)
+	}
 	req.Header.Set(headerEpoch, strconv.FormatInt(e.start.UnixNano(), 10))
 	req.Header.Set(headerSequence, strconv.FormatUint(b.sequence, 10))
 	if e.conf.Token != "" {

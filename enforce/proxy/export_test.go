@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -12,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/enforce"
 	"assay.dev/assay/enforce/proxy"
+	"assay.dev/assay/signal"
+	"assay.dev/assay/signal/otlp"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -138,6 +143,42 @@ func TestMetricsArriveAsOTLPInOrderAndWithoutLoss(t *testing.T) {
 		if n != int64(i+1) {
 			t.Fatalf("batches arrived as %v; want 1, 2, 3, … without a gap", c.sequences())
 		}
+	}
+}
+
+// sink counts the samples that an intake takes.
+type sink struct{ batches, samples int }
+
+func (k *sink) Append(_ context.Context, samples []signal.Sample, _ time.Time) (signal.Result, error) {
+	k.batches, k.samples = k.batches+1, k.samples+len(samples)
+	return signal.Result{Accepted: len(samples)}, nil
+}
+
+func TestABatchOfAsManyRoutesAsThereMayBeIsTakenByAnIntake(t *testing.T) {
+	var taken sink
+	in := httptest.NewServer(otlp.NewHandler(signal.NewIntake(signal.Config{Sink: &taken, Now: time.Now}),
+		func(*http.Request) (string, string, error) { return "shop", "p1", nil }))
+	t.Cleanup(in.Close)
+	var conf enforce.Config
+	for i := range enforce.MaxRoutes {
+		name := fmt.Sprintf("service-%d", i)
+		r := enforce.Route{Name: name, Service: name, Host: name + ".test", Entry: enforce.Entry{Mode: assay.ModeDryRun, ResourceURI: "pkg:generic/" + name}}
+		for k, v := range []string{"v1", "v2"} {
+			r.Versions = append(r.Versions, enforce.Version{Name: v, Digest: digest(v), Backend: "http://127.0.0.1:9", Weight: 100 - 100*k})
+		}
+		conf.Routes = append(conf.Routes, r)
+	}
+	d := open(t, conf, newSigner(t), func(o *proxy.Options) {
+		o.Export = proxy.Export{URL: in.URL + otlp.Path, Interval: 20 * time.Millisecond, Instance: "p1"}
+	})
+	waitFor(t, func() bool { e := status(d).Export; return e.Sent+e.Dropped > 0 })
+	if e := status(d).Export; e.Dropped > 0 || e.Error != "" {
+		t.Errorf("the export says %+v", e)
+	}
+	d.stop()
+	in.Close()
+	if taken.batches == 0 || taken.samples < taken.batches*20*2*enforce.MaxRoutes {
+		t.Errorf("%d samples arrived in %d batches", taken.samples, taken.batches)
 	}
 }
 

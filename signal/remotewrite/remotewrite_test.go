@@ -166,7 +166,7 @@ func TestHostileRequestsAreRefusedAndOthersServed(t *testing.T) {
 		"claimed length":   {[]byte{0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2}, v1, 413, "when decompressed"},
 		"half a protobuf":  {snappy.Encode(nil, half[:len(half)/2]), v1, 400, "no remote-write request"},
 		"not snappy":       {[]byte("hello"), v1, 400, "snappy"},
-		"too many samples": {request(t, many), v1, 413, "100001 samples"},
+		"too many samples": {request(t, many), v1, 413, "120001 samples"},
 		"version 2":        {good, v1 + ";proto=io.prometheus.write.v2.Request", 415, "2.0 is not taken yet"},
 		"JSON":             {good, "application/json", 415, "application/x-protobuf"},
 	} {
