@@ -17,6 +17,9 @@ type class struct {
 	// still says that nothing should move as long as nothing is wrong; what follows the
 	// load moves all the time.
 	still bool
+	// times is how many times as many seeds its cells have: more than one where a few
+	// seeds make most of the loss.
+	times int
 }
 
 // classes are the grid. The levels are from what is hardly seen to what nobody misses.
@@ -31,16 +34,16 @@ func classes() []class {
 	burst := func(s *simulate.Spec, x float64) { s.World.Services[0].Traffic.Bursts.Factor = x }
 	day := func(s *simulate.Spec, x float64) { s.World.Services[0].Traffic.Day = x }
 	return []class{
-		{"overload", "times the usual load", []float64{2.5, 4, 6}, event, true},
-		{"dependency-slow", "times slower", []float64{15, 20, 30}, factor, true},
-		{"region-down", "share that fails", []float64{0.15, 0.4, 1}, share, true},
-		{"noisy-tenant", "times its usual load", []float64{4, 8, 16}, factor, true},
-		{"attack", "hostile requests/s", []float64{10, 20, 40}, rate, true},
-		{"bursts", "times the load", []float64{1.5, 2, 3}, burst, false},
-		{"demand", "swing of the day", []float64{0.3, 0.6, 0.8}, day, false},
-		{"runaway-jobs", "times their usual load", []float64{10, 30, 100}, factor, true},
-		{"bad-release", "share that fails", []float64{0.01, 0.05, 0.2}, share, true},
-		{"late-telemetry", "share that fails", []float64{0.15, 0.4, 1}, share, true},
+		{"overload", "times the usual load", []float64{2.5, 4, 6}, event, true, 1},
+		{"dependency-slow", "times slower", []float64{15, 20, 30}, factor, true, 1},
+		{"region-down", "share that fails", []float64{0.15, 0.4, 1}, share, true, 1},
+		{"noisy-tenant", "times its usual load", []float64{4, 8, 16}, factor, true, 10},
+		{"attack", "hostile requests/s", []float64{10, 20, 40}, rate, true, 1},
+		{"bursts", "times the load", []float64{1.5, 2, 3}, burst, false, 1},
+		{"demand", "swing of the day", []float64{0.3, 0.6, 0.8}, day, false, 1},
+		{"runaway-jobs", "times their usual load", []float64{10, 30, 100}, factor, true, 1},
+		{"bad-release", "share that fails", []float64{0.01, 0.05, 0.2}, share, true, 1},
+		{"late-telemetry", "share that fails", []float64{0.15, 0.4, 1}, share, true, 1},
 	}
 }
 

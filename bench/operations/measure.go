@@ -60,7 +60,7 @@ func play(ctx context.Context, fsys fs.FS, list []class, seeds int, seed uint64,
 			}
 			spec := &p.Scenario().Spec
 			c.dial(spec, level)
-			r, err := p.Run(ctx, simulate.Options{Seeds: seeds, First: seed})
+			r, err := p.Run(ctx, simulate.Options{Seeds: seeds * c.times, First: seed})
 			if err != nil {
 				return g, fmt.Errorf("%s at %v: %w", c.name, level, err)
 			}

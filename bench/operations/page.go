@@ -16,7 +16,7 @@ func (g grid) measures() []result.Row {
 		if !c.good() {
 			exceptions++
 		}
-		found, runs = found+c.row(oracle).Found, runs+g.seeds
+		found, runs = found+c.row(oracle).Found, runs+len(c.rows[0].Runs)
 		for _, run := range c.rows[0].Runs {
 			toggles = max(toggles, float64(run.Toggles))
 		}
@@ -58,7 +58,7 @@ This page is written by `+"`make bench-operations`"+` from its own output; do no
 Seed %d and the %d that follow it; the same seeds give the same figures. How releases are decided is [another page](scoreboard.md).
 
 Our strategies as they are shipped in [examples/strategies](../examples/strategies/divert.yaml) (for bursts one that was told the same target as the careful peer; in an attack with a person who says yes after five minutes to what it may not do alone), rules that others run, and an oracle operate the same simulated services; what is measured is the loss in the money of each scenario: harm to users, cost, and what is spent above a cap.
-A cell is one intensity of one kind of fault, each with %d seeds that nothing was tuned on; the scenarios stand in `+"`bench/operations`"+` and run with `+"`assay simulate`"+`.
+A cell is one intensity of one kind of fault, each with %d seeds that nothing was tuned on (a noisy tenant with ten times as many, because few of them make most of the loss); the scenarios stand in `+"`bench/operations`"+` and run with `+"`assay simulate`"+`.
 The oracle knows the fault, when it begins and ends, the traffic, and the lever that is right; it searches amounts and times for each seed, and takes what any of the others did if that lost less, so its loss is the least that is known and nobody's regret is below 0.
 Regret is the loss above the oracle's in percent of what can be avoided (what doing nothing loses above it, and at least 5 %% of the oracle's loss); the best peer is the one with the least loss in the cell, doing nothing included. A cell is within the target if our regret is at most half of the best peer's, or our loss at most 5 %% above the oracle's.
 %s
@@ -77,7 +77,7 @@ Regret is the loss above the oracle's in percent of what can be avoided (what do
 }
 
 // afterwards names what was chosen when a result of this grid was known.
-const afterwards = "Chosen after a result was seen, each in our favour: throttle.yaml lets requests wait 0.08 of what their callers bear, and overload.scenario.yaml calls an answer good within 300 ms; the strategies read windows of one minute, not of five; the cautious autoscaler of bursts and ours are told one target; an attack has a person who answers; the autoscaler among the peers counts replicas that still start, as the real one does; in the simulated world the use of a database is that of the last tick and not of the one before, nobody waits in a queue that a limit leaves no room for, and a limit turns away by the workers that are busy. The interval of the ratio with a fixed scale was added because that with a scale drawn anew is carried by one seed of the weakest noisy tenant."
+const afterwards = "Chosen after a result was seen: throttle.yaml lets requests wait 0.08 of what their callers bear, and overload.scenario.yaml calls an answer good within 300 ms; the strategies read windows of one minute, not of five; the cautious autoscaler of bursts and ours are told one target; an attack has a person who answers; the autoscaler among the peers counts replicas that still start, as the real one does; in the simulated world the use of a database is that of the last tick and not of the one before, nobody waits in a queue that a limit leaves no room for, and a limit turns away by the workers that are busy. All are in our favour, but for the queue, which helped a peer more. With twenty seeds the interval of the ratio was carried by one seed of the weakest noisy tenant: that with a fixed scale was added, and then the seeds of its cells made ten times as many."
 
 // verdict says in a sentence how it stands.
 func (g grid) verdict() string {
@@ -133,14 +133,14 @@ func (g grid) everyCell(b *strings.Builder) {
 	result.Head(b, "fault", "intensity", "our loss", "regret, %", "seconds to the first move", "toggles/h", "budget, %", "cost", "best peer", "its loss", "regret, %", "doing nothing", "oracle", "found by its own schedule", "within the target")
 	for _, c := range g.cells {
 		ours, best, least := c.rows[0], c.best(), c.row(oracle)
-		all := everybody(g.seeds)
+		all := everybody(len(ours.Runs))
 		detected := "–"
 		if ours.Detected != nil {
 			detected = result.Figure(ours.Detected.Mean)
 		}
 		result.Line(b, c.class.name, result.Figure(c.level)+" "+c.class.unit, mean(ours.Loss), result.Figure(100*c.regret(ours, all)), detected, result.Figure(ours.Toggles.Mean),
 			result.Figure(100*c.budget(ours)), result.Figure(ours.Cost.Mean), best.Controller, mean(best.Loss), result.Figure(100*c.regret(best, all)),
-			result.Figure(c.row(nothing).Loss.Mean), result.Figure(least.Loss.Mean), fmt.Sprintf("%d of %d", least.Found, g.seeds), yes(c.good()))
+			result.Figure(c.row(nothing).Loss.Mean), result.Figure(least.Loss.Mean), fmt.Sprintf("%d of %d", least.Found, len(ours.Runs)), yes(c.good()))
 	}
 }
 
