@@ -369,7 +369,7 @@ func BenchmarkIndex(b *testing.B) {
 }
 
 func FuzzParseReference(f *testing.F) {
-	for _, s := range []string{"nginx", "registry.example/a/b:1", "a@" + string(digest("x")), "localhost:5000/x", "::", "a@sha512:00", "\x00"} {
+	for _, s := range []string{"nginx", "registry.example/a/b:1", "a@" + string(digest("x")), "localhost:5000/x", "::", "a@sha512:00", "\x00", strings.Repeat("a", 1009) + ".local:5000/x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

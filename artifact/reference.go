@@ -36,7 +36,7 @@ func (m Meaning) later(o Meaning) bool {
 // apart, and then name is "".
 func ParseReference(ref string) (canonical string, digest assay.Digest, err error) {
 	if len(ref) > store.MaxName {
-		return "", "", assay.Errorf(assay.CodeTooLarge, "the image reference has %d bytes; at most %d are accepted", len(ref), store.MaxName)
+		return "", "", tooLong(ref)
 	}
 	parsed, err := name.ParseReference(ref, name.WeakValidation)
 	if err != nil {
@@ -46,7 +46,14 @@ func ParseReference(ref string) (canonical string, digest assay.Digest, err erro
 		digest, err = assay.ParseDigest(d.DigestStr())
 		return "", digest, err
 	}
-	return parsed.Name(), "", nil
+	if canonical = parsed.Name(); len(canonical) > store.MaxName { // with its host and its tag
+		return "", "", tooLong(canonical)
+	}
+	return canonical, "", nil
+}
+
+func tooLong(ref string) error {
+	return assay.Errorf(assay.CodeTooLarge, "the image reference has %d bytes; at most %d are accepted", len(ref), store.MaxName)
 }
 
 // referenceOf returns the name under which a judged subject is found again. An image
