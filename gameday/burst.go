@@ -205,16 +205,12 @@ func (r *rush) leastFirst() {
 	r.d.check("the least important class was held first", len(cuts) > 0 && cuts[0].Scope == kindReports.name, "%v", names)
 }
 
-// deadBand is the part of a limit that is not worth a move to a throttle: one that rose to
-// so little below its rest stays there.
-const deadBand = 0.03
-
 // over asserts that everything is given back when the usual events arrive again.
 func (r *rush) over() error {
 	d := r.d
 	return d.step("over", "the usual events again", func() (bool, string, error) {
 		took, ok, err := d.until(4*reactTime, func() (bool, error) {
-			return r.at(assay.LeverReplicas, "") == restFunctions && r.at(assay.LeverRateLimit, "") >= (1-deadBand)*restLimit &&
+			return r.at(assay.LeverReplicas, "") == restFunctions && r.at(assay.LeverRateLimit, "") == restLimit &&
 				r.at(assay.LeverClass, kindSearch.name) == 100 && r.at(assay.LeverClass, kindReports.name) == 100, nil
 		})
 		if err != nil {
