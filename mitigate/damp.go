@@ -35,6 +35,7 @@ type Damping struct {
 	Protect  Pace
 	Relax    Pace
 	Min, Max float64 // of the lever
+	Free     bool    // at Max nothing is limited any more: no dead band keeps a limit from it
 	Whole    bool    // only whole numbers
 	Toggles  int     // changes of direction in an hour; the last is kept for protecting
 	Burst    int     // moves at once, refilled one per Refill
@@ -163,6 +164,9 @@ func (d Damping) Settle(m Damper, now time.Time, current, want float64) (Settled
 	sign := float64(d.Protects)
 	protect, relax := m.Least[0].Want, m.Most[0].Want
 	up, down := d.Protect.DeadBand*out.Wide, d.Relax.DeadBand*out.Wide
+	if d.Free && relax == d.Max {
+		down = 0
+	}
 	unit := max(math.Abs(current), 1e-9)
 	out.Low, out.High = current-sign*down*unit, current+sign*up*unit
 	if out.Low > out.High {

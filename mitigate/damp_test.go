@@ -67,6 +67,26 @@ func TestSmallDifferencesChangeNothing(t *testing.T) {
 	}
 }
 
+// 130 rises by tenths to 157.3, which is within 3 % of 160: without the last step a limit
+// would stay for good although nothing needs it. Elsewhere the band holds.
+func TestNoDeadBandKeepsALimitFromBeingGivenBackWhole(t *testing.T) {
+	d := mitigate.Damping{
+		Protects: mitigate.Down, Min: 10, Max: 160, Toggles: 5, Burst: 20, Refill: time.Minute,
+		Protect: mitigate.Pace{DeadBand: 0.03},
+		Relax:   mitigate.Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Period: 30 * time.Second},
+	}
+	for _, c := range []struct {
+		free       bool
+		want, last float64
+	}{{true, 160, 160}, {true, 159, 157.3}, {false, 160, 157.3}} {
+		d.Free = c.free
+		at, _ := follow(d, 130, 10*time.Second, series(30, c.want))
+		if got := at[len(at)-1]; math.Abs(got-c.last) > 1e-9 {
+			t.Errorf("free %v: from 130, where %v is wanted, it ends at %v and should at %v", c.free, c.want, got, c.last)
+		}
+	}
+}
+
 func TestThrashingBurstsAreMetWithFewToggles(t *testing.T) {
 	// Bursts of two minutes every six, for three hours: what a plain autoscaler follows.
 	var want []float64

@@ -143,9 +143,7 @@ func (v *view) tenant(f *finding, l *policy.IsolateLaw, name string, stands, cur
 	d := newDamping(Down, 0, l.Capacity)
 	d.Protect = Pace{DeadBand: 0.05, Share: 1, Period: 10 * time.Second}
 	d.Relax = Pace{DeadBand: 0.05, Window: 5 * time.Minute, Share: 0.25, Step: 0.05 * l.Capacity, Period: time.Minute}
-	if want == l.Capacity { // no dead band keeps it from being free again
-		d.Relax.DeadBand = 0
-	}
+	d.Free = true
 	set := v.settle(d, assay.LeverQuota, name, current, want)
 	if noisy {
 		f.burn = max(f.burn, burnOf(0.05))

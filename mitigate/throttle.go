@@ -108,11 +108,11 @@ func orElse(a, b string) string {
 func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, stands, current, used float64, x limit) {
 	d := newDamping(Down, l.Min, l.Max)
 	d.Protect = Pace{DeadBand: 0.03, Share: 0.5, Step: max(1, current-used/2), Period: 10 * time.Second}
+	d.Relax = Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Step: 1, Period: 30 * time.Second}
 	if x.whole {
 		d.Protect.Step, d.Relax.Step = max(1, current-x.want), max(1, x.want-current)
 	}
-	d.Relax = Pace{DeadBand: 0.03, Window: 30 * time.Second, Share: 0.1, Step: 1, Period: 30 * time.Second}
-	d.Toggles, d.Burst = 5, 20
+	d.Free, d.Toggles, d.Burst = true, 5, 20
 	set := v.settle(d, l.Lever, "", current, x.want)
 	if set.Held != "" {
 		f.held = append(f.held, fmt.Sprintf("the limit stays at %s: %s", number(current), set.Held))
@@ -309,6 +309,7 @@ func (v *view) class(f *finding, c policy.ThrottleClass, share, want float64, fu
 		return o, false
 	}
 	d := newDamping(Down, 0, 100)
+	d.Free = true
 	d.Protect = Pace{DeadBand: 0.05, Share: 1, Step: 50, Period: 10 * time.Second}
 	d.Relax = Pace{DeadBand: 0.05, Window: time.Minute, Step: 20, Period: 30 * time.Second}
 	if full || c.Critical { // a bound is a bound
