@@ -5,11 +5,19 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS   = -s -w -X main.release=$(VERSION)
 FUZZTIME ?= 2s
 TOOL      = $(GO) tool -modfile=tools/go.mod
+# Tables for debuggers take an eighth of a compiler's work; the program is stripped of them
+# anyway, and traces of a panic need none.
+LEAN      = -gcflags=all=-dwarf=false
 # Checks compile what `make build` compiles, so that both share the build cache.
-SAME      = CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
+FLAGS     = GOFLAGS='-trimpath -buildvcs=false $(LEAN)'
+SAME      = CGO_ENABLED=0 $(FLAGS)
+SIGNER    = CGO_ENABLED=1 $(FLAGS)
+# Compilers and checkers end soon: a garbage collector that runs a quarter as often spares
+# a sixth of their work. Not for what is measured or played.
+SHORT     = GOGC=400
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-compile test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
+.PHONY: help build test test-compile test-compute test-tools test-servers lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
 N        ?= 10
 HEALTHY  ?=
 DEEP     ?=
@@ -18,12 +26,13 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build bin/assay: static, stripped, reproducible
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
+	$(SHORT) $(SAME) $(GO) build -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
 
 # The race detector watches everything but three packages of sums that share no
 # memory of ours: SQLite translated from C with its C library, and scrypt. They
 # are a tenth as fast when watched, and most of the time of the tests was theirs.
-UNWATCHED = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -gcflags=golang.org/x/crypto/scrypt=-race=false
+QUIET     = -race=false -dwarf=false
+UNWATCHED = '-gcflags=modernc.org/sqlite/lib=$(QUIET)' '-gcflags=modernc.org/libc=$(QUIET)' '-gcflags=golang.org/x/crypto/scrypt=$(QUIET)'
 
 # A program that is watched sleeps for a second before it ends, in case another
 # thread still finds a race; the tests start thousands of programs.
@@ -33,16 +42,24 @@ WATCHED = CGO_ENABLED=1 GORACE=atexit_sleep_ms=20
 # every configuration reads every dependency again.
 LIGHT = -vet=off -ldflags='-s -w'
 
+RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(LIGHT) -timeout 40m
+
 # The plays are left out (`make gamedays`). A run of the benchmarks' own tests has a limit
 # in time that the race detector would not meet.
 test: test-tools ## Install what tests need and run the tests, the program's with the race detector
-	$(WATCHED) $(GO) test -race $(UNWATCHED) $(LIGHT) -timeout 40m ./...
-	cd signer && $(WATCHED) $(GO) test -race $(LIGHT) ./...
+	$(RACE) ./...
+	cd signer && $(WATCHED) $(GO) test -race $(LEAN) $(LIGHT) ./...
 	cd bench && $(SAME) $(GO) test $(LIGHT) ./...
 
 # What the tests are linked from, into the build cache.
 test-compile:
-	$(WATCHED) $(GO) list -race $(UNWATCHED) -export -deps -test ./... >/dev/null
+	$(SHORT) $(WATCHED) $(GO) list -race $(LEAN) $(UNWATCHED) -export -deps -test ./... >/dev/null
+
+# What computes for long and watches no clock: it may run beside other work, at any priority,
+# and `make test` has its results from the build cache.
+COMPUTE = ./advisory ./analyze ./anomaly ./attest/... ./decide ./evidence ./gate ./infer ./internal/archtest ./mitigate ./peer ./policy/... ./simulate
+test-compute: test-compile
+	$(RACE) $(COMPUTE)
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the
@@ -64,20 +81,20 @@ test-tools:
 	fi
 
 test-servers: ## Build the servers of the tests that come from Go modules, where they are missing
-	$(SAME) $(GO) test -count=1 -timeout 40m -run TestServersThatAreBuiltFromTheirModulesStart ./internal/testenv
+	$(SAME) $(GO) test $(LIGHT) -count=1 -timeout 40m -run TestServersThatAreBuiltFromTheirModulesStart ./internal/testenv
 
 lint: ## Check format, vet, modern idioms and staticcheck
 	@unformatted=$$(find . -name '*.go' -not -path '*/testdata/*' -not -path './.*' -exec gofmt -l {} +); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
-	$(SAME) $(GO) vet ./...
-	$(SAME) $(GO) fix -diff ./...
-	$(SAME) $(TOOL) staticcheck ./...
-	cd bench && $(SAME) $(GO) vet ./...
-	cd bench && $(SAME) $(GO) fix -diff ./...
-	cd bench && $(SAME) $(GO) tool -modfile=../tools/go.mod staticcheck ./...
-	cd signer && $(GO) vet ./...
-	cd signer && $(GO) fix -diff ./...
-	cd signer && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
+	$(SHORT) $(SAME) $(GO) vet ./...
+	$(SHORT) $(SAME) $(GO) fix -diff ./...
+	$(SHORT) $(SAME) $(TOOL) staticcheck ./...
+	cd bench && $(SHORT) $(SAME) $(GO) vet ./...
+	cd bench && $(SHORT) $(SAME) $(GO) fix -diff ./...
+	cd bench && $(SHORT) $(SAME) $(GO) tool -modfile=../tools/go.mod staticcheck ./...
+	cd signer && $(SHORT) $(SIGNER) $(GO) vet ./...
+	cd signer && $(SHORT) $(SIGNER) $(GO) fix -diff ./...
+	cd signer && $(SHORT) $(SIGNER) $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 
 fuzz: ## Fuzz every decoder for FUZZTIME each (default 2s; FUZZTIME=1h DEEP=1 to search)
 	@GO='$(GO)' DEEP='$(DEEP)' $(SAME) .ci/fuzz $(FUZZTIME)
@@ -99,7 +116,7 @@ demo-repeat: build ## Run the demo N times (default 10) to its end; HEALTHY=1 wi
 
 # The tests that play: each wants the machine for itself, so `make test` skips them.
 gamedays: test-tools ## Play the demo and every game day, and check that a demo writes below its folder only and leaves no process
-	$(SAME) ASSAY_DEMO=1 $(GO) test -count=1 -timeout 30m -v -run 'Demo|GameDay' ./cmd/assay
+	$(SAME) ASSAY_DEMO=1 $(GO) test $(LIGHT) -count=1 -timeout 30m -v -run 'Demo|GameDay' ./cmd/assay
 
 screenshots: test-tools ## Take pictures of every page in Chromium into bin/screenshots, light and dark, wide and narrow
 	ASSAY_SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test -count=1 -run TestPagesLookRight ./ui

@@ -1,43 +1,52 @@
 package testenv
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"syscall"
 	"testing"
 )
 
-// GoTool returns the path of a program built from a Go module at an exact
-// version, for example GoTool(t, "github.com/sigstore/cosign/v3/cmd/cosign",
-// "v3.1.3"). It is built once, under a lock that all tests share, and kept in
-// the user's cache directory: builds of this size take minutes.
-func GoTool(t testing.TB, pkg, version string) string {
+// Program returns the path of a program that tools/servers pins, for example
+// Program(t, "etcd", "go.etcd.io/etcd/server/v3"). It is built once, under a lock that
+// all tests share, and kept in the user's cache folder below a digest of what is pinned:
+// builds of this size take minutes. It is compiled as `make build` compiles, so that
+// what the program depends on as well is compiled for both.
+func Program(t testing.TB, name, pkg string) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
+		missing(t, "%s cannot be built: %v", name, err)
+	}
+	module := filepath.Join(ModuleRoot(t), "tools", "servers")
+	pins, err := os.ReadFile(filepath.Join(module, "go.mod"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	name := path.Base(pkg)
-	dir := filepath.Join(cache, "assay-test", name+"-"+version)
-	bin := filepath.Join(dir, name)
-	if err := buildOnce(dir, bin, pkg+"@"+version); err != nil {
-		missing(t, "%s %s cannot be built: %v", name, version, err)
+	pinned := sha256.Sum256(pins)
+	bin := filepath.Join(cache, "assay-test", fmt.Sprintf("%s-%x", name, pinned[:8]), name)
+	if err := buildOnce(module, bin, pkg, "CGO_ENABLED=0"); err != nil {
+		missing(t, "%s cannot be built: %v", name, err)
 	}
 	return bin
 }
 
-// buildOnce makes bin unless it is there. Another process may be at it.
-func buildOnce(dir, bin, what string) error {
+// lean is GOFLAGS as the Makefile has them, for programs that no debugger reads.
+const lean = "-trimpath -buildvcs=false -gcflags=all=-dwarf=false"
+
+// buildOnce makes bin from a package of the module in a folder unless it is there.
+// Another process may be at it. The compiler collects less garbage than usual: it ends soon.
+func buildOnce(module, bin, pkg, cgo string) error {
 	if _, err := os.Stat(bin); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
 		return err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := os.OpenFile(bin+".lock", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return err
 	}
@@ -48,16 +57,12 @@ func buildOnce(dir, bin, what string) error {
 	if _, err := os.Stat(bin); err == nil {
 		return nil
 	}
-	half, err := os.MkdirTemp(dir, "build-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(half)
-	cmd := exec.Command("go", "install", "-ldflags=-s -w", what)
-	cmd.Dir = half
-	cmd.Env = append(os.Environ(), "GOBIN="+half, "GOFLAGS=-trimpath -buildvcs=false", "CGO_ENABLED=0")
+	half := bin + ".half"
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", half, pkg)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "GOFLAGS="+lean, cgo, "GOGC=400")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go install %s: %w\n%s", what, err, out)
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
-	return os.Rename(filepath.Join(half, filepath.Base(bin)), bin)
+	return os.Rename(half, bin)
 }

@@ -8,8 +8,8 @@
 //
 //	Data            public vectors and reports, beside the project
 //	Tool            a program of the machine, for example strace or curl
-//	GoTool          a program built from a Go module, once, kept in the user's cache
-//	Cosign          the real cosign, a GoTool
+//	Program         a program that tools/servers pins, built once, kept in the user's cache
+//	Cosign          the real cosign, a Program
 //	DockerRegistry  a running registry without the referrers API, Debian's package
 //	Kubernetes      a running kube-apiserver with its etcd
 //

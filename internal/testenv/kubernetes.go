@@ -23,13 +23,6 @@ import (
 	"time"
 )
 
-// Versions of the Kubernetes servers that tests run; tools/testcluster and
-// tools/testcluster-etcd pin them, and a cached binary is named by them.
-const (
-	etcdVersion      = "v3.7.3"
-	apiServerVersion = "v1.36.3"
-)
-
 // startTime is how long a server may take until it answers.
 const startTime = 60 * time.Second
 
@@ -47,8 +40,8 @@ type APIServer struct {
 // kept in the user's cache folder.
 func Kubernetes(t testing.TB) *APIServer {
 	t.Helper()
-	etcd := built(t, "etcd", etcdVersion, "tools/testcluster-etcd", "go.etcd.io/etcd/server/v3")
-	api := built(t, "kube-apiserver", apiServerVersion, "tools/testcluster", "k8s.io/kubernetes/cmd/kube-apiserver")
+	etcd := Program(t, "etcd", "go.etcd.io/etcd/server/v3")
+	api := Program(t, "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")
 	dir := t.TempDir()
 	certs := makeCerts(t, dir)
 
@@ -129,44 +122,6 @@ func (s *APIServer) Do(t testing.TB, method, path, contentType string, body []by
 		t.Fatal(err)
 	}
 	return Answer{resp.StatusCode, data, resp.Header.Values("Warning")}
-}
-
-// built returns the binary of a Go main package that a tool module of this
-// repository pins, and builds it first where the cache has none.
-func built(t testing.TB, name, version, module, pkg string) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		missing(t, "%s cannot be built: %v", name, err)
-	}
-	dir := filepath.Join(cache, "assay-test", name+"-"+version)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		missing(t, "%s cannot be built: %v", name, err)
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		missing(t, "%s cannot be built: %v", name, err)
-	}
-	defer lock.Close() // gives the lock back
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(dir, name)
-	if _, err := os.Stat(bin); err == nil {
-		return bin
-	}
-	t.Logf("building %s %s: this happens once and takes minutes", name, version)
-	part := bin + ".part"
-	cmd := exec.Command("go", "build", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", part, pkg)
-	cmd.Dir = filepath.Join(ModuleRoot(t), filepath.FromSlash(module))
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		missing(t, "%s cannot be built in %s: %v\n%s", name, module, err, out)
-	}
-	if err := os.Rename(part, bin); err != nil {
-		t.Fatal(err)
-	}
-	return bin
 }
 
 // daemon runs a program until the test ends and returns the path of its log.

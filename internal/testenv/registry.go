@@ -17,7 +17,7 @@ import (
 // Cosign returns the path of the real cosign.
 func Cosign(t testing.TB) string {
 	t.Helper()
-	return GoTool(t, "github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3")
+	return Program(t, "cosign", "github.com/sigstore/cosign/v3/cmd/cosign")
 }
 
 // dockerRegistry is Debian's package; its registry has no referrers API.

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -32,38 +31,14 @@ func SignerProgram(t testing.TB, name string) string {
 	}
 	dir := filepath.Join(cache, "assay-test", "signer-"+version)
 	bin := filepath.Join(dir, "assay-signer-"+name)
-	if err := buildSigner(source, dir, bin, name); err != nil {
-		missing(t, "signer program %s cannot be built: %v", name, err)
-	}
-	return bin
-}
-
-func buildSigner(source, dir, bin, name string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	lock, err := os.OpenFile(bin+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return err
-	}
-	defer lock.Close() // and with it the lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return err
-	}
-	if _, err := os.Stat(bin); err == nil {
-		return nil
-	}
 	cgo := "CGO_ENABLED=0"
 	if name == "pkcs11" {
 		cgo = "CGO_ENABLED=1"
 	}
-	cmd := exec.Command("go", "build", "-o", bin+".new", "./"+name)
-	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath -buildvcs=false", cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	if err := buildOnce(source, bin, "./"+name, cgo); err != nil {
+		missing(t, "signer program %s cannot be built: %v", name, err)
 	}
-	return os.Rename(bin+".new", bin)
+	return bin
 }
 
 // sourceDigest names the state of all files below a folder.
