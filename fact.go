@@ -83,6 +83,7 @@ const (
 	FactAdmissionDenied    = "admission.denied"
 	FactAdmissionAllowed   = "admission.allowed"
 	FactAnomalyFound       = "anomaly.found"
+	FactDivergenceJudged   = "divergence.judged"
 	FactModelRefitted      = "model.refitted"
 	FactModelDemoted       = "model.demoted"
 	FactModelPromoted      = "model.promoted"

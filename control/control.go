@@ -61,6 +61,7 @@ type Config struct {
 	Enforcer   Enforcer // whose traffic is shown; may be nil
 	Books      Books    // of objectives; nil if this plane keeps none
 	Watched    Watched  // for anomalies; nil if this plane watches nothing
+	Compared   Compared // regions of services; nil if this plane compares none
 }
 
 // Policy is a policy revision and the engine that was compiled from it.

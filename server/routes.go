@@ -76,6 +76,8 @@ func runTimeRoutes() map[string]handler {
 		"GET /v1/objectives":                         objectives,
 		"GET /v1/objectives/{name...}":               objective,
 		"GET /v1/anomalies":                          anomalies,
+		"GET /v1/divergences":                        divergences,
+		"GET /v1/regions":                            comparedRegions,
 		"GET /v1/indicators/{service}":               indicators,
 		"GET /v1/models":                             models,
 		"GET /v1/models/{name...}":                   oneModel,

@@ -178,6 +178,8 @@ var (
 		{"GET", "/v1/decisions/" + someID, api.Readers},
 		{"GET", "/v1/decisions/" + someID + "/record", api.Readers},
 		{"GET", "/v1/anomalies", api.Readers},
+		{"GET", "/v1/divergences", api.Readers},
+		{"GET", "/v1/regions", api.Readers},
 		{"GET", "/v1/indicators/shop", api.Readers},
 		{"GET", "/v1/models", api.Readers},
 		{"GET", "/v1/models/shop", api.Readers},

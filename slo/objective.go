@@ -43,6 +43,7 @@ type Objective struct {
 	Method      Method        `json:"method"`
 	SliceTarget Ratio         `json:"slice_target,omitempty"` // for MethodTimeslices
 	SliceWindow time.Duration `json:"slice_window,omitempty"` // for MethodTimeslices, whole minutes
+	Regions     *Regions      `json:"regions,omitempty"`      // nil if the indicator is not compared between regions
 }
 
 // Service is somebody's promise-keeper, as OpenSLO names it.

@@ -32,9 +32,10 @@ type sloDoc struct {
 		AlertPolicies   alertRefs      `json:"alertPolicies"`
 	} `json:"spec"`
 
-	doc    strict.Document
-	path   string
-	window Window
+	doc     strict.Document
+	path    string
+	window  Window
+	regions *Regions
 }
 
 type inlineSLI struct {
@@ -98,6 +99,9 @@ func (s *sloDoc) check() (notes []string, err error) {
 		}
 	}
 	if s.window, notes, err = s.readWindow(); err != nil {
+		return nil, err
+	}
+	if s.regions, err = s.Metadata.regions(d); err != nil {
 		return nil, err
 	}
 	switch m := s.Spec.BudgetingMethod; {
@@ -234,6 +238,7 @@ func (s sloDoc) objectives(slis map[string]sliDoc) ([]Objective, error) {
 		obj := Objective{
 			SLO: s.Metadata.Name, Index: i, Name: o.DisplayName, Service: s.Spec.Service, Description: s.Spec.Description,
 			Indicator: ind, Target: o.target(), Window: s.window, Method: Method(s.Spec.BudgetingMethod),
+			Regions: s.regions,
 		}
 		if obj.Name == "" {
 			obj.Name = s.Metadata.Name

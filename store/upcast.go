@@ -65,7 +65,7 @@ func BuiltinUpcasters() Upcasters {
 		assay.FactRolloutStarted, assay.FactRolloutDecided, assay.FactRolloutActed, assay.FactRolloutRefused,
 		assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged, assay.FactRolloutRenewed,
 		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged,
-		assay.FactAdmissionDenied, assay.FactAdmissionAllowed, assay.FactAnomalyFound,
+		assay.FactAdmissionDenied, assay.FactAdmissionAllowed, assay.FactAnomalyFound, assay.FactDivergenceJudged,
 		assay.FactModelRefitted, assay.FactModelDemoted, assay.FactModelPromoted, assay.FactModelRolledBack,
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}

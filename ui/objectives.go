@@ -104,6 +104,7 @@ func service(v *view) (page, error) {
 	}
 	p.indicators(v, name)
 	p.anomalies(v, name)
+	p.regions(v, name)
 	p.add(v, "versions", "", "service/versions", newTable(routes, trafficErr(traffic, trafficErrs)))
 	p.add(v, "rollouts", "", "rollouts/list", newTable(rolloutRows(list), rolloutErr))
 	return p, nil

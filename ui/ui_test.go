@@ -98,6 +98,7 @@ func TestABusyDay(t *testing.T) {
 		{"AForecastShowsItsBandsAndHowGoodTheyWere", aForecastShowsItsBandsAndHowGoodTheyWere},
 		{"AServiceShowsItsIndicatorsInTheirBand", aServiceShowsItsIndicatorsInTheirBand},
 		{"AServiceListsItsAnomaliesWithTheirReason", aServiceListsItsAnomaliesWithTheirReason},
+		{"AServiceShowsHowItsRegionsCompare", aServiceShowsHowItsRegionsCompare},
 		{"APersonAnswersAStrategy", aPersonAnswersAStrategy},
 		{"APersonRollsAModelBack", aPersonRollsAModelBack},
 		{"APersonSettlesAnException", aPersonSettlesAnException},

@@ -25,7 +25,7 @@ func (u *ui) funcs() template.FuncMap {
 		"exception": exceptionState, "factlabel": factLabel, "until": until, "burn": burnState,
 		"ratio": ratio, "between": between, "times0": burnRate, "plural64": func(n uint64, one, many string) string { return plural(int(n), one, many) }, // entries fit an int
 		"badCount": func(n int) state { return state{"bad", num(n)} }, "whole": func(v float64) string { return num(int64(math.Ceil(finite(v)))) }, "budgetShare": budgetShare, "deref": func(v *float64) float64 { return *v }, "change": changeWords, "divergence": divergenceWords,
-		"targetwords": targetWords, "lever": leverValue, "turnspart": turnsPart, "turnstone": turnsTone, "channel": channel,
+		"targetwords": targetWords, "lever": leverValue, "turnspart": turnsPart, "turnstone": turnsTone, "channel": channel, "verdict": verdictState,
 		"part": func(v, of float64) float64 { return part01(v, of) }, "share01": func(p int) float64 { return float64(p) / 100 },
 	}
 }

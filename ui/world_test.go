@@ -179,7 +179,7 @@ func busy(t testing.TB) *town {
 	cfg.Publishes, cfg.Now, cfg.Rollouts, cfg.Enforcer, cfg.Books = true, w.world.Now, w.ctl, w, w.books
 	watched := w.watched()
 	w.standing = w.strategies()
-	cfg.Watched, cfg.Strategies = watched, w.standing
+	cfg.Watched, cfg.Compared, cfg.Strategies = watched, w.compared(), w.standing
 	w.Plane = control.New(cfg)
 	w.handler = w.pages(w.Plane, w.world.Now, viewer)
 	w.verdicts()

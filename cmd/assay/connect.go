@@ -32,6 +32,7 @@ type operations struct {
 	strategies
 	objectives
 	anomalies
+	divergences
 	models
 	signingKeys
 	inventories
@@ -48,7 +49,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
+		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
 	}
 	if n == stateOptional && !a.cfg.chosen("dir") {
 		if _, err := os.Stat(a.cfg.get("dir")); errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +69,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		return nil, err
 	}
 	s := in.plane.As(caller)
-	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
 }
 
 // ask puts one question to the control plane that the configuration names, and lets

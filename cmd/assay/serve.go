@@ -194,7 +194,10 @@ func (a *app) addTelemetry(in *installation, cfg *control.Config, targets scrape
 	}
 	cfg.Books = in.telemetry.books
 	a.takeIn(in.telemetry, targets, reg)
-	return a.addAnomalies(in, cfg, reg)
+	if err := a.addAnomalies(in, cfg, reg); err != nil {
+		return err
+	}
+	return a.addRegions(in, cfg, reg)
 }
 
 // loadServedPolicy also refuses what only a server would stumble over.

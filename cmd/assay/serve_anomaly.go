@@ -6,6 +6,7 @@ import (
 
 	"assay.dev/assay/anomaly"
 	"assay.dev/assay/control"
+	"assay.dev/assay/diverge"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/rollout"
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,26 @@ func (a *app) addAnomalies(in *installation, cfg *control.Config, reg prometheus
 		return err
 	}
 	in.telemetry.anomalies, cfg.Watched = w, w
+	return nil
+}
+
+// addRegions lets the plane compare the regions of the policy's objectives that name them.
+func (a *app) addRegions(in *installation, cfg *control.Config, reg prometheus.Registerer) error {
+	p, err := cfg.Policy()
+	if err != nil {
+		return err
+	}
+	objectives, _, err := control.ReadObjectives(p.Revision.Objectives())
+	if err != nil {
+		return belowAll(err, a.cfg.get("policy"))
+	}
+	w := diverge.New(diverge.Config{
+		Source: in.telemetry.db, Store: in.store, Namespace: a.cfg.get("namespace"), Now: a.now, Log: a.log, Registerer: reg,
+	})
+	if err := w.SetObjectives(objectives); err != nil {
+		return err
+	}
+	in.telemetry.regions, cfg.Compared = w, w
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"assay.dev/assay/anomaly"
 	"assay.dev/assay/budget"
 	"assay.dev/assay/control"
+	"assay.dev/assay/diverge"
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/signal"
@@ -44,6 +45,7 @@ type telemetry struct {
 	books  *budget.Books
 
 	anomalies *anomaly.Watcher // nil if nothing watches
+	regions   *diverge.Watcher // nil if nothing is compared
 
 	scrapers  []scraper
 	listeners []func(signal.Arrival) // complete before the first sample comes
@@ -128,7 +130,10 @@ func (t *telemetry) follow(rev *policy.Revision) error {
 	if err := t.books.SetObjectives(objectives); err != nil || t.anomalies == nil {
 		return err
 	}
-	return t.anomalies.SetObjectives(objectives)
+	if err := t.anomalies.SetObjectives(objectives); err != nil || t.regions == nil {
+		return err
+	}
+	return t.regions.SetObjectives(objectives)
 }
 
 // run keeps the books and fetches the targets until ctx ends.
@@ -140,6 +145,9 @@ func (t *telemetry) run(ctx context.Context) error {
 	}
 	if t.anomalies != nil {
 		parts.Go(func() { _ = t.anomalies.Run(ctx) }) // it ends with ctx, and never fails
+	}
+	if t.regions != nil {
+		parts.Go(func() { _ = t.regions.Run(ctx) }) // as above
 	}
 	return t.books.Run(ctx)
 }

@@ -79,7 +79,7 @@ func (a *app) stateless() (*operations, error) {
 		VerifierID: a.cfg.get("verifier-id"),
 	})
 	s := plane.As(a.localCaller())
-	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
 		_ = errors.Join(memory.Close(), blobs.Close(), os.RemoveAll(tmp)) // temporary: nothing to lose
 	}}, nil
 }

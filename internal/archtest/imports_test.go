@@ -28,6 +28,7 @@ var ranks = map[string]int{
 	"advisory":  4,
 	"budget":    4,
 	"anomaly":   4,
+	"diverge":   4,
 	"notify":    4,
 	"attest":    5,
 	"ledger":    6,
