@@ -128,6 +128,8 @@ type Rollout struct {
 	Match    *enforce.Match  `json:"match,omitempty"`    // whose requests it gets, of an A/B test
 	Watch    *Watch          `json:"watch,omitempty"`    // nil if it ends when it has all the traffic
 
+	Back *Back `json:"back,omitempty"` // of a rollback, whose new version is an older one; nil for a rollout
+
 	Ended time.Time `json:"ended,omitzero"`
 
 	Canary  assay.Rate `json:"canary_errors"`  // of the first indicator without bounds, since it began, or since the watch did
@@ -143,6 +145,23 @@ type Rollout struct {
 	EndedFact   assay.FactID `json:"ended_fact,omitempty"`
 	// Outcome is what the last action did, judged after its window.
 	Outcome *assay.ActionOutcome `json:"outcome,omitempty"`
+}
+
+// Back says of a rollback what it takes back and why.
+type Back struct {
+	Of     string `json:"of,omitempty"` // id of the rollout that brought the version which is left; "" if none did
+	Reason string `json:"reason"`       // of whoever asked for it
+	// Cause is the decision of a strategy that asked for it; "" if a person did.
+	Cause assay.FactID `json:"cause,omitempty"`
+	// Passed are the versions that had all the traffic later than the one that gets it
+	// again, and why they do not.
+	Passed []PassedOver `json:"passed,omitempty"`
+}
+
+// PassedOver is a version that is not gone back to.
+type PassedOver struct {
+	Version string `json:"version"`
+	Reason  string `json:"reason"`
 }
 
 // Evidence is the path of the evidence that is decided by: since the watch began, if
@@ -193,6 +212,14 @@ type Latency struct {
 
 // RolloutCommand is what a person tells a rollout.
 type RolloutCommand struct {
+	Reason string `json:"reason"`
+}
+
+// RollbackRequest asks to go back from the version that has all the traffic of a service
+// to one that had it before.
+type RollbackRequest struct {
+	Of     string `json:"of"`           // id of the rollout that brought the version, or name of the service
+	To     string `json:"to,omitempty"` // version; "" is the last one that had all the traffic and may be entered
 	Reason string `json:"reason"`
 }
 

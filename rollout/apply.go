@@ -22,13 +22,20 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 	if why := c.halted(rec); why != "" {
 		return false, c.wait(ctx, rec, "Wait: "+why+".")
 	}
-	p := rec.Rollout.Plan
+	p, back := rec.Rollout.Plan, rec.Rollout.Back
+	if back != nil {
+		if over, err := c.outlived(ctx, rec); over {
+			return err == nil, err
+		}
+	}
 	first := assay.Action{Kind: assay.ActionAdvance, Service: p.Service, Version: p.Canary, Weight: p.Steps[0]}
 	if p.Steps[0] == 100 { // blue/green
 		first.Kind = assay.ActionFinish
 	}
-	if why := c.forbids(ctx, rec, first); why != "" {
-		return false, c.wait(ctx, rec, "Wait: "+why+".")
+	if back == nil {
+		if why := c.forbids(ctx, rec, first); why != "" {
+			return false, c.wait(ctx, rec, "Wait: "+why+".")
+		}
 	}
 	if c.cfg.Door != nil && (rec.Backend != "" || rec.Rollout.Strategy.Ruled()) {
 		if err := c.claim(ctx, &rec); err != nil {
@@ -42,6 +49,7 @@ func (c *Controller) introduce(ctx context.Context, rec record) (again bool, err
 		return true, c.ruled(ctx, rec)
 	}
 	c.intend(&rec, first, rec.Rollout.StartedFact, rec.Rollout.Reason, true)
+	rec.Pending.Ordered = back != nil && back.Cause == "" // what a person said does not grow old
 	return true, c.save(ctx, &rec, rec.put)
 }
 

@@ -24,6 +24,7 @@ type StartedPayload struct {
 	Watch    *api.Watch         `json:"watch,omitempty"` // as declared
 	After    []decide.Indicator `json:"after,omitempty"` // tested in the watch, if not what the plan tests
 	Risk     *api.Risk          `json:"risk,omitempty"`  // the score that set its gate and its steps
+	Back     *api.Back          `json:"back,omitempty"`  // of a rollback: what it takes back and why
 }
 
 // DecidedPayload is the payload of a rollout.decided fact, version 1.

@@ -41,6 +41,9 @@ type Proposal struct {
 	// Sources where its counts come from.
 	After   []decide.Indicator
 	Sources []Indicator
+	// BackSteps are the steps of a rollback of the version once it has all the traffic;
+	// none is one of 100 percent.
+	BackSteps []int
 	// Risk of the change, nil if nobody scored it. With the gate api.RiskApprove it gets
 	// no request before another person than Actor said yes.
 	Risk *api.Risk
@@ -95,7 +98,7 @@ func (c *Controller) Propose(ctx context.Context, p Proposal) (api.Rollout, erro
 // prepare makes the record of a proposal, with what the old version's past says.
 func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) (rec record, err error) {
 	now := c.cfg.Now().UTC()
-	rec = record{Namespace: p.Namespace, Indicators: p.Indicators, Backend: p.Backend, After: p.Sources}
+	rec = record{Namespace: p.Namespace, Indicators: p.Indicators, Backend: p.Backend, After: p.Sources, Baseline: p.Baseline, BackSteps: p.BackSteps}
 	rec.Rollout = api.Rollout{
 		ID: string(store.NewFactID()), Name: p.Name, Service: plan.Service, Environment: plan.Environment, Digest: p.Digest,
 		Actor: p.Actor, Status: api.RolloutStarting, Created: now, Strategy: p.Strategy, Mirror: p.Mirror, Match: p.Match,
@@ -132,10 +135,8 @@ func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) 
 // agrees refuses what the enforcer would contradict later: another artifact behind
 // the version's label, or an owner that is ahead of this one.
 func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observation) error {
-	if own := uint64(c.lease.Held().Generation); own > 0 && seen.Generation > own {
-		return &assay.Error{Code: assay.CodeConflict,
-			Msg:  fmt.Sprintf("the enforcer was driven by generation %d of an owner, and this one is at %d: it would refuse every action", seen.Generation, own),
-			Hint: "use the state directory that drove it, or give the enforcer a new folder"}
+	if err := c.ahead(seen); err != nil {
+		return err
 	}
 	if c.cfg.Door == nil || p.Backend != "" {
 		return nil
@@ -152,6 +153,17 @@ func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observatio
 		}
 	}
 	return nil
+}
+
+// ahead refuses what an enforcer that a newer owner drove would refuse.
+func (c *Controller) ahead(seen act.Observation) error {
+	own := uint64(c.lease.Held().Generation)
+	if own == 0 || seen.Generation <= own {
+		return nil
+	}
+	return &assay.Error{Code: assay.CodeConflict,
+		Msg:  fmt.Sprintf("the enforcer was driven by generation %d of an owner, and this one is at %d: it would refuse every action", seen.Generation, own),
+		Hint: "use the state directory that drove it, or give the enforcer a new folder"}
 }
 
 // control is the version that has all the traffic now.
@@ -177,6 +189,16 @@ func control(seen act.Observation, service, canary string) (string, error) {
 // whatever the evidence says; CodeConflict once the rollout has ended or while an
 // earlier command waits.
 func (c *Controller) Command(ctx context.Context, namespace, id, actor, command, reason string) (api.Rollout, error) {
+	return c.command(ctx, namespace, id, order{Command: command, Reason: reason, Actor: actor}, "")
+}
+
+// Abort is the abort that a strategy's decision asks for; Answered finds it by that.
+func (c *Controller) Abort(ctx context.Context, namespace, id, actor, reason string, cause assay.FactID) (api.Rollout, error) {
+	return c.command(ctx, namespace, id, order{Command: CommandAbort, Reason: reason, Actor: actor}, cause)
+}
+
+func (c *Controller) command(ctx context.Context, namespace, id string, o order, cause assay.FactID) (api.Rollout, error) {
+	command := o.Command
 	rec, err := load(ctx, c.cfg.Store, namespace, id)
 	if err != nil {
 		return api.Rollout{}, err
@@ -199,12 +221,13 @@ func (c *Controller) Command(ctx context.Context, namespace, id, actor, command,
 		if command == CommandPromote && rec.Rollout.Status == api.RolloutStarting {
 			return assay.Errorf(assay.CodeConflict, "rollout %s has not begun: the new version has no traffic yet", id)
 		}
-		fact, err := rec.fact(tx, assay.FactRolloutCommanded, assay.RetainAudit, actor, c.cfg.Now(), []assay.FactID{rec.Rollout.StartedFact},
-			CommandedPayload{Rollout: id, Command: command, Reason: reason})
+		fact, err := rec.fact(tx, assay.FactRolloutCommanded, assay.RetainAudit, o.Actor, c.cfg.Now(), []assay.FactID{rec.Rollout.StartedFact, cause},
+			CommandedPayload{Rollout: id, Command: command, Reason: o.Reason})
 		if err != nil {
 			return err
 		}
-		data, err := json.Marshal(order{Command: command, Reason: reason, Actor: actor, Fact: fact})
+		o.Fact = fact
+		data, err := json.Marshal(o)
 		if err != nil {
 			return err
 		}

@@ -57,6 +57,11 @@ type record struct {
 	AfterTests []decide.Indicator `json:"after_tests,omitempty"`
 	Past       time.Time          `json:"past,omitzero"`
 
+	// For a rollback of the version, once it has all the traffic: how much of a past it is
+	// held against, and its steps; none is one of 100 percent.
+	Baseline  time.Duration `json:"baseline,omitempty"`
+	BackSteps []int         `json:"back_steps,omitempty"`
+
 	version int64 // of the store's value
 }
 

@@ -176,7 +176,7 @@ func (c *Controller) verdicts(ctx context.Context, rec record, a assay.Action) [
 	if a.Kind == assay.ActionAbort || a.Kind == assay.ActionFinish && rec.watching() {
 		return out // traffic may always be taken away; and after the last step nothing moves that policies judge
 	}
-	if c.cfg.Guard != nil {
+	if c.cfg.Guard != nil && rec.Rollout.Back == nil { // a rollback takes a version's traffic away, step by step
 		if judge := c.cfg.Guard(ctx, rec.Namespace, rec.Rollout.Environment, rec.Rollout.Name); judge != nil {
 			out = append(out, judge(a)...)
 		}

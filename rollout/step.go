@@ -63,7 +63,8 @@ func (c *Controller) step(ctx context.Context, namespace, id string) (again, und
 		}
 	}
 	if rec.Rollout.Unapproved() {
-		return false, under, nil
+		again, err = c.lapse(ctx, rec)
+		return again, under, err
 	}
 	if rec.Rollout.Status == api.RolloutStarting {
 		again, err = c.introduce(ctx, rec)
