@@ -58,6 +58,13 @@ func (c *Client) AbortRollout(ctx context.Context, id string, cmd api.RolloutCom
 	return r, err
 }
 
+// RollbackRollout goes back from the version that has all the traffic of a service to one
+// that had it before.
+func (c *Client) RollbackRollout(ctx context.Context, req api.RollbackRequest) (r api.Rollout, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/rollouts/rollbacks", req, &r)
+	return r, err
+}
+
 // Traffic says what the enforcer does now.
 func (c *Client) Traffic(ctx context.Context) (t api.Traffic, err error) {
 	err = c.call(ctx, http.MethodGet, "/v1/traffic", nil, &t)

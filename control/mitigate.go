@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -93,7 +94,7 @@ func (s *Session) TellStrategy(ctx context.Context, name string, a api.StrategyA
 	return s.p.cfg.Strategies.Tell(ctx, s.caller.Namespace, name, s.caller.Name, a)
 }
 
-// Rolled is what rollback strategies need of rollouts: what changed, and to abort it.
+// Rolled is what rollback strategies need of rollouts: what changed, and to take it back.
 type Rolled struct {
 	Store    store.Store
 	Rollouts *rollout.Controller
@@ -113,8 +114,11 @@ func (r Rolled) Changes(ctx context.Context, namespace, service string) (out []m
 		return o.Service != service || !o.Status.Ended() || o.Weight == 0
 	})
 	for _, o := range append(open, ended...) {
-		if !o.Began.IsZero() {
-			x := mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended()}
+		if pending := o.Back != nil && !o.Status.Ended(); !o.Began.IsZero() || pending {
+			x := mitigate.Change{Time: o.Began, Version: o.Plan.Canary, Old: o.Plan.Control, Open: !o.Status.Ended(), Return: o.Back != nil}
+			if o.Began.IsZero() {
+				x.Time = o.Created
+			}
 			if o.Ended.After(o.Began) { // it is suspected from when it got all traffic
 				x.Time, x.Began = o.Ended, o.Began
 			}
@@ -128,19 +132,40 @@ func (r Rolled) Changes(ctx context.Context, namespace, service string) (out []m
 // that has ended; those under way are all found.
 const recentRollouts = 20
 
-// Abort implements mitigate.Rollouts.
-func (r Rolled) Abort(ctx context.Context, namespace, service, version, reason string) error {
-	list, err := rollout.OpenOf(ctx, r.Store, namespace, service)
+// WayBack implements mitigate.Rollouts.
+func (r Rolled) WayBack(ctx context.Context, namespace, service string) (string, error) {
+	return r.Rollouts.WayBack(ctx, namespace, service)
+}
+
+// Answered implements mitigate.Rollouts.
+func (r Rolled) Answered(ctx context.Context, namespace string, cause assay.FactID) (bool, error) {
+	_, ok, err := rollout.Answered(ctx, r.Store, namespace, cause)
+	return ok, err
+}
+
+// strategist is who facts name for what strategies ask of rollouts.
+const strategist = "assay-mitigate"
+
+// TakeBack implements mitigate.Rollouts.
+func (r Rolled) TakeBack(ctx context.Context, t mitigate.TakeBack) (string, error) {
+	id, ok, err := rollout.Answered(ctx, r.Store, t.Namespace, t.Cause)
+	if err != nil || ok {
+		return "rollout " + id + " answered it", err
+	}
+	list, err := rollout.OpenOf(ctx, r.Store, t.Namespace, t.Service)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, o := range list {
-		if o.Plan.Canary == version {
-			_, err := r.Rollouts.Command(ctx, namespace, o.ID, "assay-mitigate", rollout.CommandAbort, reason)
-			return err
+		if o.Plan.Canary == t.Version {
+			_, err := r.Rollouts.Abort(ctx, t.Namespace, o.ID, strategist, t.Reason, t.Cause)
+			return "rollout " + o.ID + " was told to abort", err
 		}
 	}
-	return &assay.Error{Code: assay.CodeConflict, Msg: "no rollout of version " + quoted(version) + " is under way", Hint: "start one of the old version"}
+	o, err := r.Rollouts.Rollback(ctx, rollout.Return{
+		Namespace: t.Namespace, Actor: strategist, Of: t.Service, From: t.Version, Reason: t.Reason, Cause: t.Cause, Approved: t.Approved,
+	})
+	return fmt.Sprintf("rollback %s to %s was started", o.ID, o.Plan.Canary), err
 }
 
 var _ mitigate.Rollouts = Rolled{}

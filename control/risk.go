@@ -67,13 +67,19 @@ func (s *Session) changeOf(ctx context.Context, res policy.Rollout, req api.Roll
 		return c, err
 	}
 	since := s.p.cfg.Now().Add(-res.Spec.Risk.History.Value())
-	for _, r := range earlier {
-		if r.Service != res.Spec.Service || r.Created.Before(since) {
-			continue
+	takenBack := map[string]bool{}
+	for _, r := range earlier { // newest first
+		if r.Back != nil && !r.Began.IsZero() {
+			takenBack[r.Back.Of] = true
+		}
+		if r.Service != res.Spec.Service || r.Created.Before(since) || r.Back != nil {
+			continue // a rollback is no change of its own: what it took back failed
 		}
 		switch r.Status {
 		case api.RolloutPromoted:
-			c.Changes++
+			if c.Changes++; takenBack[r.ID] {
+				c.Failed++
+			}
 		case api.RolloutAborted, api.RolloutReverted:
 			c.Changes++
 			c.Failed++

@@ -101,6 +101,9 @@ func proposal(res policy.Rollout) (rollout.Proposal, error) {
 		Name: res.Metadata.Name, Plan: plan, Baseline: s.Baseline.Value(), Indicators: sources(plan, s.Strata, s.Indicators),
 		Strategy: api.Strategy(s.Strategy), Watch: s.Watch.Duration.Value(), OnHarm: api.OnHarm(s.Watch.OnHarm),
 	}
+	if b := s.Rollback; b != nil {
+		p.BackSteps = b.Steps
+	}
 	if m := s.Match; m != nil {
 		p.Match = &enforce.Match{Header: m.Header, Cookie: m.Cookie, Value: m.Value}
 	}
@@ -196,6 +199,28 @@ func (s *Session) ApproveRollout(ctx context.Context, id string, cmd api.Rollout
 		return api.Rollout{}, err
 	}
 	return s.p.cfg.Rollouts.Approve(ctx, s.caller.Namespace, id, s.caller.Name, cmd.Reason)
+}
+
+// RollbackRollout goes back from the version that has all the traffic of a service to one
+// that had it before, once its rollout has ended.
+func (s *Session) RollbackRollout(ctx context.Context, req api.RollbackRequest) (api.Rollout, error) {
+	if err := s.require(api.RoleOperator, api.RoleApprover); err != nil {
+		return api.Rollout{}, err
+	}
+	if err := s.rolls(); err != nil {
+		return api.Rollout{}, err
+	}
+	for _, t := range []struct{ field, text string }{{"of", req.Of}, {"reason", req.Reason}} {
+		if err := checkText(t.field, t.text); err != nil {
+			return api.Rollout{}, err
+		}
+	}
+	if req.To != "" {
+		if err := checkName("to", req.To); err != nil {
+			return api.Rollout{}, err
+		}
+	}
+	return s.p.cfg.Rollouts.Rollback(ctx, rollout.Return{Namespace: s.caller.Namespace, Actor: s.caller.Name, Of: req.Of, To: req.To, Reason: req.Reason})
 }
 
 func (s *Session) command(ctx context.Context, id, command string, cmd api.RolloutCommand) (api.Rollout, error) {

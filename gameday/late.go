@@ -116,6 +116,35 @@ func lateFault(d *drama) error {
 	})
 }
 
+// wentBack is a person's word once v2 was promoted and nobody watches it any more: the
+// service goes back to v1, by a rollout of its own.
+func (d *drama) wentBack() error {
+	return d.step("rollback", "v2", func() (bool, string, error) {
+		asked := time.Now()
+		p, err := d.platform.RollbackRollout(d.ctx, api.RollbackRequest{Of: serviceName, Reason: "a customer found a fault that no metric shows"})
+		if err != nil {
+			return false, "", err
+		}
+		d.rollouts = append(d.rollouts, p.ID)
+		r, err := d.follow(p.ID, func(r api.Rollout) bool { return r.Status == api.RolloutWatching })
+		if err != nil {
+			return false, "", err
+		}
+		took := time.Since(asked)
+		share, err := d.percent("v1")
+		if err != nil {
+			return false, "", err
+		}
+		d.check("v1 has all the traffic again, in one step", share == 100 && p.Plan.Canary == "v1" && p.Plan.Control == "v2" && len(p.Plan.Steps) == 1, "%d %% at the proxy, %s", share, r.Reason)
+		if _, err := d.platform.PromoteRollout(d.ctx, p.ID, api.RolloutCommand{Reason: "seen enough"}); err != nil {
+			return false, "", err
+		}
+		end, err := d.follow(p.ID, nil)
+		d.check("the rollback is recorded as a rollout that took another one back", err == nil && end.Status == api.RolloutPromoted && end.Back != nil && end.Back.Of != "", "%s: %s", end.Status, end.Reason)
+		return true, fmt.Sprintf("v1  has all the traffic again %.1f s after the word; it was watched, and is judged", took.Seconds()), err
+	})
+}
+
 // slowDependency releases v8, whose new dependency makes it slow and never fail.
 func slowDependency(d *drama) error {
 	r, err := d.version("v8")

@@ -116,7 +116,7 @@ func badRelease(d *drama) error {
 
 func healthyRelease(d *drama) error {
 	d.healthy = true
-	return acts(d.opening, d.v2, d.replay)
+	return acts(d.opening, d.v2, d.wentBack, d.replay)
 }
 
 func (d *drama) opening() (err error) {

@@ -58,6 +58,7 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 		if in.Changes, err = c.cfg.Rollouts.Changes(ctx, s.Namespace, s.Spec.Service); err != nil {
 			in.Unknown = append(in.Unknown, assay.Signal{Indicator: "changes", Reason: "what was changed cannot be read: " + err.Error()})
 		}
+		c.lookBack(ctx, s, &in, now)
 	}
 	v, learns := rec.cared.effects.Active()
 	if in.Learned = rec.learned(v); !learns {
@@ -247,6 +248,11 @@ func (c *Controller) drop(ctx context.Context, rec *record, p pending, why strin
 func (c *Controller) taken(ctx context.Context, rec *record, a assay.Action) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, worldTime)
 	defer cancel()
+	if a.Lever == assay.LeverShare && c.cfg.Rollouts != nil {
+		if told, err := c.cfg.Rollouts.Answered(ctx, rec.Namespace, rec.Pending.Cause); told || err != nil {
+			return told, err
+		}
+	}
 	if a.Lever == assay.LeverShare && c.cfg.Actuator != nil {
 		seen, err := c.cfg.Actuator.Observe(ctx, a.Service)
 		return err == nil && float64(seen.Shares[a.Version]) == a.Want, err
@@ -275,8 +281,10 @@ func (c *Controller) deliver(ctx context.Context, rec *record, p pending) (act.R
 		if c.cfg.Rollouts == nil {
 			return act.Receipt{}, assay.Errorf(assay.CodeNotFound, "nothing here carries rollouts out")
 		}
-		err := c.cfg.Rollouts.Abort(ctx, rec.Namespace, p.Action.Service, p.Action.Version, p.Words)
-		return act.Receipt{Key: p.Action.Key, Time: c.cfg.Now().UTC(), Changed: true, Detail: "the rollout was told to abort"}, err
+		detail, err := c.cfg.Rollouts.TakeBack(ctx, TakeBack{
+			Namespace: rec.Namespace, Service: p.Action.Service, Version: p.Action.Version, Reason: p.Words, Cause: p.Cause, Approved: rec.approved(p.Action),
+		})
+		return act.Receipt{Key: p.Action.Key, Time: c.cfg.Now().UTC(), Changed: true, Detail: detail}, err
 	}
 	d := c.door(rec.Strategy, p.Action.Lever)
 	if d == nil {

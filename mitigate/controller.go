@@ -34,8 +34,25 @@ const (
 type Rollouts interface {
 	// Changes are the newest changes of a service's version.
 	Changes(ctx context.Context, namespace, service string) ([]Change, error)
-	// Abort takes all traffic from a version; CodeConflict if nothing of it is under way.
-	Abort(ctx context.Context, namespace, service, version, reason string) error
+	// WayBack is the version that a service would go back to from the one that has all its
+	// traffic; CodeConflict, CodeDenied or CodeNotFound if there is none.
+	WayBack(ctx context.Context, namespace, service string) (version string, err error)
+	// TakeBack takes all traffic from a version: by the abort of its rollout, or by a
+	// rollback once that has ended. It may be repeated: one decision is answered once.
+	// CodeConflict or CodeDenied if that cannot be.
+	TakeBack(ctx context.Context, t TakeBack) (detail string, err error)
+	// Answered reports whether what a decision asked for was recorded.
+	Answered(ctx context.Context, namespace string, cause assay.FactID) (bool, error)
+}
+
+// TakeBack is what a decision of a strategy asks of whoever carries rollouts out.
+type TakeBack struct {
+	Namespace string
+	Service   string
+	Version   string // that loses its traffic
+	Reason    string
+	Cause     assay.FactID // the decision
+	Approved  bool         // a person said yes to it
 }
 
 // Config is what a Controller is made of. Every field is needed unless it says otherwise.

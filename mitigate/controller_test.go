@@ -38,6 +38,10 @@ type board struct {
 	guard   func(ctx context.Context, namespace, environment, plan string) decide.Guard
 	changes []mitigate.Change
 	aborted []string
+	asked   []mitigate.TakeBack
+	wayBack error // why there is none; nil: to v1
+	told    map[assay.FactID]bool
+	lose    bool // the next answer of whoever carries rollouts out
 	door    act.Actuator
 }
 
@@ -60,10 +64,25 @@ func (b *board) Changes(context.Context, string, string) ([]mitigate.Change, err
 	return b.changes, nil
 }
 
-func (b *board) Abort(_ context.Context, _, _, version, reason string) error {
-	b.aborted = append(b.aborted, version)
+func (b *board) WayBack(context.Context, string, string) (string, error) { return "v1", b.wayBack }
+
+func (b *board) Answered(_ context.Context, _ string, cause assay.FactID) (bool, error) {
+	return b.told[cause], nil
+}
+
+func (b *board) TakeBack(_ context.Context, t mitigate.TakeBack) (string, error) {
+	b.asked = append(b.asked, t)
+	if b.told[t.Cause] {
+		return "as before", nil
+	}
+	b.told = map[assay.FactID]bool{t.Cause: true}
+	b.aborted = append(b.aborted, t.Version)
+	if b.lose {
+		b.lose = false
+		return "", assay.Errorf(assay.CodeUnavailable, "the answer was lost")
+	}
 	b.changes = nil
-	return nil
+	return "done", nil
 }
 
 // halts are the kill switches of the board: everywhere, or of the scope that a colon ends.
@@ -379,10 +398,77 @@ func TestARollbackAbortsTheRolloutThatIsUnderWay(t *testing.T) {
 	}
 }
 
+// ended lets v2 be promoted, alone with the traffic, and fail.
+func ended(b *board) {
+	b.changes = []mitigate.Change{{Time: noon, Began: noon.Add(-time.Hour), Version: "v2", Old: "v1"}}
+	b.byVersion(map[string][2]float64{"v2": {600, 9000}})
+	seen, err := b.world.Observe(b.t.Context(), b.s.Spec.Service)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	all := assay.Action{Kind: assay.ActionFinish, Service: b.s.Spec.Service, Version: "v2", From: 10, Weight: 100, Key: "all", Fence: seen.Generation + 1}
+	if _, err := b.world.Apply(b.t.Context(), all); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestAPromotedVersionIsGoneBackFromOnceAPersonSaysYes(t *testing.T) {
+	b := newBoard(t, "rollback")
+	ended(b)
+	s := b.step(time.Minute)
+	if s.Decision.Action.Kind != assay.ActionAsk || len(b.asked) != 0 {
+		t.Fatalf("all traffic is taken from a version without a question: %s %v", s.Decision.Words, s.Decision.Reasons)
+	}
+	if err := b.tell("approve", s.QuestionID); err != nil {
+		t.Fatal(err)
+	}
+	b.lose = true // the answer of whoever carries rollouts out
+	b.step(time.Second)
+	if n := len(b.facts(assay.FactMitigationActed)); len(b.asked) != 1 || n != 0 {
+		t.Fatalf("asked for %d rollbacks, %d actions recorded", len(b.asked), n)
+	}
+	b.step(time.Second)
+	acted := b.facts(assay.FactMitigationActed)
+	if len(b.aborted) != 1 || len(acted) != 1 || len(b.facts(assay.FactMitigationRefused)) != 0 {
+		t.Fatalf("%d rollbacks began, %d actions recorded, %d refusals", len(b.aborted), len(acted), len(b.facts(assay.FactMitigationRefused)))
+	}
+	for _, ask := range b.asked {
+		if ask.Version != "v2" || !ask.Approved || ask.Cause == "" {
+			t.Errorf("it asks %+v", ask)
+		}
+	}
+}
+
+func TestARollbackWhoseAnswerIsLostIsNotDroppedWhenTheServiceIsHalted(t *testing.T) {
+	b := newBoard(t, "rollback")
+	ended(b)
+	s := b.step(time.Minute)
+	if err := b.tell("approve", s.QuestionID); err != nil {
+		t.Fatal(err)
+	}
+	b.lose = true
+	b.step(time.Second)
+	b.halted = "hands off"
+	b.step(time.Second)
+	if len(b.facts(assay.FactMitigationRefused)) != 0 || len(b.facts(assay.FactMitigationActed)) != 1 || len(b.asked) != 1 {
+		t.Errorf("%d refusals and %d actions are recorded of a rollback that was begun", len(b.facts(assay.FactMitigationRefused)), len(b.facts(assay.FactMitigationActed)))
+	}
+}
+
+func TestWithoutAWayBackNothingIsAskedAndThatIsSaid(t *testing.T) {
+	b := newBoard(t, "rollback")
+	b.wayBack = assay.Errorf(assay.CodeConflict, "shop has nothing to go back to: v1: the attestation was revoked")
+	ended(b)
+	s := b.step(time.Minute)
+	if s.Decision.Proposed != nil || !strings.Contains(s.Decision.Words+strings.Join(s.Decision.Reasons, " "), "v1: the attestation was revoked") {
+		t.Errorf("it says %q %v", s.Decision.Words, s.Decision.Reasons)
+	}
+}
+
 // byVersion lets the signals bad and total speak of versions.
 func (b *board) byVersion(v map[string][2]float64) {
 	b.ctl = mitigate.New(mitigate.Config{
-		Store: b.store, Blobs: b.blobs, Gauges: versions{b, v}, Actuator: b.door, Rollouts: b,
+		Store: b.store, Blobs: b.blobs, Gauges: versions{b, v}, Actuator: b.door, Rollouts: b, Halted: b.halts,
 		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
 		Now:        func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
 	})
@@ -398,8 +484,15 @@ func (v versions) Gauge(_ context.Context, q signal.GaugeQuery) (out []signal.Ga
 	if q.Expr == v.s.Spec.Signals[1].Query {
 		i = 1
 	}
+	of := v.of
+	if q.Time.Before(noon) { // before the changes of these tests
+		of = map[string][2]float64{"v1": {80, 9000}}
+	}
 	for _, name := range []string{"v1", "v2"} {
-		out = append(out, signal.Gauge{Scope: name, Value: v.of[name][i], Time: q.Time, Completeness: 1})
+		if _, has := of[name]; !has {
+			continue
+		}
+		out = append(out, signal.Gauge{Scope: name, Value: of[name][i], Time: q.Time, Completeness: 1})
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package mitigate_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -661,6 +662,55 @@ func TestAVersionThatFailsMoreThanItsNeighbourIsRolledBack(t *testing.T) {
 				t.Errorf("it decides to %s: %s %v", d.Action.Kind, d.Words, d.Reasons)
 			}
 		})
+	}
+}
+
+func TestAPromotedVersionThatStandsAloneIsHeldAgainstWhatWasBeforeIt(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		bad, was       float64
+		stuck          string
+		returned, asks bool
+		words          string
+	}{
+		{"it fails more than the old one did", 600, 80, "", false, true, "shop would go back to v1"},
+		{"it fails as the old one did", 85, 80, "", false, false, "not shown to be"},
+		{"nothing may be gone back to", 600, 80, "v1: the attestation was revoked", false, false, "there is no way back: v1: the attestation was revoked"},
+		{"it was gone back to", 600, 80, "", true, false, "no version was changed"},
+		{"nothing is known of the old one", 600, 0, "", false, false, "not shown to be"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := example(t, "rollback")
+			r.set("bad", "v2", c.bad)
+			r.set("total", "v2", 9000)
+			r.lever(assay.LeverShare, "v2", 100)
+			x := mitigate.Change{Time: r.now.Add(-20 * time.Minute), Version: "v2", Old: "v1", Back: "v1", WasBad: c.was, Stuck: c.stuck, Return: c.returned}
+			if c.was > 0 {
+				x.WasTotal = 9000
+			}
+			if c.stuck != "" {
+				x.Back = ""
+			}
+			r.in.Changes = []mitigate.Change{x}
+			d := r.step(time.Second)
+			proposed := d.Proposed != nil && d.Proposed.Kind == assay.ActionAbort && d.Proposed.Version == "v2"
+			if asks := d.Action.Kind == assay.ActionAsk && proposed; asks != c.asks || d.Action.Kind.Changes() {
+				t.Errorf("it decides to %s: %s %v", d.Action.Kind, d.Words, d.Reasons)
+			}
+			if !strings.Contains(d.Words+strings.Join(d.Reasons, " "), c.words) {
+				t.Errorf("it says %q and %v, not %q", d.Words, d.Reasons, c.words)
+			}
+		})
+	}
+}
+
+func TestWhileAServiceGoesBackItsVersionIsNotTakenBackOnceMore(t *testing.T) {
+	r := example(t, "rollback")
+	trouble(r, "rollback")
+	r.lever(assay.LeverShare, "v2", 100)
+	r.in.Changes = []mitigate.Change{{Time: r.now, Version: "v1", Old: "v2", Open: true, Return: true}, {Time: r.now.Add(-time.Minute), Version: "v2", Old: "v1"}}
+	if d := r.step(time.Second); d.Action.Kind != assay.ActionHold || d.Proposed != nil {
+		t.Errorf("it decides to %s: %s", d.Action.Kind, d.Words)
 	}
 }
 

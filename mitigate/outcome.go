@@ -151,7 +151,7 @@ func (c *Controller) changed(ctx context.Context, rec *record) error {
 	for i := range rec.Judging {
 		j := &rec.Judging[i]
 		for _, x := range changes {
-			own := j.Action.Lever == assay.LeverShare && j.Action.Version == x.Version
+			own := j.Action.Lever == assay.LeverShare && (j.Action.Version == x.Version || x.Return && j.Action.Version == x.Old)
 			if j.Confounded == "" && !own && x.within(j.At.Add(-slot), j.due()) {
 				j.Confounded = fmt.Sprintf("the change to version %s", x.Version)
 			}

@@ -10,18 +10,24 @@ import (
 	"assay.dev/assay/policy"
 )
 
-// rollback ends the rollout of a version that does harm, also one that was promoted and is
-// still watched. Once its rollout has ended the controller refuses the action and says that
-// a rollout of the old version is what is left. The evidence is the difference between two versions at the same time,
-// which a common cause (load, a dependency, a region) cannot make: such causes hit
-// both. A version that stands alone is compared with nothing, and then the clue is only
-// that the trouble began after the change.
+// rollback takes the traffic from a version that does harm: by the abort of its rollout, or
+// once that has ended by a rollback to the version before. The evidence is the difference
+// between two versions at the same time, which a common cause (load, a dependency, a
+// region) cannot make: such causes hit both. A version that stands alone is held against
+// what the old one did before the change, which such causes explain as well. A version that
+// was gone back to is not suspected: two versions are never exchanged for ever.
 func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 	f.indicator = "bad"
 	c, ok := v.suspect(l)
 	if !ok {
 		f.notes = append(f.notes, fmt.Sprintf("no version was changed in the last %s", l.Within))
 		return f
+	}
+	for _, x := range v.in.Changes {
+		if x.Return && x.Open {
+			f.held = append(f.held, fmt.Sprintf("%s goes back from %s to %s already", v.s.Spec.Service, x.Old, x.Version))
+			return f
+		}
 	}
 	bad, okB := v.need(&f, "bad", c.Version)
 	total, okT := v.need(&f, "total", c.Version)
@@ -34,22 +40,36 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 	}
 	oldBad, _ := v.get("bad", c.Old)
 	oldTotal, paired := v.get("total", c.Old)
+	past := (!paired || oldTotal <= 0) && c.WasTotal > 0
+	if past {
+		oldBad, oldTotal, paired = c.WasBad, c.WasTotal, true
+	}
 	low, _ := interval(bad, total)
 	_, oldHigh := interval(oldBad, oldTotal)
 	words := fmt.Sprintf("version %s, %s after the change: %s of %s requests are bad", c.Version, v.now.Sub(c.Time).Round(time.Second), number(bad), number(total))
 	if paired && oldTotal > 0 {
 		words += fmt.Sprintf(", with %s %s of %s", c.Old, number(oldBad), number(oldTotal))
+		if past {
+			words += " before it"
+		}
 	}
 	f.notes = append(f.notes, words)
 	enough := bad >= l.MinBad && total > 0
 	worse := enough && paired && oldTotal > 0 && low > l.Margin*oldHigh
-	f.clues = append(f.clues, versionClue(words, bad, total, oldBad, oldTotal, l.Margin))
+	f.clues = append(f.clues, versionClue(words, bad, total, oldBad, oldTotal, l.Margin, past))
 	rate := bad / max(total, 1)
 	f.burn = burnOf(share / 100 * max(0, rate-oldBad/max(oldTotal, 1)))
 	f.trouble = worse
 	if !enough || !worse {
 		f.held = append(f.held, fmt.Sprintf("%s is not shown to be %s times worse than %s", c.Version, number(l.Margin), orElse(c.Old, "another version")))
 		return f
+	}
+	if !c.Open && c.Stuck != "" {
+		f.held = append(f.held, "there is no way back: "+c.Stuck)
+		return f
+	}
+	if !c.Open && c.Back != "" {
+		f.notes = append(f.notes, fmt.Sprintf("%s would go back to %s: its rollout has ended", v.s.Spec.Service, c.Back))
 	}
 	f.options = append(f.options, decide.Option{
 		Action: assay.Action{
@@ -65,24 +85,37 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 
 // suspect is the newest change whose version may still be blamed.
 func (v *view) suspect(l *policy.RollbackLaw) (c Change, ok bool) {
-	for _, x := range v.in.Changes {
-		age := v.now.Sub(x.Time)
-		if (x.Open || age <= l.Within.Value()) && age >= 0 && (!ok || x.Time.After(c.Time)) {
-			c, ok = x, true
+	i := suspected(v.in.Changes, l.Within.Value(), v.now)
+	if i < 0 {
+		return c, false
+	}
+	return v.in.Changes[i], true
+}
+
+func suspected(list []Change, within time.Duration, now time.Time) int {
+	found := -1
+	for i, x := range list {
+		age := now.Sub(x.Time)
+		if !x.Return && (x.Open || age <= within) && age >= 0 && (found < 0 || x.Time.After(list[found].Time)) {
+			found = i
 		}
 	}
-	return c, ok
+	return found
 }
 
 // versionClue is the likelihood ratio of "the new version fails margin times as often"
 // against "both fail alike", conditional on how many failed: given the total, whether
 // the common rate is high or low says nothing about the version.
-func versionClue(words string, bad, total, oldBad, oldTotal, margin float64) decide.Clue {
+// Of two times it says nothing of what hit the service between them.
+func versionClue(words string, bad, total, oldBad, oldTotal, margin float64, past bool) decide.Clue {
 	lr := 0.0
 	if total > 0 && oldTotal > 0 {
 		w := total / (total + oldTotal)
 		theta := margin * w / (margin*w + 1 - w)
 		lr = bad*math.Log(theta/w) + oldBad*math.Log((1-theta)/(1-w))
+	}
+	if past {
+		return decide.Clue{Name: "version", Words: words, LogLR: map[decide.Hypothesis]float64{decide.BadDeploy: lr, decide.NoFault: -max(lr, 0)}}
 	}
 	return decide.Clue{Name: "version", Words: words, LogLR: map[decide.Hypothesis]float64{
 		decide.BadDeploy: lr, decide.RegionFault: -lr / 2, decide.DependencySlow: -lr / 2, decide.NoFault: -max(lr, 0),

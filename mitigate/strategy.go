@@ -73,6 +73,17 @@ type Change struct {
 	Version string    `json:"version"`        // the new one
 	Old     string    `json:"old"`            // that it replaces
 	Open    bool      `json:"open,omitempty"` // its rollout is under way
+
+	// Return says that Version was gone back to: it is not suspected.
+	Return bool `json:"return,omitempty"`
+	// Back is the version that would be gone back to once its rollout has ended, and Stuck
+	// why there is none; both empty if nobody asked.
+	Back  string `json:"back,omitempty"`
+	Stuck string `json:"stuck,omitempty"`
+	// WasBad and WasTotal are what the signals said of Old when the change began, of a
+	// change that left none of Old's requests to compare with.
+	WasBad   float64 `json:"was_bad,omitempty"`
+	WasTotal float64 `json:"was_total,omitempty"`
 }
 
 // Inputs is everything that one decision is made of, besides the strategy, its state,

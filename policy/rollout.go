@@ -89,6 +89,8 @@ type RolloutSpec struct {
 	Expect *RolloutTraffic `json:"expect,omitempty"`
 	// Risk lets the risk of each change set the gate and the steps of its rollout; as declared for every change if left out.
 	Risk *RolloutRisk `json:"risk,omitempty"`
+	// Rollback says how a version is gone back from once its rollout has ended; all at once if left out.
+	Rollback *RolloutRollback `json:"rollback,omitempty"`
 	// Indicators are what is watched; at least one is required.
 	Indicators []RolloutIndicator `json:"indicators"`
 }
@@ -267,6 +269,9 @@ func (r Rollout) check(d strict.Document) error {
 		return err
 	}
 	if err := s.Risk.check(d); err != nil {
+		return err
+	}
+	if err := s.Rollback.check(d); err != nil {
 		return err
 	}
 	if err := oneOf(d, []string{"spec", "onHorizon"}, s.OnHorizon, horizonPolicies); err != nil {

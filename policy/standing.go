@@ -102,7 +102,7 @@ type StrategySpec struct {
 	Cost *CostLaw `json:"cost,omitempty"`
 	// Contain cuts off what attacks, and lets it in again quickly when it was a mistake.
 	Contain *ContainLaw `json:"contain,omitempty"`
-	// Rollback ends the rollout of a version that does harm.
+	// Rollback takes the traffic from a version that does harm, also once its rollout has ended.
 	Rollback *RollbackLaw `json:"rollback,omitempty"`
 	// Data proposes retention and replicas of a data store.
 	Data *DataLaw `json:"data,omitempty"`

@@ -220,15 +220,15 @@ type ContainLaw struct {
 	MaxShare float64 `json:"maxShare,omitempty"`
 }
 
-// RollbackLaw ends the rollout of a version that does harm, also one that was
-// promoted and is still watched. Signals by version: bad and total (requests in the last
+// RollbackLaw takes the traffic from a version that does harm: by the abort of its rollout,
+// or by a rollback to the version before once that has ended. Signals by version: bad and total (requests in the last
 // minutes).
 type RollbackLaw struct {
 	// Margin is how many times worse than the old version is harm; 2 if left out.
 	Margin float64 `json:"margin,omitempty"`
 	// MinBad is how many bad requests the new version must have had; 10 if left out.
 	MinBad float64 `json:"minBad,omitempty"`
-	// Within is for how long after its promotion a version is suspected; 1h if left out. Taken back by itself is one whose rollout is under way or still watches it; of another the action is refused, with the hint to start a rollout of the old version.
+	// Within is for how long after its promotion a version is suspected; 1h if left out.
 	Within Duration `json:"within,omitempty"`
 }
 

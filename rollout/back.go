@@ -18,6 +18,7 @@ type Return struct {
 	Namespace string
 	Actor     string
 	Of        string // id of the rollout that brought the version, or name of the service
+	From      string // version that is to be left; "" is the one that has all the traffic
 	To        string // version; "" is the last one that had all the traffic and may be entered
 	Reason    string
 	// Cause is the decision of a strategy that asks for it, "" if a person does. One
@@ -44,13 +45,11 @@ type wayBack struct {
 // to go back to; CodeDenied if the enforcer does not let the named one in; CodeNotFound if
 // nothing of the service has ended.
 func (c *Controller) Rollback(ctx context.Context, p Return) (api.Rollout, error) {
-	if p.Cause != "" {
-		if id, ok, err := Answered(ctx, c.cfg.Store, p.Namespace, p.Cause); err != nil || ok {
-			if err != nil {
-				return api.Rollout{}, err
-			}
-			return Get(ctx, c.cfg.Store, p.Namespace, id)
-		}
+	switch id, ok, err := Answered(ctx, c.cfg.Store, p.Namespace, p.Cause); {
+	case err != nil:
+		return api.Rollout{}, err
+	case ok:
+		return Get(ctx, c.cfg.Store, p.Namespace, id)
 	}
 	w, err := c.back(ctx, p)
 	if err != nil {
@@ -97,6 +96,9 @@ func orElse(err error, other error) error {
 
 // Answered finds the rollout that a strategy's decision began, or told to abort.
 func Answered(ctx context.Context, s store.Store, namespace string, cause assay.FactID) (id string, ok bool, err error) {
+	if cause == "" { // a person's order
+		return "", false, nil
+	}
 	err = s.View(ctx, func(tx store.Reader) error {
 		rows, err := tx.Facts(store.Query{Namespace: namespace, Kinds: []string{assay.FactRolloutStarted, assay.FactRolloutCommanded}, Cause: cause, Limit: 1})
 		if len(rows) > 0 {
@@ -164,7 +166,10 @@ func (c *Controller) back(ctx context.Context, p Return) (w wayBack, err error) 
 	if w.from, err = control(seen, w.service, ""); err != nil {
 		return w, err
 	}
-	if named != "" && named != w.from {
+	switch {
+	case p.From != "" && p.From != w.from:
+		return w, assay.Errorf(assay.CodeConflict, "%s has not the traffic of %s: %s has all of it", p.From, w.service, w.from)
+	case named != "" && named != w.from:
 		return w, &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("%s of rollout %s has not the traffic of %s: %s has all of it", named, p.Of, w.service, w.from),
 			Hint: "to go back from " + w.from + ", name the service"}
 	}

@@ -64,6 +64,14 @@ func abortRollout(c *control.Session, r *http.Request) (any, error) {
 	return c.AbortRollout(r.Context(), r.PathValue("id"), cmd)
 }
 
+func rollbackRollout(c *control.Session, r *http.Request) (any, error) {
+	var req api.RollbackRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	return c.RollbackRollout(r.Context(), req)
+}
+
 func traffic(c *control.Session, r *http.Request) (any, error) { return c.Traffic(r.Context()) }
 
 func decisions(c *control.Session, r *http.Request) (any, error) {

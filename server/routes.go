@@ -69,6 +69,7 @@ func runTimeRoutes() map[string]handler {
 		"POST /v1/rollouts/{id}/promotion":           promoteRollout,
 		"POST /v1/rollouts/{id}/abort":               abortRollout,
 		"POST /v1/rollouts/{id}/approval":            approveRollout,
+		"POST /v1/rollouts/rollbacks":                rollbackRollout,
 		"GET /v1/strategies":                         strategies,
 		"GET /v1/strategies/{name}":                  oneStrategy,
 		"POST /v1/strategies/{name}/answers":         tellStrategy,

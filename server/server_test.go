@@ -170,6 +170,7 @@ var (
 		{"POST", "/v1/rollouts/" + someID + "/promotion", commanders},
 		{"POST", "/v1/rollouts/" + someID + "/abort", commanders},
 		{"POST", "/v1/rollouts/" + someID + "/approval", approvers},
+		{"POST", "/v1/rollouts/rollbacks", commanders},
 		{"GET", "/v1/strategies", api.Readers},
 		{"GET", "/v1/strategies/shop-scale", api.Readers},
 		{"POST", "/v1/strategies/shop-scale/answers", commanders},

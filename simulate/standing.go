@@ -20,7 +20,8 @@ type standing struct {
 	approves time.Duration
 	team     *team
 	state    mitigate.State
-	versions []assay.Reading // since the last hour, for signals by version
+	versions []assay.Reading       // of the newest minutes, for signals by version
+	was      map[string]assay.Rate // by version: the old one's counts when it came
 	load     history
 	seen     time.Time // end of the newest view in load
 	forecast *mitigate.Forecast
@@ -159,10 +160,33 @@ func (h *standing) changes(s sight) (out []mitigate.Change) {
 	for _, d := range h.scenario.Spec.Deploys {
 		if at := start.Add(d.At.D()); d.Service == h.strategy.Spec.Service && !at.After(s.now) {
 			share, _ := s.world.Standing(d.Service, assay.LeverShare, d.Version)
-			out = append(out, mitigate.Change{Time: at, Version: d.Version, Old: d.Old, Open: share > 0 && share < 100})
+			x := mitigate.Change{Time: at, Version: d.Version, Old: d.Old, Open: share > 0 && share < 100}
+			if share == 100 { // alone: it is held against what was before it, and gone back from as a whole
+				x.Back = d.Old
+				x.WasBad, x.WasTotal = h.before(d.Version, d.Old)
+			}
+			out = append(out, x)
 		}
 	}
 	return out
+}
+
+// before is what the old version counted when a change came: kept at the first look after
+// it, before it grows old.
+func (h *standing) before(version, old string) (bad, total float64) {
+	kept, ok := h.was[version]
+	if !ok {
+		for i := range h.versions {
+			if r := &h.versions[i]; r.Version == old {
+				kept.Bad, kept.Total = kept.Bad+r.Bad(), kept.Total+r.Total
+			}
+		}
+		if h.was == nil {
+			h.was = map[string]assay.Rate{}
+		}
+		h.was[version] = kept
+	}
+	return float64(kept.Bad), float64(kept.Total)
 }
 
 // burn is the share of the whole budget that is spent in a minute; below 0 it is not

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -180,6 +181,7 @@ type rolloutDetail struct {
 	Rule       string   // by which requests reach the new version, "" if it is a share
 	Trust      []string // how often a version that is no worse would have been stopped here
 	MayAct     bool
+	MayReturn  bool // to the version before: it has ended with all the traffic
 }
 
 // latencyRow is one histogram of both versions.
@@ -226,7 +228,8 @@ func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
 	d := rolloutDetail{
 		rolloutRow: newRolloutRow(r), Evidence: evidenceChart(r), Share: shareChart(course), Errors: errorsChart(course),
 		Tests: testRows(r.Decision), Candidates: candidateRows(r.Decision),
-		MayAct: !r.Status.Ended() && v.SignedIn && v.Can("operator", "approver"),
+		MayAct:    !r.Status.Ended() && v.SignedIn && v.Can("operator", "approver"),
+		MayReturn: r.Status == api.RolloutPromoted && v.SignedIn && v.Can("operator", "approver"),
 	}
 	for _, a := range []arm{
 		{Role: "new", Version: r.Plan.Canary, Share: r.Weight, Errors: r.Canary},
@@ -269,6 +272,8 @@ func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
 // ruleSentence says how requests reach the new version, where it is not by a share.
 func ruleSentence(r api.Rollout) string {
 	switch {
+	case r.Back != nil:
+		return "a rollback from " + r.Plan.Control + ", which had all the traffic"
 	case r.Strategy == api.StrategyBlueGreen:
 		return "all the traffic at once, then watched"
 	case r.Mirror != nil:
@@ -287,6 +292,11 @@ func promote(v *view) (string, error) {
 
 func approve(v *view) (string, error) {
 	return v.command(v.s.ApproveRollout)
+}
+
+func rollback(v *view) (string, error) {
+	r, err := v.s.RollbackRollout(v.ctx, api.RollbackRequest{Of: v.r.PathValue("id"), Reason: strings.TrimSpace(v.r.PostFormValue("reason"))})
+	return "/rollouts/" + r.ID, err
 }
 
 func abort(v *view) (string, error) {

@@ -52,7 +52,7 @@ var laws = map[string]string{
 	"tiers":     "gives each tier the cheapest class that keeps its promise",
 	"cost":      "keeps a day's spend below its cap",
 	"contain":   "cuts off what attacks",
-	"rollback":  "ends the rollout of a version that does harm",
+	"rollback":  "takes the traffic from a version that does harm",
 	"data":      "proposes shorter retention and more read replicas",
 }
 

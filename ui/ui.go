@@ -123,6 +123,7 @@ func (u *ui) routes() *http.ServeMux {
 	for pattern, do := range map[string]change{
 		"POST /rollouts/{id}/promotion":    promote,
 		"POST /rollouts/{id}/abort":        abort,
+		"POST /rollouts/{id}/rollback":     rollback,
 		"POST /strategies/{name}/answers":  tellStrategy,
 		"POST /models/rollbacks":           rollbackModel,
 		"POST /models/refits":              refitModel,

@@ -103,6 +103,7 @@ func TestABusyDay(t *testing.T) {
 		{"APersonRollsAModelBack", aPersonRollsAModelBack},
 		{"APersonSettlesAnException", aPersonSettlesAnException},
 		{"APersonAbortsARollout", aPersonAbortsARollout},
+		{"APersonGoesBackFromAPromotedVersion", aPersonGoesBackFromAPromotedVersion},
 		{"AnApprovalByARevokedKeyIsNotVerified", anApprovalByARevokedKeyIsNotVerified},
 	} {
 		t.Run(look.name, func(t *testing.T) {
@@ -336,6 +337,26 @@ func aPersonAbortsARollout(t *testing.T, w *town) {
 	}
 	w.pass(time.Second, w.running.ID)
 	says(t, w.get("/rollouts/"+w.running.ID), http.StatusOK, "stopped", "customers call")
+}
+
+func aPersonGoesBackFromAPromotedVersion(t *testing.T, w *town) {
+	olga, path := w.as("olga", api.RoleOperator), "/rollouts/"+w.watching.ID
+	why := url.Values{"reason": {"customers call"}}
+	says(t, w.get("/rollouts/"+w.promoted.ID), http.StatusOK, "To go back from a2 needs the role operator or approver", "assay rollout rollback "+w.promoted.ID)
+	says(t, w.post(path+"/rollback", why, olga), http.StatusConflict, "has not ended: it is watching", "assay rollout abort "+w.watching.ID)
+	if rec := w.post(path+"/promotion", why, olga); rec.Code != http.StatusSeeOther {
+		t.Fatalf("ending the watch: %d %s", rec.Code, rec.Body)
+	}
+	w.pass(time.Second, w.watching.ID)
+	says(t, w.get(path, olga), http.StatusOK, `action="`+path+`/rollback"`, "Go back: no traffic to a3 any more")
+	says(t, w.post(path+"/rollback", why, w.as("dev", api.RoleDeveloper)), http.StatusForbidden, "operator or approver")
+	rec := w.post(path+"/rollback", why, olga)
+	to := rec.Header().Get("Location")
+	if rec.Code != http.StatusSeeOther || to == path {
+		t.Fatalf("%d to %q: %s", rec.Code, to, rec.Body)
+	}
+	w.pass(time.Second, strings.TrimPrefix(to, "/rollouts/"))
+	says(t, w.get(to, olga), http.StatusOK, "a rollback from a3, which had all the traffic", "checkout a2", "promoted, watched")
 }
 
 func anApprovalByARevokedKeyIsNotVerified(t *testing.T, w *town) {

@@ -14,10 +14,15 @@ import (
 // rollouts is what the rollout and decision commands need of a control plane.
 type rollouts interface {
 	rolloutReads
+	rolloutOrders
 	StartRollout(ctx context.Context, req api.RolloutRequest) (api.Rollout, error)
+}
+
+type rolloutOrders interface {
 	PromoteRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
 	AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
 	ApproveRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error)
+	RollbackRollout(ctx context.Context, req api.RollbackRequest) (api.Rollout, error)
 }
 
 type rolloutReads interface {
@@ -40,7 +45,8 @@ state directory that no server uses.`,
 	cmd.AddCommand(a.rolloutStartCmd(), a.rolloutListCmd(), a.rolloutWatchCmd(), a.rolloutExplainCmd(),
 		a.rolloutTellCmd("approve", "Say yes to a risky change before its first request"),
 		a.rolloutTellCmd("promote", "Give the new version all the traffic now, whatever the evidence says"),
-		a.rolloutTellCmd("abort", "Take all the traffic from the new version now"))
+		a.rolloutTellCmd("abort", "Take all the traffic from the new version now"),
+		a.rolloutRollbackCmd())
 	return cmd
 }
 
@@ -321,6 +327,7 @@ Exit codes: 0 explained · 1 error · 2 usage.`,
 			return a.print(r, func() {
 				fmt.Fprintf(a.out, "%s  %s %s → %s  %s  %d %%\n%s\n", r.ID, r.Service, r.Plan.Control, r.Plan.Canary, a.status(r.Status), r.Weight, r.Reason)
 				a.rolloutNotes(r)
+				a.passedOver(r)
 				a.riskBlock(r)
 				if words := observedWords(r); words != "" {
 					fmt.Fprintln(a.out, words)

@@ -1,0 +1,62 @@
+package mitigate
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/signal"
+)
+
+// lookBack finds out of the suspected change what its law needs once the rollout has ended:
+// where to go back to, and what the old version did before the change if none of its
+// requests are left.
+func (c *Controller) lookBack(ctx context.Context, s Strategy, in *Inputs, now time.Time) {
+	i := suspected(in.Changes, s.Spec.Rollback.Within.Value(), now)
+	if i < 0 || in.Changes[i].Open {
+		return
+	}
+	in.Changes = slices.Clone(in.Changes)
+	x := &in.Changes[i]
+	has := slices.ContainsFunc(in.Settings, func(at Setting) bool { return at.Lever == assay.LeverShare && at.Scope == x.Version && at.Now > 0 })
+	if !has {
+		return // it is gone already
+	}
+	ctx, cancel := context.WithTimeout(ctx, worldTime)
+	defer cancel()
+	var err error
+	if x.Back, err = c.cfg.Rollouts.WayBack(ctx, s.Namespace, s.Spec.Service); err != nil {
+		x.Back, x.Stuck = "", err.Error()
+	}
+	left := slices.ContainsFunc(in.Values, func(v Value) bool { return v.Name == "total" && v.Scope == x.Old && v.Value > 0 })
+	if left {
+		return
+	}
+	before := x.Time
+	if !x.Began.IsZero() {
+		before = x.Began
+	}
+	for _, sig := range s.Spec.Signals {
+		list, err := c.cfg.Gauges.Gauge(ctx, signal.GaugeQuery{Namespace: s.Namespace, Expr: sig.Query, By: sig.By, Time: before, MaxAge: s.Spec.MaxAge.Value()})
+		if err != nil {
+			c.cfg.Log.Warn("what a signal said before a change cannot be read", "strategy", s.Name, "signal", sig.Name, "error", err)
+			return
+		}
+		for _, g := range list {
+			switch usable := g.Scope == x.Old && g.Value >= 0 && !math.IsInf(g.Value, 0); {
+			case usable && sig.Name == "bad":
+				x.WasBad = g.Value
+			case usable && sig.Name == "total":
+				x.WasTotal = g.Value
+			}
+		}
+	}
+}
+
+// approved reports whether a person said yes to an action.
+func (r *record) approved(a assay.Action) bool {
+	return slices.ContainsFunc(r.Approvals, func(q decide.Approval) bool { return q.Answer == "yes" && q.Action.Target() == a.Target() })
+}
