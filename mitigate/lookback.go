@@ -21,6 +21,11 @@ func (c *Controller) lookBack(ctx context.Context, s Strategy, in *Inputs, now t
 	}
 	in.Changes = slices.Clone(in.Changes)
 	x := &in.Changes[i]
+	if !slices.ContainsFunc(in.Values, func(v Value) bool {
+		return v.Name == "bad" && v.Scope == x.Version && v.Value >= s.Spec.Rollback.MinBad
+	}) {
+		return // it is held anyway
+	}
 	has := slices.ContainsFunc(in.Settings, func(at Setting) bool { return at.Lever == assay.LeverShare && at.Scope == x.Version && at.Now > 0 })
 	if !has {
 		return // it is gone already

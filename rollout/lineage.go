@@ -14,12 +14,14 @@ const (
 	// a service, newest first, and maxPast how many of those are read.
 	maxLooked = 5000
 	maxPast   = 20
+	// lookedPage is how many facts are read at a time.
+	lookedPage = 500
 )
 
 // pastOf are the newest rollouts of a service that have ended, newest first, and the fact
 // that tells of the end of the newest.
 func pastOf(tx store.Reader, namespace, service string) (out []record, newest assay.FactID, err error) {
-	q := store.Query{Namespace: namespace, Kinds: []string{assay.FactRolloutEnded}, Newest: true, Limit: store.MaxLimit}
+	q := store.Query{Namespace: namespace, Kinds: []string{assay.FactRolloutEnded}, Newest: true, Limit: lookedPage}
 	for looked := 0; looked < maxLooked; {
 		rows, err := tx.Facts(q)
 		if err != nil || len(rows) == 0 {
