@@ -141,7 +141,7 @@ func (d *drama) wentBack() error {
 		}
 		end, err := d.follow(p.ID, nil)
 		d.check("the rollback is recorded as a rollout that took another one back", err == nil && end.Status == api.RolloutPromoted && end.Back != nil && end.Back.Of != "", "%s: %s", end.Status, end.Reason)
-		return true, fmt.Sprintf("v1  has all the traffic again %.1f s after the word; it was watched, and is judged", took.Seconds()), err
+		return true, fmt.Sprintf("v1  has all the traffic again %.1f s after the word", took.Seconds()), err
 	})
 }
 

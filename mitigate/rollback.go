@@ -3,6 +3,7 @@ package mitigate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -23,11 +24,8 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 		f.notes = append(f.notes, fmt.Sprintf("no version was changed in the last %s", l.Within))
 		return f
 	}
-	for _, x := range v.in.Changes {
-		if x.Return && x.Open {
-			f.held = append(f.held, fmt.Sprintf("%s goes back from %s to %s already", v.s.Spec.Service, x.Old, x.Version))
-			return f
-		}
+	if v.returns(&f) {
+		return f
 	}
 	bad, okB := v.need(&f, "bad", c.Version)
 	total, okT := v.need(&f, "total", c.Version)
@@ -64,12 +62,8 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 		f.held = append(f.held, fmt.Sprintf("%s is not shown to be %s times worse than %s", c.Version, number(l.Margin), orElse(c.Old, "another version")))
 		return f
 	}
-	if !c.Open && c.Stuck != "" {
-		f.held = append(f.held, "there is no way back: "+c.Stuck)
+	if !v.wayBack(&f, c) {
 		return f
-	}
-	if !c.Open && c.Back != "" {
-		f.notes = append(f.notes, fmt.Sprintf("%s would go back to %s: its rollout has ended", v.s.Spec.Service, c.Back))
 	}
 	f.options = append(f.options, decide.Option{
 		Action: assay.Action{
@@ -81,6 +75,29 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 		Rule: &decide.Rule{Rank: 0, Fires: true, Words: words},
 	})
 	return f
+}
+
+// returns says so while the service goes back already.
+func (v *view) returns(f *finding) bool {
+	i := slices.IndexFunc(v.in.Changes, func(x Change) bool { return x.Return && x.Open })
+	if i >= 0 {
+		x := v.in.Changes[i]
+		f.held = append(f.held, fmt.Sprintf("%s goes back from %s to %s already", v.s.Spec.Service, x.Old, x.Version))
+	}
+	return i >= 0
+}
+
+// wayBack says where a rollout that has ended would be gone back to, or why nowhere.
+func (v *view) wayBack(f *finding, c Change) bool {
+	switch {
+	case c.Open:
+	case c.Stuck != "":
+		f.held = append(f.held, "there is no way back: "+c.Stuck)
+		return false
+	case c.Back != "":
+		f.notes = append(f.notes, fmt.Sprintf("%s would go back to %s: its rollout has ended", v.s.Spec.Service, c.Back))
+	}
+	return true
 }
 
 // suspect is the newest change whose version may still be blamed.
