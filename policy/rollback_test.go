@@ -23,7 +23,7 @@ func TestARollbackHasStepsThatEndWithAllTheTraffic(t *testing.T) {
 	for steps, good := range map[string]bool{
 		"[100]": true, "[25, 100]": true, "[]": false, "[50]": false, "[100, 100]": false, "[0, 100]": false, "[50, 20, 100]": false, "[100, 200]": false,
 	} {
-		list, err := policy.Parse("shop.yaml", []byte(fmt.Sprintf(backYAML, steps)))
+		list, err := policy.Parse("shop.yaml", fmt.Appendf(nil, backYAML, steps))
 		if (err == nil) != good || err != nil && assay.CodeOf(err) != assay.CodeInvalid {
 			t.Errorf("%s: %v", steps, err)
 		}

@@ -216,7 +216,7 @@ func (c *Controller) choose(ctx context.Context, w *wayBack, list []bearer, to s
 		case to != "" && b.version != to:
 			continue
 		case to != "" && why != "":
-			return &assay.Error{Code: assay.CodeDenied, Msg: fmt.Sprintf("%s cannot be gone back to: %s", to, why), Hint: "name another version, or see what is let in with: assay rollout list"}
+			return &assay.Error{Code: assay.CodeDenied, Msg: fmt.Sprintf("%s cannot be gone back to: %s", to, why), Hint: "name another version, or none: the last one that may be entered is taken"}
 		case to == "" && b.why != "":
 			why = b.why
 		}
