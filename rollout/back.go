@@ -57,7 +57,7 @@ func (c *Controller) Rollback(ctx context.Context, p Return) (api.Rollout, error
 	}
 	rec := w.record(p, c.cfg.Now().UTC())
 	if why := c.halted(rec); why != "" {
-		return api.Rollout{}, &assay.Error{Code: assay.CodeConflict, Msg: why, Hint: "see what is halted with: assay halt status"}
+		return api.Rollout{}, &assay.Error{Code: assay.CodeConflict, Msg: why, Hint: "see what is halted with: assay halt list"}
 	}
 	if err := rec.Rollout.Plan.Check(); err != nil {
 		return api.Rollout{}, err
