@@ -2,21 +2,15 @@ package gameday
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
-
-	"assay.dev/assay/internal/strict"
 )
 
 // How a broker hands events out.
 const (
-	leaseFor       = 3 * time.Second // until an event that nobody reports on is handed out again
-	waitFor        = time.Second     // for an event, before a function is told that there is none
-	aggregateEvery = time.Second     // what goes the cheaper path is written
+	waitFor        = time.Second // for an event, before who asks is told that there is none
+	aggregateEvery = time.Second // what goes the cheaper path is written
 )
 
 // kind is a class of events, the most important first in a list.
@@ -34,22 +28,10 @@ type event struct {
 	since time.Time
 }
 
-// assignment asks a broker for an event, and says what was done with the one before.
-type assignment struct {
-	Function string `json:"function"`
-	Done     uint64 `json:"done,omitempty"`
-}
-
-// result is what a function worked out, for the database.
-type result struct {
-	ID  uint64 `json:"id"`
-	Sum string `json:"sum"`
-}
-
 // broker queues events for functions. It has two levers: how many events a second it
 // queues (rate-limit), and which percentage of a class (class-admission). What they hold
 // goes the cheaper path: it is written together with others, and no function sees it. An
-// event that was handed out to a function that died is handed out again.
+// event of which nothing came is given back, and handed out again.
 type broker struct {
 	kinds []kind
 	db    *database
@@ -58,8 +40,6 @@ type broker struct {
 	wake     chan struct{} // closed when an event is there
 	last     uint64        // event
 	waiting  map[string][]event
-	out      map[uint64]event
-	due      map[uint64]time.Time // when what is out is handed out again
 	aside    []uint64
 	batches  int
 	percent  map[string]float64 // class-admission
@@ -70,20 +50,19 @@ type broker struct {
 	offered  map[string]uint64
 	rerouted map[string]uint64
 	handed   map[string]uint64
-	waited   map[string]time.Duration // of what was handed out
+	waited   map[string]time.Duration // of what was handed out, each time
 	critics  []event                  // the critical ones
 	deepest  int
-	again    int // events that were handed out again
+	again    []uint64 // events that were given back
 	meters   map[string]*meter
-	seen     map[string]time.Time // functions, when they asked last
 }
 
 func newBroker(db *database, limit float64, kinds ...kind) *broker {
 	b := &broker{
 		kinds: kinds, db: db, wake: make(chan struct{}), limit: limit, tokens: limit, filled: time.Now(),
-		waiting: map[string][]event{}, out: map[uint64]event{}, due: map[uint64]time.Time{},
+		waiting: map[string][]event{},
 		percent: map[string]float64{}, credit: map[string]float64{}, offered: map[string]uint64{}, rerouted: map[string]uint64{},
-		handed: map[string]uint64{}, waited: map[string]time.Duration{}, meters: map[string]*meter{}, seen: map[string]time.Time{},
+		handed: map[string]uint64{}, waited: map[string]time.Duration{}, meters: map[string]*meter{},
 	}
 	for _, k := range kinds {
 		b.percent[k.name] = 100
@@ -124,6 +103,11 @@ func (b *broker) offer(k kind) {
 	}
 	b.waiting[k.name] = append(b.waiting[k.name], e)
 	b.deepest = max(b.deepest, b.depth())
+	b.call()
+}
+
+// call wakes who waits for an event.
+func (b *broker) call() {
 	close(b.wake)
 	b.wake = make(chan struct{})
 }
@@ -156,11 +140,11 @@ func (b *broker) depth() (n int) {
 
 // take hands out the oldest event of the most important class, and waits a while for one;
 // false if there is none.
-func (b *broker) take(ctx context.Context, a assignment) (event, bool) {
+func (b *broker) take(ctx context.Context) (event, bool) {
 	timer := time.NewTimer(waitFor)
 	defer timer.Stop()
 	for {
-		e, ok, wake := b.next(a)
+		e, ok, wake := b.next()
 		if ok {
 			return e, true
 		}
@@ -174,30 +158,34 @@ func (b *broker) take(ctx context.Context, a assignment) (event, bool) {
 	}
 }
 
-func (b *broker) next(a assignment) (e event, ok bool, wake <-chan struct{}) {
+func (b *broker) next() (e event, ok bool, wake <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	b.seen[a.Function] = now
-	delete(b.out, a.Done)
-	delete(b.due, a.Done)
-	for id, due := range b.due {
-		if late := b.out[id]; now.After(due) {
-			delete(b.due, id)
-			b.again++
-			b.waiting[late.Class] = append([]event{late}, b.waiting[late.Class]...)
-		}
-	}
 	for _, k := range b.kinds {
 		if list := b.waiting[k.name]; len(list) > 0 {
 			e, b.waiting[k.name] = list[0], list[1:]
-			b.out[e.ID], b.due[e.ID] = e, now.Add(leaseFor)
 			b.handed[k.name]++
-			b.waited[k.name] += now.Sub(e.since)
+			b.waited[k.name] += time.Since(e.since)
 			return e, true, nil
 		}
 	}
 	return e, false, b.wake
+}
+
+// back takes back an event of which nothing came: it is the next of its class.
+func (b *broker) back(e event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.again = append(b.again, e.ID)
+	b.waiting[e.Class] = append([]event{e}, b.waiting[e.Class]...)
+	b.call()
+}
+
+// gaveBack reports whether an event was given back.
+func (b *broker) gaveBack(e event) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.again, e.ID)
 }
 
 // aggregate writes what went the cheaper path, many events at once, until ctx ends.
@@ -222,41 +210,6 @@ func (b *broker) aggregate(ctx context.Context) {
 			_ = b.db.write(ctx, list, row{batch: batch}) // only fails once ctx has ended
 		}
 	}
-}
-
-// ServeHTTP implements http.Handler: functions ask for events and write their results.
-func (b *broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	data, err := strict.Bounded(r.Body, 64<<10, "the request")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	switch r.Method + " " + r.URL.Path {
-	case "POST " + takePath:
-		var a assignment
-		if err = strict.JSON(data, &a); err != nil {
-			break
-		}
-		e, ok := b.take(r.Context(), a)
-		if !ok {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(e) // a function that is gone does not report, and it is handed out again
-		return
-	case "POST " + rowsPath:
-		var done result
-		if err = strict.JSON(data, &done); err != nil {
-			break
-		}
-		if err := b.db.write(r.Context(), []uint64{done.ID}, row{sum: done.Sum}); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-		return
-	default:
-		err = fmt.Errorf("there is no %s %s", r.Method, r.URL.Path)
-	}
-	http.Error(w, err.Error(), http.StatusBadRequest)
 }
 
 // meter makes rates of what is counted, over the last second.
@@ -295,7 +248,7 @@ func (b *broker) reports(service string) (out []gauge) {
 	for _, k := range b.kinds {
 		n := rate(k.name, float64(b.offered[k.name]))
 		all += n
-		out = append(out, gauge{"yard_events", "class", k.name, service, n})
+		out = append(out, gauge{name: "yard_events", label: "class", value: k.name, service: service, number: n})
 		if list := b.waiting[k.name]; len(list) > 0 && list[0].since.Before(oldest) {
 			oldest = list[0].since
 		}
@@ -312,21 +265,15 @@ type counts struct {
 	offered, rerouted uint64 // since the beginning
 	batches, again    int
 	waiting, deepest  int
-	functions         int // that asked for an event lately
 }
 
 func (b *broker) counts() (c counts) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.batches, c.again, c.waiting, c.deepest = b.batches, b.again, b.depth(), b.deepest
+	c.batches, c.again, c.waiting, c.deepest = b.batches, len(b.again), b.depth(), b.deepest
 	for _, k := range b.kinds {
 		c.offered += b.offered[k.name]
 		c.rerouted += b.rerouted[k.name]
-	}
-	for _, at := range b.seen {
-		if time.Since(at) < 2*waitFor {
-			c.functions++
-		}
 	}
 	return c
 }

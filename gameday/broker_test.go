@@ -2,16 +2,22 @@ package gameday
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/signal"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/faas"
 )
 
 // smallBroker has a database of two slots and queues a hundred events a second.
@@ -27,7 +33,7 @@ func TestABrokerHandsOutTheMostImportantEventsFirstAndThenTheOldest(t *testing.T
 		}
 		var got []uint64
 		for range 4 {
-			e, ok := b.take(t.Context(), assignment{Function: "f"})
+			e, ok := b.take(t.Context())
 			if !ok {
 				t.Fatal("an event waits, and none is handed out")
 			}
@@ -36,7 +42,7 @@ func TestABrokerHandsOutTheMostImportantEventsFirstAndThenTheOldest(t *testing.T
 		if want := []uint64{4, 2, 3, 1}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
-		if _, ok := b.take(t.Context(), assignment{Function: "f"}); ok {
+		if _, ok := b.take(t.Context()); ok {
 			t.Error("an event is handed out twice at once")
 		}
 	})
@@ -108,28 +114,76 @@ func TestHalfOfAClassIsEveryOtherEventAndARateHoldsTheRest(t *testing.T) {
 func TestAnEventWhoseFunctionDiedIsHandedOutAgainAndKeptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := smallBroker()
+		ctx, cancel := context.WithCancel(t.Context())
+		var runs []uint64
+		s := newPollers(ctx, b, func(ctx context.Context, payload []byte) ([]byte, error) {
+			var e event
+			if err := json.Unmarshal(payload, &e); err != nil {
+				return nil, err
+			}
+			runs = append(runs, e.ID)
+			if err := b.db.write(ctx, []uint64{e.ID}, row{sum: handled(e)}); err != nil {
+				return nil, err
+			}
+			if len(runs) == 1 { // it wrote, and did not come to say so
+				return nil, &faas.FunctionError{Type: "Runtime.ExitError"}
+			}
+			return json.Marshal(outcome{ID: e.ID, Write: 0.025})
+		})
 		b.offer(kindOrders)
-		first, _ := b.take(t.Context(), assignment{Function: "dead"})
-		if err := b.db.write(t.Context(), []uint64{first.ID}, row{sum: handled(first)}); err != nil {
-			t.Fatal(err)
+		b.offer(kindOrders)
+		s.hold(1)
+		<-time.After(time.Minute) // of the bubble's clock
+		cancel()
+		s.group.Wait()
+		if !slices.Equal(runs, []uint64{1, 1, 2}) || !b.gaveBack(event{ID: 1}) || b.counts().again != 1 {
+			t.Errorf("%v, %d of them given back", runs, b.counts().again)
 		}
-		<-time.After(leaseFor + time.Second) // of the bubble's clock
-		second, ok := b.take(t.Context(), assignment{Function: "next"})
-		if !ok || second.ID != first.ID || b.counts().again != 1 {
-			t.Fatalf("%+v, %v", second, ok)
-		}
-		if err := b.db.write(t.Context(), []uint64{second.ID}, row{sum: "another"}); err != nil {
-			t.Fatal(err)
-		}
-		if all, alone, right := b.critical(); all != 1 || alone != 1 || right != 1 || b.db.count() != 1 {
+		if all, alone, right := b.critical(); all != 2 || alone != 2 || right != 2 || b.db.count() != 2 {
 			t.Errorf("%d orders, %d handled, %d right, %d rows", all, alone, right, b.db.count())
 		}
-		if _, ok := b.take(t.Context(), assignment{Function: "next", Done: second.ID}); ok {
-			t.Error("what is done is handed out")
+		if w := s.written(); w.Count() != 2 || w.Sum != 0.05 {
+			t.Errorf("%+v", w)
 		}
-		<-time.After(2 * leaseFor) // of the bubble's clock
-		if _, ok := b.take(t.Context(), assignment{Function: "next"}); ok {
-			t.Error("what is done is handed out later")
+	})
+}
+
+func TestAThrottledEventWaitsAndPollersBeyondTheirNumberFinishWhatTheyHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := smallBroker()
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		working, most, asked := 0, 0, 0
+		s := newPollers(ctx, b, func(context.Context, []byte) ([]byte, error) {
+			mu.Lock()
+			asked++
+			if asked == 1 {
+				mu.Unlock()
+				return nil, faas.ErrThrottled
+			}
+			working++
+			most = max(most, working)
+			mu.Unlock()
+			<-time.After(time.Second) // of the bubble's clock
+			mu.Lock()
+			working--
+			mu.Unlock()
+			return []byte("{}"), nil
+		})
+		for range 12 {
+			b.offer(kindSearch)
+		}
+		s.hold(3)
+		<-time.After(500 * time.Millisecond)
+		s.hold(1)
+		<-time.After(time.Minute)
+		cancel()
+		s.group.Wait()
+		if c := b.counts(); asked != 13 || most != 3 || c.waiting != 0 || c.again != 1 {
+			t.Errorf("%d asked, at most %d at once, %+v", asked, most, c)
+		}
+		if d := b.meanWait(kindSearch); d < 3*time.Second { // three at once, and then one by one
+			t.Errorf("on average they waited %s", d)
 		}
 	})
 }
@@ -177,49 +231,102 @@ func TestABrokerReportsWhatStrategiesRead(t *testing.T) {
 	})
 }
 
-func TestAFunctionHandlesEventsUntilItIsStoppedAndAsksAgainWhereNobodyAnswers(t *testing.T) {
+// TestMain makes this program a function when a platform of functions started it.
+func TestMain(m *testing.M) {
+	if api := os.Getenv("AWS_LAMBDA_RUNTIME_API"); api != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := Function(ctx, FunctionConfig{Database: os.Getenv("TEST_DATABASE"), Runtime: api}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestAFunctionForLambdaWritesEveryEventThoughItsDatabaseFailsAndItIsKilled(t *testing.T) {
 	b := smallBroker()
-	for range 5 {
+	for range 30 {
 		b.offer(kindOrders)
 	}
 	var asked atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if asked.Add(1)%4 == 1 { // also of results: the event is handed out again then
+		if asked.Add(1)%4 == 1 {
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 			return
 		}
-		b.ServeHTTP(w, r)
+		b.db.ServeHTTP(w, r)
 	}))
 	defer srv.Close()
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- Function(ctx, FunctionConfig{Queue: srv.URL, Name: "f"}) }()
+	w := testWorld(t)
+	r := &rush{d: &drama{World: w}, b: b, processes: map[string]*Child{}}
+	w.cfg.Exe = os.Args[0]
+	w.cfg.Env = append(os.Environ(), "TEST_DATABASE="+srv.URL)
+	r.functions = faas.New(faas.Config{
+		Function: events, Init: time.Minute, Limit: time.Minute, Idle: time.Hour,
+		Start: func(instance string, environment []string) (faas.Process, error) {
+			return r.start(instance, environment, srv.URL)
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r.pollers = newPollers(ctx, b, r.functions.Invoke)
+	r.reserve(2)
+	if err := r.kill(); err != nil || r.struck.ID == 0 {
+		t.Errorf("%v, %+v", err, r.struck)
+	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); b.db.count() < 5 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); b.db.count() < 30 && time.Now().Before(deadline); {
 		<-tick.C
 	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	if all, alone, right := b.critical(); all != 5 || alone != 5 || right != 5 {
+	cancel()
+	r.functions.Close()
+	r.pollers.group.Wait()
+	if all, alone, right := b.critical(); all != 30 || alone != 30 || right != 30 {
 		t.Errorf("%d orders, %d handled, %d right", all, alone, right)
 	}
-}
-
-func TestAFunctionMustKnowItsBroker(t *testing.T) {
-	if err := Function(t.Context(), FunctionConfig{Name: "f"}); assay.CodeOf(err) != assay.CodeInvalid {
-		t.Error(err)
+	s := r.functions.Stats()
+	if s.Started < 3 || s.ColdStarts < 3 || s.Crashes != 1 || s.Errors < 2 || w.Context().Err() != nil {
+		t.Errorf("%+v, %v", s, context.Cause(w.Context()))
+	}
+	if n := len(w.Processes()); n != 0 {
+		t.Errorf("%d processes are left", n)
 	}
 }
 
-func TestABrokerRefusesWhatItDoesNotUnderstand(t *testing.T) {
-	srv := httptest.NewServer(smallBroker())
+func TestAFunctionMustKnowItsPlatformAndItsDatabase(t *testing.T) {
+	for _, c := range []FunctionConfig{{Database: "http://127.0.0.1:1"}, {Runtime: "127.0.0.1:1"}} {
+		if err := Function(t.Context(), c); assay.CodeOf(err) != assay.CodeInvalid {
+			t.Error(err)
+		}
+	}
+}
+
+func TestADatabaseRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	srv := httptest.NewServer(newDatabase(1, time.Millisecond))
 	defer srv.Close()
-	for path, body := range map[string]any{takePath: map[string]string{"functoin": "f"}, rowsPath: "no result", "/other": assignment{}} {
+	for path, body := range map[string]any{rowsPath: "no result", "/other": result{}} {
 		if _, err := post(t.Context(), srv.Client(), srv.URL+path, body); err == nil {
 			t.Errorf("%s takes %v", path, body)
+		}
+	}
+}
+
+func TestNumbersAreSentAsOTLPHasThem(t *testing.T) {
+	since, now := time.Unix(1, 0), time.Unix(2, 0)
+	spread := faas.Histogram{Bounds: []float64{1}, Counts: []uint64{3, 1}, Sum: 6}
+	for _, c := range []struct {
+		g    gauge
+		want string
+	}{
+		{gauge{name: "a", service: "s", number: 0.5}, `{"name":"a","gauge":{"dataPoints":[{"timeUnixNano":"2000000000","asDouble":0.5,"attributes":[{"key":"service","value":{"stringValue":"s"}}]}]}}`},
+		{gauge{name: "b", service: "s", since: since}, `{"name":"b","sum":{"dataPoints":[{"startTimeUnixNano":"1000000000","timeUnixNano":"2000000000","asDouble":0,"attributes":[{"key":"service","value":{"stringValue":"s"}}]}],"aggregationTemporality":2,"isMonotonic":true}}`},
+		{gauge{name: "c", service: "s", since: since, spread: &spread}, `{"name":"c","unit":"s","histogram":{"dataPoints":[{"startTimeUnixNano":"1000000000","timeUnixNano":"2000000000","count":"4","sum":6,"bucketCounts":["3","1"],"explicitBounds":[1],"attributes":[{"key":"service","value":{"stringValue":"s"}}]}],"aggregationTemporality":2}}`},
+	} {
+		if got, err := json.Marshal(c.g.metric(now)); err != nil || string(got) != c.want {
+			t.Errorf("%s, %v", got, err)
 		}
 	}
 }

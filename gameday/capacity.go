@@ -187,7 +187,7 @@ func batchCap(d *drama) error {
 			if j.runs {
 				rate = j.price * 3600
 			}
-			list = append(list, gauge{"yard_spend_rate", "job", name, staging, rate})
+			list = append(list, gauge{name: "yard_spend_rate", label: "job", value: name, service: staging, number: rate})
 		}
 		return all, append(list, gauge{name: "yard_spent", service: staging, number: all})
 	}

@@ -28,6 +28,7 @@ type command struct {
 	dir   string   // "" is the world's
 	ready string   // beginning of the line that says it works; "" is ready at once
 	line  func(string)
+	free  bool // it may end by itself: who runs it sees that
 }
 
 // Child is one process of a World, the leader of a process group of its own.
@@ -61,7 +62,7 @@ func (w *World) start(ctx context.Context, c command) (*Child, string, error) {
 	if err := w.spawn.start(cmd); err != nil {
 		return nil, "", errors.Join(fmt.Errorf("%s cannot be started: %w", c.name, err), file.Close())
 	}
-	child := &Child{Name: c.name, PID: cmd.Process.Pid, cmd: cmd, out: out, ended: make(chan struct{})}
+	child := &Child{Name: c.name, PID: cmd.Process.Pid, cmd: cmd, out: out, ended: make(chan struct{}), expected: c.free}
 	w.adopt(child)
 	go w.watch(child)
 	if c.ready == "" {

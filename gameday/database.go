@@ -2,9 +2,16 @@ package gameday
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"sync"
 	"time"
+
+	"assay.dev/assay/internal/strict"
 )
+
+// rowsPath is where functions write.
+const rowsPath = "/rows"
 
 // database is what functions write to: it has a few slots, and a write holds one for as
 // long as it takes, however many want one.
@@ -75,4 +82,23 @@ func (d *database) count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.rows)
+}
+
+// ServeHTTP implements http.Handler: functions write their results.
+func (d *database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	data, err := strict.Bounded(r.Body, 64<<10, "the request")
+	if err == nil && r.Method+" "+r.URL.Path != "POST "+rowsPath {
+		err = fmt.Errorf("there is no %s %s", r.Method, r.URL.Path)
+	}
+	var done result
+	if err == nil {
+		err = strict.JSON(data, &done)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := d.write(r.Context(), []uint64{done.ID}, row{sum: done.Sum}); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
 }

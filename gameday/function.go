@@ -12,57 +12,45 @@ import (
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/internal/strict"
+	"github.com/aws/aws-lambda-go/lambda"
 )
 
-// Paths of a broker.
-const (
-	takePath = "/take"
-	rowsPath = "/rows"
-)
-
-// FunctionConfig says which events a function handles.
+// FunctionConfig says where a function writes what came of an event.
 type FunctionConfig struct {
-	Queue string // "http://host:port" of the broker
-	Name  string // of the function, for the broker
+	Database string // "http://host:port"
+	Runtime  string // host:port of the Runtime API, as its platform says it
 }
 
-// Function handles one event after the other until ctx ends: it asks the broker for one,
-// works on it, and writes what came of it to the database. A broker that does not answer
-// is asked again. CodeInvalid if it is not told where the broker is.
+// result is what a function worked out, for the database.
+type result struct {
+	ID  uint64 `json:"id"`
+	Sum string `json:"sum"`
+}
+
+// outcome is what a function answers to its platform.
+type outcome struct {
+	ID    uint64  `json:"id"`
+	Write float64 `json:"write"` // how long the database took, seconds
+}
+
+// Function is a function for AWS Lambda, written with the module of AWS: it works on one
+// event at a time, writes what came of it to the database, and says how long that took. It
+// runs until ctx ends; a platform that is gone ends the program. CodeInvalid if it is not
+// told where its platform and its database are.
 func Function(ctx context.Context, c FunctionConfig) error {
-	if c.Queue == "" || c.Name == "" {
-		return assay.Errorf(assay.CodeInvalid, "queue %q and name %q: both are needed", c.Queue, c.Name)
+	if c.Database == "" || c.Runtime == "" {
+		return assay.Errorf(assay.CodeInvalid, "database %q and Runtime API %q: both are needed; a platform of functions starts it with AWS_LAMBDA_RUNTIME_API", c.Database, c.Runtime)
 	}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}
 	defer client.CloseIdleConnections()
-	var done uint64
-	for ctx.Err() == nil {
-		e, ok, err := takeOne(ctx, client, c, done)
-		if err == nil && ok {
-			done = 0
-			if _, err = post(ctx, client, c.Queue+rowsPath, result{ID: e.ID, Sum: handled(e)}); err == nil {
-				done = e.ID
-			}
-		}
-		if err != nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
-		}
-	}
+	go lambda.StartWithOptions(func(ctx context.Context, e event) (outcome, error) {
+		sum := handled(e)
+		began := time.Now()
+		_, err := post(ctx, client, c.Database+rowsPath, result{ID: e.ID, Sum: sum})
+		return outcome{ID: e.ID, Write: time.Since(began).Seconds()}, err
+	}, lambda.WithContext(ctx))
+	<-ctx.Done()
 	return nil
-}
-
-// takeOne asks for an event, false if there is none now.
-func takeOne(ctx context.Context, client *http.Client, c FunctionConfig, done uint64) (e event, ok bool, err error) {
-	answer, err := post(ctx, client, c.Queue+takePath, assignment{Function: c.Name, Done: done})
-	if err != nil || len(answer) == 0 {
-		return e, false, err
-	}
-	err = strict.JSON(answer, &e)
-	return e, err == nil, err
 }
 
 // post sends a document and returns what is answered.

@@ -41,7 +41,7 @@ func (d *drama) probed(regions map[string]string) (out []gauge) {
 			failed = 0 // also a 503 answers: what is probed is whether it is there
 		}
 		client.CloseIdleConnections()
-		out = append(out, gauge{"yard_probe_failed", "region", region, atlas, failed})
+		out = append(out, gauge{name: "yard_probe_failed", label: "region", value: region, service: atlas, number: failed})
 	}
 	return out
 }
@@ -210,9 +210,12 @@ func serviceTiers(d *drama) error {
 			if p.at(desk, assay.LeverCostClass, "gold") == 0 {
 				good = 9999
 			}
+			of := func(name, tier string, n float64) gauge {
+				return gauge{name: name, label: "tier", value: tier, service: desk, number: n}
+			}
 			return []gauge{
-				{"yard_good", "tier", "gold", desk, good}, {"yard_total", "tier", "gold", desk, 10000},
-				{"yard_good", "tier", "basic", desk, 9999}, {"yard_total", "tier", "basic", desk, 10000},
+				of("yard_good", "gold", good), of("yard_total", "gold", 10000),
+				of("yard_good", "basic", 9999), of("yard_total", "basic", 10000),
 			}
 		})
 		took, ok, err := d.until(2*reactTime, func() (bool, error) {

@@ -28,6 +28,7 @@ type Report struct {
 	Promoted  []Promotion `json:"promoted,omitempty"`
 	Peers     []Peer      `json:"peers"`
 	Objective *Books      `json:"objective,omitempty"`
+	Functions *Functions  `json:"functions,omitempty"` // of a burst of events
 
 	// The figures of Stopped and of the last promotion, for scripts.
 	StoppedAfter  uint64  `json:"stopped_after"`  // canary requests when it was decided
@@ -77,6 +78,19 @@ type Books struct {
 	Burn         float64 `json:"burn"` // over the longest span of the burn table
 	Known        bool    `json:"known"`
 	Reason       string  `json:"reason,omitempty"`
+}
+
+// Functions is how the functions of a burst of events fared.
+type Functions struct {
+	Invocations uint64  `json:"invocations"`
+	Failed      uint64  `json:"failed"`      // of them; their events were handed out again
+	ColdStarts  uint64  `json:"cold_starts"` // invocations that waited for a function to start
+	ColdShare   float64 `json:"cold_share"`
+	Throttled   uint64  `json:"throttled"` // turned away, because as many worked as may
+	InitMean    float64 `json:"init_mean"` // seconds from the start of a function to its first question
+	InitMax     float64 `json:"init_max"`
+	WriteMean   float64 `json:"write_mean"` // seconds that the database took, as functions see it
+	WriteMax    float64 `json:"write_max"`
 }
 
 // report is what there is to say at any time.

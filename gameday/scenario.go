@@ -54,7 +54,7 @@ func Scenarios() []Scenario {
 		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage},
 		{Name: "autoscaler", About: "an autoscaler wants another number of workers every second: real workers are started within seconds, and none is stopped before it calms down", play: autoscaler, stage: yardStage},
 		{Name: "seasonal", About: "an event is in the calendar: its workers run before it begins, and are enough for the load that is reported then", play: seasonal, stage: yardStage},
-		{Name: "event-burst", About: "ten times the usual events arrive: functions are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
+		{Name: "event-burst", About: "ten times the usual events arrive at functions for AWS Lambda: more are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money, of which a person allowed more than the cap: there all but the release stop, the least important first", play: batchCap, stage: yardStage},
 		{Name: "service-tiers", About: "by the numbers that are reported gold breaks its promise and basic has more than it was promised: one is put into the dear class, the other into a cheaper one", play: serviceTiers, stage: yardStage},
 	}
@@ -238,6 +238,7 @@ func (w *World) taken(version string, percent int) (n int, err error) {
 func (d *drama) result(play string) Report {
 	r := d.report(play)
 	r.Healthy, r.Stopped, r.Promoted, r.Peers, r.Objective = d.healthy, d.stop, slices.Clone(d.promotions), append(r.Peers, d.peers...), d.books
+	r.Functions = d.functions
 	r.Decisions, r.Identical, r.Verify = d.decisions, d.identical, d.verify
 	if d.stop != nil {
 		r.StoppedAfter, r.Harmed, r.Floor = d.stop.After, d.stop.Harmed, d.stop.Floor

@@ -38,6 +38,7 @@ type drama struct {
 	promotions []Promotion
 	peers      []Peer
 	books      *Books
+	functions  *Functions
 
 	yard *yard // of plays on the yard
 

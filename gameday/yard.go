@@ -1,7 +1,6 @@
 package gameday
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -41,8 +39,10 @@ type yard struct {
 
 func yardWorld(d *drama) (err error) {
 	d.yard = &yard{}
-	if err := d.declare("strategies.yaml"); err != nil {
-		return err
+	for _, file := range []string{"strategies.yaml", "events.yaml"} {
+		if err := d.declare(file); err != nil {
+			return err
+		}
 	}
 	if d.yard.platform, err = d.openPlatform(); err != nil {
 		return err
@@ -248,91 +248,6 @@ func (d *drama) until(limit time.Duration, is func() (bool, error)) (took time.D
 		if err := d.pause(look); err != nil {
 			return took, false, err
 		}
-	}
-}
-
-// gauge is one number that somebody in the yard reports.
-type gauge struct {
-	name, label, value string // one label beside the service, "" for none
-	service            string
-	number             float64
-}
-
-// send sends numbers to the control plane, as any service does over OTLP.
-func (d *drama) send(list ...gauge) error {
-	type attribute struct {
-		Key   string `json:"key"`
-		Value struct {
-			Text string `json:"stringValue"`
-		} `json:"value"`
-	}
-	type point struct {
-		Time       string      `json:"timeUnixNano"`
-		Number     float64     `json:"asDouble"`
-		Attributes []attribute `json:"attributes"`
-	}
-	type metric struct {
-		Name  string `json:"name"`
-		Gauge struct {
-			Points []point `json:"dataPoints"`
-		} `json:"gauge"`
-	}
-	with := func(key, text string) (a attribute) {
-		a.Key, a.Value.Text = key, text
-		return a
-	}
-	var metrics []metric
-	for _, g := range list {
-		p := point{Time: strconv.FormatInt(time.Now().UnixNano(), 10), Number: g.number, Attributes: []attribute{with("service", g.service)}}
-		if g.label != "" {
-			p.Attributes = append(p.Attributes, with(g.label, g.value))
-		}
-		m := metric{Name: g.name}
-		m.Gauge.Points = []point{p}
-		metrics = append(metrics, m)
-	}
-	type scope struct {
-		Metrics []metric `json:"metrics"`
-	}
-	type resource struct {
-		Scopes []scope `json:"scopeMetrics"`
-	}
-	body, err := json.Marshal(struct {
-		Resources []resource `json:"resourceMetrics"`
-	}{[]resource{{[]scope{{metrics}}}}})
-	if err != nil {
-		return err
-	}
-	status, answer, err := d.request(http.MethodPost, d.url+"/v1/metrics", "", d.secrets.agent, body)
-	if err == nil && status != http.StatusOK {
-		err = assay.Errorf(assay.CodeUnavailable, "the control plane does not take numbers: %d %s", status, bytes.TrimSpace(answer))
-	}
-	return err
-}
-
-// reporting sends what f says four times a second, until stop is called.
-func (d *drama) reporting(f func() []gauge) (stop func() error) {
-	ctx, cancel := context.WithCancel(d.ctx)
-	done := make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if err := d.send(f()...); err != nil && ctx.Err() == nil {
-				done <- err
-				return
-			}
-			select {
-			case <-ctx.Done():
-				done <- nil
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	return func() error {
-		cancel()
-		return <-done
 	}
 }
 

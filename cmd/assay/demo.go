@@ -183,15 +183,17 @@ func (a *app) demoFunctionCmd() *cobra.Command {
 		Use:    "function",
 		Hidden: true,
 		Short:  "Handle the events of a game day",
-		Long: `Handle the events of a game day, one after the other, until it is stopped. Reads and
-changes nothing here.
+		Long: `Handle the events of a game day: a function for AWS Lambda, which a platform starts
+with AWS_LAMBDA_RUNTIME_API in its environment. Reads and changes nothing here.
 
-Exit codes: 0 stopped · 1 error · 2 usage.`,
+Exit codes: 0 stopped · 1 error or the platform is gone · 2 usage.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return gameday.Function(cmd.Context(), c) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.Runtime = os.Getenv("AWS_LAMBDA_RUNTIME_API")
+			return gameday.Function(cmd.Context(), c)
+		},
 	}
-	cmd.Flags().StringVar(&c.Queue, "queue", "", "URL of the broker that hands out events")
-	cmd.Flags().StringVar(&c.Name, "name", "function", "of this process, for the broker")
-	_ = cmd.MarkFlagRequired("queue") // fails only for a flag that does not exist
+	cmd.Flags().StringVar(&c.Database, "database", "", "URL of the database that it writes to")
+	_ = cmd.MarkFlagRequired("database") // fails only for a flag that does not exist
 	return cmd
 }
