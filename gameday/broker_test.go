@@ -3,6 +3,7 @@ package gameday
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -231,12 +232,26 @@ func TestABrokerReportsWhatStrategiesRead(t *testing.T) {
 	})
 }
 
-// TestMain makes this program a function when a platform of functions started it.
+// TestMain makes this program a function when a platform of functions started it, and a
+// worker when a job did.
 func TestMain(m *testing.M) {
 	if api := os.Getenv("AWS_LAMBDA_RUNTIME_API"); api != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		if err := Function(ctx, FunctionConfig{Database: os.Getenv("TEST_DATABASE"), Runtime: api}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if os.Getenv("TEST_WORKER") != "" && len(os.Args) > 2 && os.Args[2] == "worker" {
+		var c WorkerConfig
+		set := flag.NewFlagSet("worker", flag.ExitOnError)
+		set.StringVar(&c.Tray, "tray", "", "")
+		set.StringVar(&c.Name, "name", "", "")
+		set.DurationVar(&c.Takes, "takes", 0, "")
+		_ = set.Parse(os.Args[3:]) // exits on an error
+		if err := Worker(context.Background(), c); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/api"
 )
 
 // autoscaler is a play in which somebody's autoscaler wants another number of workers
@@ -132,83 +131,6 @@ func seasonal(d *drama) error {
 		served := p.at(fair, assay.LeverReplicas, "") * perWorker
 		d.check("its load has room", served >= load(), "%v of %v requests a second", served, load())
 		return ready, fmt.Sprintf("%v workers run %.1f s before the sale, %v before that was known to matter", now, early.Seconds(), before), nil
-	})
-	if serr := stop(); err == nil {
-		err = serr
-	}
-	return err
-}
-
-// job is a process that costs money while it runs.
-type job struct {
-	crew  *crew
-	price float64 // a second
-	since time.Time
-	spent float64
-	runs  bool
-}
-
-// settle counts what the job spent until now.
-func (j *job) settle(now time.Time) {
-	if j.runs {
-		j.spent += j.price * now.Sub(j.since).Seconds()
-	}
-	j.since = now
-}
-
-// batchCap is a play in which test jobs of staging run away with the money of a day.
-func batchCap(d *drama) error {
-	const staging, dailyCap, extra = "staging", 100.0, 50.0
-	var mu sync.Mutex
-	jobs := map[string]*job{"release": {price: 2}, "integration": {price: 5}, "load-tests": {price: 8}}
-	p := d.yard.platform
-	for name, j := range jobs {
-		j.crew = &crew{w: d.World, name: "job-" + name}
-		run := func(_ string, percent float64) error {
-			mu.Lock()
-			defer mu.Unlock()
-			j.settle(time.Now())
-			j.runs = percent > 0
-			return j.crew.hold("", min(1, percent))
-		}
-		if err := run("", 100); err != nil {
-			return err
-		}
-		p.keep(staging, assay.LeverClass, name, 100, run)
-		defer func() { _ = run("", 0) }()
-	}
-	spent := func() (all float64, list []gauge) {
-		mu.Lock()
-		defer mu.Unlock()
-		for name, j := range jobs {
-			j.settle(time.Now())
-			all += j.spent
-			rate := 0.0
-			if j.runs {
-				rate = j.price * 3600
-			}
-			list = append(list, gauge{name: "yard_spend_rate", label: "job", value: name, service: staging, number: rate})
-		}
-		return all, append(list, gauge{name: "yard_spent", service: staging, number: all})
-	}
-	stop := d.reporting(func() []gauge { _, list := spent(); return list })
-	err := d.step("cap", "three jobs spend 15 EUR a second of a day's 100", func() (bool, string, error) {
-		if _, err := d.manager.TellStrategy(d.ctx, "staging-cost", api.StrategyAnswer{Told: "allow", Amount: extra, Reason: "the release must be tested today"}); err != nil {
-			return false, "", err
-		}
-		_, ok, err := d.until(2*reactTime, func() (bool, error) {
-			return p.at(staging, assay.LeverClass, "integration") == 0 && p.at(staging, assay.LeverClass, "load-tests") == 0, nil
-		})
-		if err != nil {
-			return false, "", err
-		}
-		at, _ := spent()
-		d.check("all but the release stop at what a person allowed", ok && at >= dailyCap+extra && at < dailyCap+2*extra, "at %.0f EUR: %s", at, d.strategyWords("staging-cost"))
-		moves := p.movesOf(staging)
-		d.check("the least important one first", len(moves) >= 2 && moves[0].Scope == "load-tests", "%d moves", len(moves))
-		running := d.Processes()
-		d.check("the release runs, and the others do not", running["job-release-1"] > 0 && running["job-integration-1"] == 0 && running["job-load-tests-1"] == 0, "%v", running)
-		return ok, fmt.Sprintf("at %.0f of %.0f EUR, %.0f of them allowed today, integration and load tests stop; the release goes on", at, dailyCap+extra, extra), nil
 	})
 	if serr := stop(); err == nil {
 		err = serr

@@ -53,26 +53,32 @@ func Function(ctx context.Context, c FunctionConfig) error {
 	return nil
 }
 
-// post sends a document and returns what is answered.
+// post sends a document and returns what is answered; an error if it is refused.
 func post(ctx context.Context, client *http.Client, url string, document any) ([]byte, error) {
+	status, answer, err := exchange(ctx, client, url, document)
+	if err == nil && status >= http.StatusBadRequest {
+		err = assay.Errorf(assay.CodeUnavailable, "%s answered %d: %.200s", url, status, answer)
+	}
+	return answer, err
+}
+
+// exchange sends a document and returns what is answered.
+func exchange(ctx context.Context, client *http.Client, url string, document any) (status int, answer []byte, err error) {
 	body, err := json.Marshal(document)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if err == nil && res.StatusCode >= http.StatusBadRequest {
-		err = assay.Errorf(assay.CodeUnavailable, "%s answered %d: %.200s", url, res.StatusCode, answer)
-	}
-	return answer, err
+	answer, err = io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	return res.StatusCode, answer, err
 }
 
 // rounds is how much work an event is: some tenths of a millisecond.

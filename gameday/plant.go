@@ -96,7 +96,7 @@ func (w *World) startServer() error {
 	child, line, err := w.start(ctx, command{
 		name: "serve", path: w.cfg.Exe, ready: "serving http://",
 		args: append(args, w.serveArgs...),
-		env:  w.assayEnv("ASSAY_PROXY_TOKEN=" + w.secrets.control),
+		env:  w.assayEnv(append(w.serveEnv, "ASSAY_PROXY_TOKEN="+w.secrets.control)...),
 	})
 	if err != nil {
 		return err

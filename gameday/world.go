@@ -83,6 +83,7 @@ type World struct {
 	checks    []Check
 	closers   []func() // of what else listens, called by Close
 	serveArgs []string // more for the control plane
+	serveEnv  []string // more of its environment
 	noProxy   bool     // nothing is routed in this play, so the control plane knows of no proxy
 	playing   string   // put before the names of checks, if several plays share the world
 	wire      *wire    // that telemetry goes over; nil if it goes directly

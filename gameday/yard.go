@@ -35,10 +35,12 @@ type yard struct {
 	platform *platform
 	routes   enforce.Config
 	eu, us   *Release // atlas in its regions
+	zones    string   // folder of time zones
 }
 
 func yardWorld(d *drama) (err error) {
-	d.yard = &yard{}
+	d.yard = &yard{zones: d.path("tmp", "zones")}
+	d.serveEnv = []string{"ZONEINFO=" + d.yard.zones}
 	for _, file := range []string{"strategies.yaml", "events.yaml"} {
 		if err := d.declare(file); err != nil {
 			return err

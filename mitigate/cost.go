@@ -2,6 +2,7 @@ package mitigate
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -69,7 +70,7 @@ const nearCap = 0.8
 // pass it and has for a minute, or most of it is spent, which needs no projection. To lower
 // a cap is a hard stop, after those of jobs; to raise it is what the level lets it be.
 func (v *view) backstop(f *finding, l *policy.CostLaw, limit, spent, end float64) {
-	near := v.held("cap-near", end > limit) >= time.Minute || spent >= nearCap*limit
+	near := v.held("cap-near", end > limit) >= v.costPaces().Protect.Window || spent >= nearCap*limit
 	for _, s := range v.in.Settings {
 		if s.Lever != assay.LeverSpend || s.Scope != "" || s.Now == limit || s.Now <= 0 && !near {
 			continue
@@ -135,12 +136,21 @@ func (v *view) stop(f *finding, l *policy.CostLaw, jobs []job, spent, limit floa
 	}
 }
 
+// costTrend is for how long a projection must have stood: a spike of a moment is no trend.
+const costTrend = time.Minute
+
 // costDeadTime is how long after a move the rates are given to show it.
 const costDeadTime = 5 * time.Minute
 
 // costCalm is for how long there must have been room before anything comes back: the
 // rate of a minute swings by more than what a job needs.
 const costCalm = 30 * time.Minute
+
+// costPaces are the waits of this law, unless the strategy declares others: it moves by
+// whole jobs, so that of its paces only windows and the time after a move count.
+func (v *view) costPaces() Damping {
+	return Damping{Protect: Pace{Window: costTrend, DeadTime: costDeadTime}, Relax: Pace{Window: costCalm}}.with(v.s.Spec.Damping)
+}
 
 // movedLast is when what a job costs was moved last; the door's own cap saves nothing.
 func (v *view) movedLast() (last time.Time) {
@@ -157,12 +167,13 @@ func (v *view) movedLast() (last time.Time) {
 func (v *view) cheaper(f *finding, l *policy.CostLaw, jobs []job, over float64, day time.Duration) {
 	f.trouble = true
 	delete(v.next.Since, "cost-room")
-	if v.held("cost-over", true) < time.Minute { // a spike of a moment is not a trend
-		f.held = append(f.held, "the projection must stand for 1m")
+	pace := v.costPaces().Protect
+	if v.held("cost-over", true) < pace.Window {
+		f.held = append(f.held, "the projection must stand for "+strings.Replace(pace.Window.String(), "m0s", "m", 1))
 		return
 	}
-	if last := v.movedLast(); v.now.Sub(last) < costDeadTime {
-		f.held = append(f.held, fmt.Sprintf("what the last move saves is seen after %s", costDeadTime))
+	if last := v.movedLast(); v.now.Sub(last) < pace.DeadTime {
+		f.held = append(f.held, fmt.Sprintf("what the last move saves is seen after %s", pace.DeadTime))
 		return
 	}
 	for _, stops := range []bool{false, true} {
@@ -206,6 +217,7 @@ func (v *view) freed(name, zone string) bool {
 // dearer gives the most important job back what was taken, if there is room for it.
 func (v *view) dearer(f *finding, l *policy.CostLaw, jobs []job, room float64, day time.Duration) {
 	delete(v.next.Since, "cost-over")
+	wait := v.costPaces().Relax.Window
 	calm := v.held("cost-room", true)
 	if last := v.movedLast(); !last.IsZero() {
 		calm = min(calm, v.now.Sub(last)) // what the last move saves or costs must be in it
@@ -222,8 +234,8 @@ func (v *view) dearer(f *finding, l *policy.CostLaw, jobs []job, room float64, d
 		}
 		freed := stopped && v.freed(j.Name, l.Zone)
 		// Without a known rate nobody can say that there is room.
-		if !freed && (!seen || 1.2*need > room) || calm < costCalm {
-			f.held = append(f.held, fmt.Sprintf("job %s comes back when %s %s are left for it for %s; %s are", j.Name, number(1.2*need), l.Currency, costCalm, number(room)))
+		if !freed && (!seen || 1.2*need > room) || calm < wait {
+			f.held = append(f.held, fmt.Sprintf("job %s comes back when %s %s are left for it for %s; %s are", j.Name, number(1.2*need), l.Currency, wait, number(room)))
 			return
 		}
 		words := fmt.Sprintf("job %s comes back: it needs %s %s until midnight, and %s are left", j.Name, number(need), l.Currency, number(room))

@@ -487,6 +487,43 @@ func TestTheCheaperClassComesFirstAndTheLeastImportantJobWaits(t *testing.T) {
 	}
 }
 
+func TestTheWaitsOfACapAreThoseThatItsDampingDeclares(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pace   *policy.Damping
+		first  time.Duration // until load-tests get the cheaper class
+		second time.Duration // until integration does
+		back   time.Duration // until integration has the dear class again, once there is room
+	}{
+		{"the law's own", nil, time.Minute, 5 * time.Minute, 30 * time.Minute},
+		{"others", &policy.Damping{Protect: &policy.Pace{Window: "2m", DeadTime: "8m"}, Relax: &policy.Pace{Window: "10m"}}, 2 * time.Minute, 8 * time.Minute, 10 * time.Minute},
+	} {
+		r := example(t, "cost")
+		r.s.Spec.Damping = c.pace
+		jobs(r)
+		r.set("spent", "", 45)
+		r.set("spend_rate", "integration", 20)
+		const step = 10 * time.Second
+		took := func(job string, class float64) (d time.Duration) {
+			for r.at(assay.LeverCostClass, job) != class && d < time.Hour {
+				r.run(step, step)
+				d += step
+			}
+			return d
+		}
+		near := func(what string, got, want time.Duration) {
+			if got < want || got > want+2*step {
+				t.Errorf("%s, %s: after %s; expected %s", c.name, what, got, want)
+			}
+		}
+		near("the first", took("load-tests", 1), c.first)
+		near("the second", took("integration", 1), c.second)
+		r.set("spend_rate", "integration", 0.1)
+		r.set("spend_rate", "load-tests", 0.1)
+		near("back", took("integration", 0), c.back)
+	}
+}
+
 func TestAtTheCapEverythingStopsWhateverElseIsKnown(t *testing.T) {
 	r := example(t, "cost")
 	jobs(r)

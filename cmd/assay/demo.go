@@ -61,7 +61,7 @@ out as described.`,
 	f.add(cmd, "127.0.0.1:7070")
 	cmd.Flags().BoolVar(&once, "once", false, "end with the play instead of staying up")
 	cmd.Flags().BoolVar(&healthy, "healthy", false, "switch the regression of v2 off: it is promoted")
-	cmd.AddCommand(a.demoLoadCmd(), a.demoFunctionCmd())
+	cmd.AddCommand(a.demoLoadCmd(), a.demoFunctionCmd(), a.demoWorkerCmd())
 	return cmd
 }
 
@@ -195,5 +195,26 @@ Exit codes: 0 stopped · 1 error or the platform is gone · 2 usage.`,
 	}
 	cmd.Flags().StringVar(&c.Database, "database", "", "URL of the database that it writes to")
 	_ = cmd.MarkFlagRequired("database") // fails only for a flag that does not exist
+	return cmd
+}
+
+// demoWorkerCmd is how a game day runs workers as processes of their own.
+func (a *app) demoWorkerCmd() *cobra.Command {
+	var c gameday.WorkerConfig
+	cmd := &cobra.Command{
+		Use:    "worker",
+		Hidden: true,
+		Short:  "Do the tasks of a game day",
+		Long: `Do the tasks of a game day, one after the other, until it is stopped or none are left.
+Reads and changes nothing here.
+
+Exit codes: 0 stopped or done · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return gameday.Worker(cmd.Context(), c) },
+	}
+	cmd.Flags().StringVar(&c.Tray, "tray", "", "URL of the tray that the tasks lie in")
+	cmd.Flags().StringVar(&c.Name, "name", "worker", "of this process, for the tray")
+	cmd.Flags().DurationVar(&c.Takes, "takes", 0, "how long a task takes at least")
+	_ = cmd.MarkFlagRequired("tray") // fails only for a flag that does not exist
 	return cmd
 }
