@@ -2,72 +2,10 @@ package gameday
 
 import (
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"assay.dev/assay"
 )
-
-// autoscaler is a play in which somebody's autoscaler wants another number of workers
-// every second, and real workers are started and stopped.
-func autoscaler(d *drama) error {
-	const pool, few, many = "pool", 2.0, 8.0
-	workers := &crew{w: d.World, name: "worker"}
-	if err := workers.hold("", few); err != nil {
-		return err
-	}
-	defer func() { _ = workers.hold("", 0) }()
-	p := d.yard.platform
-	p.keep(pool, assay.LeverReplicas, "", few, workers.hold)
-	var mu sync.Mutex
-	wants, changes, began := few, 0, time.Now()
-	thrash := true
-	stop := d.reporting(func() []gauge {
-		mu.Lock()
-		defer mu.Unlock()
-		next := few
-		if thrash && int(time.Since(began).Seconds())%2 == 1 {
-			next = many
-		}
-		if next != wants {
-			wants, changes = next, changes+1
-		}
-		return []gauge{{name: "yard_recommended", service: pool, number: wants}}
-	})
-	err := d.step("thrash", "an autoscaler wants 2 and 8 workers by turns", func() (bool, string, error) {
-		took, up, err := d.until(reactTime, func() (bool, error) { return p.at(pool, assay.LeverReplicas, "") == many, nil })
-		if err != nil {
-			return false, "", err
-		}
-		d.check("what is needed is there quickly", up, "%v workers after %s: %s", p.at(pool, assay.LeverReplicas, ""), took.Round(time.Millisecond), d.strategyWords("pool-stabilise"))
-		if err := d.pause(8 * time.Second); err != nil {
-			return false, "", err
-		}
-		mu.Lock()
-		wanted := changes
-		thrash = false
-		mu.Unlock()
-		moves := p.movesOf(pool)
-		d.check("the autoscaler thrashed", wanted >= 6, "it changed its mind %d times", wanted)
-		d.check("no worker was stopped meanwhile", !slices.ContainsFunc(moves, isLess) && len(moves) <= 3, "%d moves", len(moves))
-		return up, fmt.Sprintf("the autoscaler changed its mind %d times, and the workers %s", wanted, count(len(moves), "time")), nil
-	})
-	if err == nil {
-		err = d.step("calm", "it wants 2 and keeps to it", func() (bool, string, error) {
-			took, down, err := d.until(2*reactTime, func() (bool, error) { return p.at(pool, assay.LeverReplicas, "") == few, nil })
-			d.check("then they are stopped, a few at a time", down && len(p.movesOf(pool)) >= 3, "%v workers after %s and %d moves: %s",
-				p.at(pool, assay.LeverReplicas, ""), took.Round(time.Millisecond), len(p.movesOf(pool)), d.strategyWords("pool-stabilise"))
-			return down, fmt.Sprintf("%d workers run after %.1f s", int(few), took.Seconds()), err
-		})
-	}
-	if serr := stop(); err == nil {
-		err = serr
-	}
-	return err
-}
-
-func isLess(m desired) bool { return m.Want < m.Now }
 
 // seasonYAML declares an event that is known before.
 const seasonYAML = `apiVersion: assay.dev/v1alpha1

@@ -188,6 +188,7 @@ type crew struct {
 	w       *World
 	name    string
 	run     func(name string) command // what one of them is; nil is one that only is there
+	gone    func(name string)         // is told of one that was stopped; may be nil
 	members []*Child
 	begun   int // in all
 }
@@ -202,6 +203,9 @@ func (c *crew) hold(_ string, n float64) error {
 	for len(c.members) > int(n) {
 		last := len(c.members) - 1
 		c.members[last].kill()
+		if c.gone != nil {
+			c.gone(c.members[last].Name)
+		}
 		c.members = c.members[:last]
 	}
 	for len(c.members) < int(n) {

@@ -52,7 +52,7 @@ func Scenarios() []Scenario {
 		{Name: "noisy-tenant", About: "one tenant asks for more than all may have and another fails: it is held at a fair part, and the other is well again", play: noisyTenant, stage: yardStage},
 		{Name: "attack", About: "one address tries door after door: it is cut off with what it did kept, no customer is held, and it is let in again when it is quiet", play: attack, stage: yardStage},
 		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage},
-		{Name: "autoscaler", About: "an autoscaler wants another number of workers every second: real workers are started within seconds, and none is stopped before it calms down", play: autoscaler, stage: yardStage},
+		{Name: "autoscaler", About: "an autoscaler starts and stops real workers with every burst of tasks; through a strategy they are there within seconds, none is stopped before it calms down, and tasks wait less", play: autoscaler, stage: yardStage},
 		{Name: "seasonal", About: "an event is in the calendar: its workers run before it begins, and are enough for the load that is reported then", play: seasonal, stage: yardStage},
 		{Name: "event-burst", About: "ten times the usual events arrive at functions for AWS Lambda: more are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money: the least important goes to a cheaper class, at what a person allowed all but the release stop, and with a new day they come back and finish", play: batchCap, stage: yardStage},
