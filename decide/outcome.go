@@ -20,8 +20,8 @@ func Aftermath(a assay.Action, h Hypothesis, indicator string, seen infer.Attrib
 	if seen.Placebos > 0 && !math.IsInf(seen.Low, 0) && !math.IsInf(seen.High, 0) && seen.Would != 0 {
 		out.Change, out.Interval = new(seen.Change), [2]float64{seen.Low, seen.High}
 	}
-	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s, 95 %% between %s and %s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after a similar excursion)",
-		indicator, short(seen.Before), short(seen.After), short(seen.Would), changeWords(seen.Change), short(seen.Low), short(seen.High), seen.P, seen.PHarm, seen.Placebos, seen.Similar)
+	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s, 95 %% between %s and %s%s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after a similar excursion)",
+		indicator, short(seen.Before), short(seen.After), short(seen.Would), changeWords(seen.Change), short(seen.Low), short(seen.High), resampled(seen), seen.P, seen.PHarm, seen.Placebos, seen.Similar)
 	if seen.Unseen {
 		words += "; it was never that extreme before, so this is held against its staying so"
 	}
@@ -36,6 +36,16 @@ func Aftermath(a assay.Action, h Hypothesis, indicator string, seen infer.Attrib
 		out.Reason = words
 	}
 	return out
+}
+
+// resampled says what resampled pasts say more, if there are any.
+func resampled(seen infer.Attribution) string {
+	b := seen.Bootstrap
+	if b == nil {
+		return ""
+	}
+	least := 1 / float64(b.Paths+1) // so many pasts cannot tell less from nothing
+	return fmt.Sprintf(", 80 %% between %s and %s, better with a probability of %.3g %%, in %d resampled pasts", short(seen.Low80), short(seen.High80), 100*min(max(seen.Helped, least), 1-least), b.Paths)
 }
 
 func changeWords(v float64) string {

@@ -50,6 +50,11 @@ func TestAnotherChangeInTheWindowConfoundsTheOutcome(t *testing.T) {
 	if out.Effect != assay.EffectHelped || out.Reason != want || *out.Change != -8 || out.Hypothesis != "overload" {
 		t.Errorf("%s: %s", out.Effect, out.Reason)
 	}
+	seen.Low80, seen.High80, seen.Helped, seen.Bootstrap = -8.5, -7.5, 1, &infer.Bootstrap{Seed: 7, Paths: 999, Block: 3}
+	out = decide.Aftermath(replicas(8), decide.Overload, "errors", seen, "", start)
+	if !strings.Contains(out.Reason, "95 % between -9 and -7, 80 % between -8.5 and -7.5, better with a probability of 99.9 %, in 999 resampled pasts (p 0.01") {
+		t.Errorf("%s", out.Reason)
+	}
 	if got := decide.Gone(seen); got != 0.8 {
 		t.Errorf("%v of what was bad is gone, want 0.8", got)
 	}

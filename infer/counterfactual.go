@@ -26,6 +26,10 @@ type Aftermath struct {
 	Treated []int `json:"treated,omitempty"`
 	// Material is the smallest change that matters, in the series' unit.
 	Material float64 `json:"material"`
+	// Paths is how many resampled pasts the interval of the change is made of, as a sequence
+	// that begins with Seed draws them. With 0 it is made of the untreated past as it was.
+	Paths int    `json:"paths,omitempty"`
+	Seed  uint64 `json:"seed,omitempty"`
 }
 
 // Attribution is what an action did to an indicator, held against what would have been.
@@ -37,10 +41,18 @@ type Attribution struct {
 	Before float64      `json:"before"`        // mean of the window before the action
 	After  float64      `json:"after"`         // mean of the judged window
 	Would  float64      `json:"would"`         // what it would have been
-	// Change is After less Would; Low and High hold it with a probability of 95 %.
+	// Change is After less Would; Low and High hold it with a probability of 95 %, Low80 and
+	// High80 with 80 %.
 	Change float64 `json:"change"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
+	Low80  float64 `json:"low_80"`
+	High80 float64 `json:"high_80"`
+	// Helped is the probability that it is better than it would have been at all, by
+	// however little: the share of the paths beside which it is.
+	Helped float64 `json:"helped"`
+	// Bootstrap is how the interval was resampled, nil if it was not.
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	// P is the share of untreated windows with at least such a change for the better,
 	// PHarm for the worse: over all of them, or over those alone that began with a similar
 	// excursion, whichever is larger. Similar is how many those are.
@@ -61,6 +73,9 @@ const (
 	minSimilar   = 39
 	maxPlacebos  = 4_000
 	attributable = 0.025 // of an effect for the better, and of one for the worse
+	tenth        = 0.1   // what an interval of 80 % leaves out on either side
+	// MaxPaths is how many resampled pasts an Attribution may be made of.
+	MaxPaths = 10_000
 )
 
 // Attribute judges an action. What would have been is predicted from the window before it
@@ -106,6 +121,9 @@ func (a Aftermath) check() error {
 	n := len(a.Series)
 	if n > MaxSteps || len(a.Controls) > MaxControls {
 		return assay.Errorf(assay.CodeTooLarge, "%d steps and %d controls, at most %d and %d are judged", n, len(a.Controls), MaxSteps, MaxControls)
+	}
+	if a.Paths < 0 || a.Paths > MaxPaths {
+		return assay.Errorf(assay.CodeInvalid, "%d resampled pasts, want 0 to %d", a.Paths, MaxPaths)
 	}
 	if a.Window < 1 || a.Dead < 0 || a.Hold < 0 || a.Hold > a.Window || a.Season < 0 || a.At < 1 || a.At > n || a.Dead > n || a.Window > n || a.At+a.Dead+a.Window > n {
 		return assay.Errorf(assay.CodeInvalid, "a window of %d steps, %d after step %d, does not lie in a series of %d", a.Window, a.Dead, a.At, n)
@@ -217,6 +235,7 @@ type fitted struct {
 	inverse   [3][3]float64
 	spread    float64
 	residuals []float64
+	fixed     bool // it was not fitted to the windows
 }
 
 func (w around) row() [3]float64 { return [3]float64{1, w.before, w.last} }
@@ -265,13 +284,9 @@ func regress(windows []around) (f fitted, ok bool) {
 // unseen is by how much the target began further from the middle than any placebo, as a
 // ratio of levels and at least 1; 0 if one began about as far.
 func (a Aftermath) unseen(placebos []around, target around) float64 {
-	lasts := make([]float64, len(placebos))
-	for i, w := range placebos {
-		lasts[i] = w.last
-	}
-	slices.Sort(lasts)
-	middle := lasts[len(lasts)/2]
-	reach := max(middle-lasts[0], lasts[len(lasts)-1]-middle)
+	sorted := slices.Sorted(slices.Values(lasts(placebos)))
+	middle := sorted[len(sorted)/2]
+	reach := max(middle-sorted[0], sorted[len(sorted)-1]-middle)
 	switch {
 	case math.Abs(target.last-middle) <= 1.5*reach:
 		return 0
@@ -284,7 +299,7 @@ func (a Aftermath) unseen(placebos []around, target around) float64 {
 // stays is the prediction that a series stays where its last steps were, with the changes
 // of the untreated windows as its errors, made larger by a ratio.
 func stays(windows []around, ratio float64) (f fitted, ok bool) {
-	f.beta[2] = 1
+	f.beta[2], f.fixed = 1, true
 	sum := 0.0
 	for _, w := range windows {
 		sum += (w.after - w.last) * (w.after - w.last)
@@ -362,9 +377,11 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 		p, harm := rank(similar, t)
 		out.P, out.PHarm = max(out.P, p), max(out.PHarm, harm)
 	}
-	sorted := slices.Sorted(slices.Values(f.residuals))
-	out.Low = out.Change - unit*quantile(sorted, 1-attributable)
-	out.High = out.Change - unit*quantile(sorted, attributable)
+	ahead := f.residuals
+	if a.Paths > 0 && len(similar) >= minSimilar && squares(similar) > squares(ahead) {
+		ahead = similar // what follows an extreme often varies more than what follows a calm hour
+	}
+	out.bound(a, f, placebos, target, ahead)
 	held := target.end - f.predict(target)
 	switch {
 	case out.P <= attributable && out.Change <= -a.Material && (a.Hold == 0 || held <= out.Change/2):
@@ -380,15 +397,41 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 	}
 }
 
+func lasts(windows []around) []float64 {
+	out := make([]float64, len(windows))
+	for i, w := range windows {
+		out[i] = w.last
+	}
+	return out
+}
+
+// squares is the mean square.
+func squares(y []float64) (sum float64) {
+	for _, v := range y {
+		sum += v * v / float64(len(y))
+	}
+	return sum
+}
+
+// bound makes the interval of the change, and says how probably it is for the better.
+func (out *Attribution) bound(a Aftermath, f fitted, placebos []around, target around, ahead []float64) {
+	unit, roots := f.spread*math.Sqrt(1+f.leverage(target)), slices.Sorted(slices.Values(ahead))
+	if a.Paths > 0 {
+		p := resample(a, f, placebos, target, ahead)
+		roots = p.roots
+		out.Bootstrap = &Bootstrap{Seed: a.Seed, Paths: a.Paths, Block: p.block}
+	}
+	out.Low, out.High = out.Change-unit*quantile(roots, 1-attributable), out.Change-unit*quantile(roots, attributable)
+	out.Low80, out.High80 = out.Change-unit*quantile(roots, 1-tenth), out.Change-unit*quantile(roots, tenth)
+	above, _ := slices.BinarySearch(roots, out.Change/unit)
+	out.Helped = float64(len(roots)-above) / float64(len(roots))
+}
+
 // alike are the residuals of the windows that began as extreme as the target, in the same
 // direction: at least half as far from the median.
 func alike(placebos []around, residuals []float64, target around) (out []float64) {
-	lasts := make([]float64, len(placebos))
-	for i, w := range placebos {
-		lasts[i] = w.last
-	}
-	slices.Sort(lasts)
-	middle := lasts[len(lasts)/2]
+	sorted := slices.Sorted(slices.Values(lasts(placebos)))
+	middle := sorted[len(sorted)/2]
 	half := (target.last - middle) / 2
 	for i, w := range placebos {
 		if d := w.last - middle; cmp.Compare(d, 0) == cmp.Compare(half, 0) && math.Abs(d) >= math.Abs(half) {

@@ -3,6 +3,7 @@ package mitigate
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"time"
@@ -71,8 +72,8 @@ func (b budgetSeen) add(now time.Time, spent float64) budgetSeen {
 // must be expected to be better by, spread over the time that a choice stands.
 func material() float64 { return decide.NewProblem().Margin / stands.Minutes() }
 
-// attribute judges what happened at a time.
-func (b budgetSeen) attribute(at time.Time) (infer.Attribution, error) {
+// attribute judges what happened at a time. Its interval is resampled from the seed.
+func (b budgetSeen) attribute(at time.Time, seed uint64) (infer.Attribution, error) {
 	if at.Before(b.From) {
 		return infer.Attribution{}, assay.Errorf(assay.CodeInvalid, "the action at %s lies before what is remembered, from %s on", at.Format(time.RFC3339), b.From.Format(time.RFC3339))
 	}
@@ -84,7 +85,7 @@ func (b budgetSeen) attribute(at time.Time) (infer.Attribution, error) {
 	}
 	step := int(at.Sub(b.From)/slot) + 1
 	end := min(step+judgedDead+judgedSpan, len(y))
-	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material()}
+	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Paths: infer.BootstrapPaths, Seed: seed}
 	for _, t := range b.Acted {
 		if t.Before(at) {
 			a.Treated = append(a.Treated, int(t.Sub(b.From)/slot))
@@ -104,6 +105,14 @@ type judging struct {
 }
 
 func (j judging) due() time.Time { return j.At.Add((judgedDead + judgedSpan + 2) * slot) }
+
+// seed of what is resampled for its outcome: other for each action, and the same for ever. It
+// has 32 bits, which every reader of JSON keeps.
+func (j judging) seed() uint64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(j.Cause)) // a hash takes all that is written
+	return uint64(h.Sum32())
+}
 
 // await remembers that an action is to be judged. A further step the same way is part of
 // the same action; any other confounds what is still open. What was decided by rules is
@@ -189,7 +198,7 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		return nil
 	}
 	j := rec.Judging[0]
-	seen, err := rec.Budget.attribute(j.At)
+	seen, err := rec.Budget.attribute(j.At, j.seed())
 	if assay.CodeOf(err) == assay.CodeInvalid { // the window lies before what is remembered
 		seen, err = infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action is not known"}, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/infer"
 	"assay.dev/assay/mitigate"
 	"assay.dev/assay/store"
 )
@@ -76,6 +77,9 @@ func TestAnActionIsHeldAgainstWhatWouldHaveBeen(t *testing.T) {
 	helped := 0
 	for _, p := range list {
 		t.Logf("%s %s: %s", p.Outcome.Action.Kind, p.Outcome.Effect, p.Outcome.Reason)
+		if b := p.Seen.Bootstrap; p.Seen.Placebos > 0 && (b == nil || b.Paths != infer.BootstrapPaths || b.Seed == 0 || !strings.Contains(p.Outcome.Reason, "in 999 resampled pasts") || p.Outcome.Interval != [2]float64{p.Seen.Low, p.Seen.High}) {
+			t.Errorf("the interval cannot be made again: %+v, %v", b, p.Outcome)
+		}
 		if p.Outcome.Effect == assay.EffectHelped {
 			helped++
 			if p.Learned.Gone < 0.5 || p.Seen.Placebos < 39 {

@@ -90,7 +90,8 @@ func (a *app) strategyExplainCmd() *cobra.Command {
 		Short:   "Explain where a strategy's levers stand and why",
 		Long: `Explain where a strategy's levers stand and why: the newest decision with its
 reasons, the bounds between which nothing is done, how often the direction changed,
-which door moves each lever and what it acknowledged, and how good its forecasts are.
+which door moves each lever and what it acknowledged, how good its forecasts are, and
+what its newest judged action did.
 
 Reads the policy directory and the state directory, or asks --server; changes nothing.
 
@@ -133,6 +134,9 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 	a.doorTable(s.Doors)
 	if m := s.Model; m != nil {
 		fmt.Fprintf(a.out, "forecast of %s: skill %.2f, 90 %% intervals held %.0f %%; %s\n", m.At.Format(time.RFC3339), m.Skill, 100*m.Cover, trust(*m))
+	}
+	if o := s.Outcome; o != nil {
+		fmt.Fprintf(a.out, "newest outcome: %s of %s, %s: %s\n", o.Action.Kind, o.Action.Target(), o.Effect, o.Reason)
 	}
 	if q := s.Question; q != nil {
 		fmt.Fprintf(a.out, "it asks: %s %s from %.4g to %.4g; answer with: assay strategy approve %s --question %s --reason …\n", q.Kind, q.Target(), q.Now, q.Want, s.Name, s.QuestionID)
