@@ -1,4 +1,5 @@
-// Command forecast plays recorded loads through the care of models (care.go), and scores the
+// Command forecast plays recorded loads through the care of models (care.go), counts what
+// intervals of outcomes hold (outcomes.go), and scores the
 // blend of forecasts on the 414 hourly series of the M4
 // competition, 48 hours ahead, with the competition's own measures.
 //
@@ -25,6 +26,7 @@ func main() {
 	os.Args = slices.DeleteFunc(os.Args, func(arg string) bool { return arg == "--final" })
 	run.Main("forecast", 1,
 		run.Part{Name: "m4", Run: func(_ context.Context, b *run.Bench) error { return m4(b, open) }},
+		run.Part{Name: "outcomes", Run: outcomes},
 		run.Part{Name: "care", Run: care})
 }
 
