@@ -17,10 +17,11 @@ import (
 type expected struct {
 	first   int64 // number of the first slot
 	mean    []float64
-	deciles []infer.Deciles
-	factor  []float64 // what calendars say of the slot
-	trusted bool      // its own past speaks for it
-	rules   []float64 // what repeating the last day says
+	deciles []infer.Deciles // stretched
+	stretch float64         // by this much
+	factor  []float64       // what calendars say of the slot
+	trusted bool            // its own past speaks for it
+	rules   []float64       // what repeating the last day says
 }
 
 // at is the place of a slot in it; false if it says nothing of that.
@@ -43,7 +44,7 @@ func (l *load) watch(n int64, v float64) {
 	f, d := l.active.factor[k], l.active.deciles[k]
 	came := decide.Came{
 		Value: v / f, Active: l.active.mean[k], Rules: l.active.rules[k], Shadow: math.NaN(),
-		PIT: d.PIT(v/f, math.Mod(float64(n)*goldenRatio, 1)), Width: d[len(d)-1] - d[0],
+		PIT: d.PIT(v/f, math.Mod(float64(n)*goldenRatio, 1)), Width: (d[len(d)-1] - d[0]) / l.active.stretch,
 	}
 	// Before it is trusted for the first time nothing rests on it.
 	if !l.active.trusted && l.model.Care.Steps == 0 {

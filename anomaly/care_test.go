@@ -164,3 +164,27 @@ func TestARehearsedLoadIsCaredForAsAWatchedOne(t *testing.T) {
 		t.Errorf("it was followed for %d slots, want a day: %+v", after.Slots, after)
 	}
 }
+
+// Its own past does not know yet that a load has become four times as noisy. The intervals that
+// a forecast gives hold on the second day all the same.
+func TestTheIntervalsOfALoadThatBecameNoisyHoldOnTheNextDay(t *testing.T) {
+	const change = 5 * 24 * 60
+	r, a := rand.New(rand.NewPCG(61, 62)), anomaly.Rehearse(time.UTC)
+	var first anomaly.Tally
+	for n := range change + 2*24*60 {
+		at, noise := begin.Add(time.Duration(n)*time.Minute), 0.1
+		if n >= change {
+			noise = 0.4
+		}
+		if n == change+24*60 {
+			first = a.Decided
+		}
+		a.Minute(at, max(0, daily(at)*(1+noise*r.NormFloat64())))
+	}
+	if got := a.Decided.Since(first); len(a.Demoted) == 0 && (got.Cover() < 0.75 || got.Slots < 200) {
+		t.Errorf("%.2f of %d slots lay within their 80 %% intervals", got.Cover(), got.Slots)
+	}
+	if a.Decides() != "v1" {
+		t.Logf("%s decides: %+v", a.Decides(), a.Demoted)
+	}
+}

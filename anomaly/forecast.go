@@ -182,19 +182,23 @@ func factor(planned []policy.Planned, at time.Time) (float64, bool) {
 // there is none. It is slow and pure, as forecast.
 func byVersions(y []float64, first int64, zone *time.Location, s loadState, planned []policy.Planned, m model.Model) (f Forecast, active, shadow *expected) {
 	v, learns := m.Active()
-	f, active = forecast(y, first, zone, s, planned, v)
+	f, active = forecast(y, first, zone, s, planned, v, m.Care.Stretched())
+	if why := m.Care.Doubt(decide.DefaultCare(slot)); why != "" && f.Trusted {
+		f.Trusted, f.Reason = false, "reactive: "+why
+	}
 	if !learns { // rules expect no load to come: what is written down of a version is to hold rules against
 		f = Forecast{Made: f.Made, Version: decide.ModelRules, Reason: "reactive: " + m.Why(), Live: f.Live, LiveSlots: f.LiveSlots}
 	}
 	if v, ok := m.Shadow(); ok {
-		_, shadow = forecast(y, first, zone, s, planned, v)
+		_, shadow = forecast(y, first, zone, s, planned, v, 1)
 	}
 	return f, active, shadow
 }
 
 // forecast predicts by a version of the model from slots that begin with number first. It
-// is slow (tens of milliseconds) and pure. What is expected is nil if there is too little.
-func forecast(y []float64, first int64, zone *time.Location, s loadState, planned []policy.Planned, v model.Version) (Forecast, *expected) {
+// is slow (tens of milliseconds) and pure; its deciles are stretched by a factor. What is
+// expected is nil if there is too little.
+func forecast(y []float64, first int64, zone *time.Location, s loadState, planned []policy.Planned, v model.Version, stretch float64) (Forecast, *expected) {
 	day, week := int(24*time.Hour/slot), int(7*24*time.Hour/slot)
 	rules := repeated(y, day)
 	y, first = since(y, first, v)
@@ -217,11 +221,11 @@ func forecast(y []float64, first int64, zone *time.Location, s loadState, planne
 	}
 	out.Skill, out.Coverage, out.Sharpness = p.Skill, p.Cover90, p.Width90
 	out.Trusted, out.Reason = judge(p, s, cfg.Seasons[0] > 0)
-	e := &expected{first: first + int64(len(y)), mean: p.Mean, rules: rules, trusted: out.Trusted}
+	e := &expected{first: first + int64(len(y)), mean: p.Mean, rules: rules, trusted: out.Trusted, stretch: stretch}
 	for k := range p.Mean {
 		at := slotTime(e.first + int64(k))
 		f, _ := factor(planned, at)
-		e.factor, e.deciles = append(e.factor, f), append(e.deciles, p.Deciles(k))
+		e.factor, e.deciles = append(e.factor, f), append(e.deciles, p.Deciles(k).Stretched(stretch))
 		out.Steps = append(out.Steps, Step{
 			Time: at, Mean: max(0, f*p.Mean[k]),
 			Low: max(0, f*p.Quantile(k, s.Level/2)), High: max(0, f*p.Quantile(k, 1-s.Level/2)),

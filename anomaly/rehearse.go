@@ -19,8 +19,8 @@ type Rehearsal struct {
 	// Demoted are the versions that gave way to rules, oldest first.
 	Demoted []Demotion
 	// Trusted is how versions did while they decided and were trusted, all together: what
-	// automatic actions could rest on.
-	Trusted Tally
+	// automatic actions could rest on. Decided is the same whether they were trusted or not.
+	Trusted, Decided Tally
 
 	load     *load
 	m        model.Model
@@ -57,6 +57,7 @@ type Demotion struct {
 	After Tally
 
 	version model.Version
+	stretch float64 // of its intervals when it was demoted
 }
 
 // Rehearse begins before the first minute; days are told in zone.
@@ -81,6 +82,7 @@ func (r *Rehearsal) Minute(at time.Time, requests float64) {
 	l := r.load
 	n, before, active := l.s.Open, len(r.m.Care.Past), l.active
 	version, decides := r.m.Active()
+	stretch := r.m.Care.Stretched()
 	trusted := decides && l.made.Trusted
 	if !l.add(at, requests) {
 		return
@@ -90,12 +92,15 @@ func (r *Rehearsal) Minute(at time.Time, requests float64) {
 		if trusted {
 			r.Trusted.count(active, n, v)
 		}
+		if decides {
+			r.Decided.count(active, n, v)
+		}
 		if d := r.newest(); d != nil && d.After.Slots < judgedFor {
 			d.After.count(r.followed, n, v)
 		}
 	}
 	if past := r.m.Care.Past; len(past) > before && past[len(past)-1].To == decide.ModelRules {
-		r.Demoted = append(r.Demoted, Demotion{ModelChange: past[len(past)-1], version: version})
+		r.Demoted = append(r.Demoted, Demotion{ModelChange: past[len(past)-1], version: version, stretch: stretch})
 	}
 	r.renew(at)
 }
@@ -114,7 +119,7 @@ func (r *Rehearsal) renew(at time.Time) {
 	l.made, l.active, l.shadow = byVersions(y, l.s.First, l.zone, l.s, nil, r.m)
 	r.followed = nil
 	if d := r.newest(); d != nil && d.After.Slots < judgedFor {
-		_, r.followed = forecast(y, l.s.First, l.zone, l.s, nil, d.version)
+		_, r.followed = forecast(y, l.s.First, l.zone, l.s, nil, d.version, d.stretch)
 	}
 }
 

@@ -37,12 +37,20 @@ type CareConfig struct {
 	Window   int     `json:"window"`    // blocks over which its coverage is judged
 	MinCover float64 `json:"min_cover"` // of 80 % intervals
 	MaxCover float64 `json:"max_cover"` // intervals that are too wide keep too much, and no harm comes of it
+	Stretch  float64 `json:"stretch"`   // ln of how much wider a step that missed them makes its intervals; 0 never
+	Odds     float64 `json:"odds"`      // of bets that they miss too much, at which they are believed; 0 is none
+	Doubt    int     `json:"doubt"`     // steps in which errors count half when it is asked whether to act on it now; 0 never
 }
 
 // DefaultCare is for a forecast in steps of time.
 func DefaultCare(step time.Duration) CareConfig {
 	day, hour := max(int(24*time.Hour/step), 1), max(int(time.Hour/step), 1)
-	return CareConfig{Day: day, Worse: day, Warm: max(day, 24), Alpha: 0.01, Block: hour, Slack: 1, Window: 168, MinCover: 0.65, MaxCover: 0.97}
+	cfg := CareConfig{Day: day, Worse: day, Warm: max(day, 24), Alpha: 0.01, Block: hour, Slack: 1, Window: 168, MinCover: 0.65, MaxCover: 0.97,
+		Stretch: min(0.36/float64(hour), 0.1), Odds: 33, Doubt: max(day/4, 1)}
+	if hour < 4 { // a block of a step or two wins bets before stretching has shown anything
+		cfg.Odds = 0
+	}
+	return cfg
 }
 
 // EffectCare is for what actions are expected to do, of which there are few.
@@ -55,10 +63,10 @@ func EffectCare() CareConfig {
 type Came struct {
 	Value  float64 `json:"value"`
 	Active float64 `json:"active"` // forecast by the version that decides
-	PIT    float64 `json:"pit"`    // probability that it gave to less than Value
+	PIT    float64 `json:"pit"`    // probability that it gave to less than Value, its intervals stretched as Care says
 	Rules  float64 `json:"rules"`  // what repeating the last season says
-	// Width of the interval that it expected, in the value's unit, so that a busy hour's
-	// larger errors are no drift; 0 if it said none.
+	// Width of the interval that it expected before that was stretched, in the value's unit,
+	// so that a busy hour's larger errors are no drift; 0 if it said none.
 	Width float64 `json:"width,omitempty"`
 	// Shadow is the forecast of the version that waits to be promoted; not a number if
 	// there is none.
@@ -82,6 +90,10 @@ type Care struct {
 	PITs   []float64         `json:"pits,omitempty"`
 	Errors [2]float64        `json:"errors"`          // of the model and of the rules, faded over a day
 	Worse  int               `json:"worse,omitempty"` // steps in a row by now in which it was worse than rules
+	Lately [2]float64        `json:"lately"`          // as Errors, faded over hours
+	// Stretch is ln of how much wider its intervals are made; Misses what they missed.
+	Stretch float64 `json:"stretch,omitempty"`
+	Misses  Misses  `json:"misses,omitzero"`
 	// Wealth is ln of what bets on the shadow have come to, one for each stake; Block is
 	// the comparison under way.
 	Wealth [len(stakes)]float64 `json:"wealth"`
@@ -126,9 +138,9 @@ func (c Care) change(m ModelChange) Care {
 // Step takes one more step of the world in. It returns a change if the version that
 // decides is another from now on:
 //
-//   - to the rules, as soon as the model's errors have risen for good (Page-Hinkley), its
-//     80 % intervals do not hold about 80 %, or it was worse than repeating the last
-//     season for a day without a break;
+//   - to the rules, as soon as the model's errors have risen for good (Page-Hinkley), bets
+//     that its 80 % intervals miss too much have won, they do not hold about 80 % of a
+//     week, or it was worse than repeating the last season for a day without a break;
 //   - to the shadow, when bets that it errs less than who decides have multiplied a stake
 //     by 1/Alpha: by Ville's inequality that happens to a version that is no better with a
 //     probability of at most Alpha, however often it is looked at.
@@ -166,6 +178,7 @@ func (c *Care) watch(cfg CareConfig, s Came) (why string, recent int) {
 	err := math.Abs(s.Value - s.Active)
 	fade := math.Exp2(-2 / float64(cfg.Day))
 	c.Errors = [2]float64{c.Errors[0]*fade + err, c.Errors[1]*fade + math.Abs(s.Value-s.Rules)}
+	c.lately(cfg, err, math.Abs(s.Value-s.Rules))
 	if s.Width > 0 {
 		err /= s.Width
 	}
@@ -182,6 +195,9 @@ func (c *Care) watch(cfg CareConfig, s Came) (why string, recent int) {
 	}
 	if c.Worse >= max(cfg.Worse, 1) {
 		return fmt.Sprintf("it was worse than rules over its last steps: skill %.2f", skill), n
+	}
+	if why := c.covers(cfg, s.PIT); why != "" {
+		return why, n
 	}
 	// One step of a block, each time another: neighbours err alike and say it once.
 	if block := c.Steps / cfg.Block; c.Steps%cfg.Block == block*5%cfg.Block {

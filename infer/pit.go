@@ -13,6 +13,22 @@ func (p Prediction) Deciles(step int) (out Deciles) {
 	return out
 }
 
+// Stretched are deciles that lie so many times as far from their median.
+func (d Deciles) Stretched(factor float64) Deciles {
+	for i, v := range d {
+		d[i] = Stretch(v, d[len(d)/2], factor)
+	}
+	return d
+}
+
+// Stretch is a quantile that lies so many times as far from the median.
+func Stretch(quantile, median, factor float64) float64 {
+	if factor == 1 { // to the bit
+		return quantile
+	}
+	return median + factor*(quantile-median)
+}
+
 // PIT is the probability that the forecast gave to less than what came, for Calibrate. u,
 // from 0 to 1, says where within its tenth it is taken to lie, and spreads what equals
 // several deciles over all of them: a forecast that is always exactly right is not too

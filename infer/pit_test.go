@@ -41,3 +41,16 @@ func TestAForecastThatIsAlwaysRightIsNotTooSure(t *testing.T) {
 		t.Errorf("what is beyond all deciles: %v and %v", low, high)
 	}
 }
+
+func TestStretchedDecilesLieFurtherFromTheirMedian(t *testing.T) {
+	d := Deciles{1, 2, 3, 4, 5, 6, 7, 8, 20}
+	if got, want := d.Stretched(2), (Deciles{-3, -1, 1, 3, 5, 7, 9, 11, 35}); got != want || d[0] != 1 {
+		t.Errorf("%v of %v, want %v", got, d, want)
+	}
+	if got := d.Stretched(1); got != d {
+		t.Errorf("%v", got)
+	}
+	if Stretch(0.1+0.2, 0.7, 1) != 0.1+0.2 {
+		t.Error("what is not stretched changes in its last bit")
+	}
+}

@@ -25,8 +25,9 @@ type foretold struct {
 	At      time.Time     `json:"at"` // it begins
 	Mean    float64       `json:"mean"`
 	Deciles infer.Deciles `json:"deciles"`
-	Rules   float64       `json:"rules"`            // what repeating the last day says
-	Shadow  *float64      `json:"shadow,omitempty"` // what the version that runs beside says
+	Stretch float64       `json:"stretch,omitempty"` // of them, 0 for none
+	Rules   float64       `json:"rules"`             // what repeating the last day says
+	Shadow  *float64      `json:"shadow,omitempty"`  // what the version that runs beside says
 }
 
 // guess is what was expected of an action before it was taken.
@@ -87,12 +88,16 @@ func (r *record) forecast(past []float64, end time.Time) (Forecast, error) {
 	step := s.Spec.Scale.Forecast.Step.Value()
 	r.hold(past, end, step)
 	v, learns := m.Active()
-	out, p, err := foresee(s, since(past, end, step, v), end)
+	stretch := m.Care.Stretched()
+	out, p, err := foresee(s, since(past, end, step, v), end, stretch)
 	if err != nil {
 		return out, err
 	}
 	if out.Version = v.Name; !learns {
 		out.Version, out.Trusted, out.Why = decide.ModelRules, false, m.Why()
+	}
+	if why := m.Care.Doubt(decide.DefaultCare(step)); why != "" && out.Trusted {
+		out.Trusted, out.Why = false, why
 	}
 	r.Foretold = nil
 	if p == nil || !p.Trusted() && m.Care.Steps == 0 && learns { // nothing rests on it yet
@@ -100,13 +105,13 @@ func (r *record) forecast(past []float64, end time.Time) (Forecast, error) {
 	}
 	var shadow *infer.Prediction
 	if v, ok := m.Shadow(); ok {
-		if _, shadow, err = foresee(s, since(past, end, step, v), end); err != nil {
+		if _, shadow, err = foresee(s, since(past, end, step, v), end, 1); err != nil {
 			return out, err
 		}
 	}
 	day := int(24 * time.Hour / step)
 	for k := range min(len(p.Mean), int(Refresh(s)/step)+2) { // what the next forecast is made after
-		f := foretold{At: end.Add(time.Duration(k) * step).UTC(), Mean: p.Mean[k], Deciles: p.Deciles(k), Rules: repeated(past, day, k)}
+		f := foretold{At: end.Add(time.Duration(k) * step).UTC(), Mean: p.Mean[k], Deciles: p.Deciles(k).Stretched(stretch), Stretch: stretch, Rules: repeated(past, day, k)}
 		if shadow != nil && k < len(shadow.Mean) {
 			f.Shadow = &shadow.Mean[k]
 		}
@@ -131,7 +136,7 @@ func (r *record) hold(past []float64, end time.Time, step time.Duration) {
 		}
 		n := float64(f.At.Unix() / int64(max(step/time.Second, 1)))
 		came := decide.Came{
-			Value: v, Active: f.Mean, Rules: f.Rules, Shadow: shadow, Width: f.Deciles[len(f.Deciles)-1] - f.Deciles[0],
+			Value: v, Active: f.Mean, Rules: f.Rules, Shadow: shadow, Width: (f.Deciles[len(f.Deciles)-1] - f.Deciles[0]) / max(f.Stretch, 1),
 			PIT: f.Deciles.PIT(v, math.Mod(n*goldenRatio, 1)),
 		}
 		r.cared.load.Step(decide.DefaultCare(step), came, f.At.Add(step), model.Ago(f.At.Add(step), step))

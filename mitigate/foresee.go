@@ -35,12 +35,13 @@ func Refresh(s Strategy) time.Duration {
 // say, comes back untrusted with the reason. CodeInvalid for a strategy without a
 // forecast.
 func Foresee(s Strategy, past []float64, end time.Time) (Forecast, error) {
-	out, _, err := foresee(s, past, end)
+	out, _, err := foresee(s, past, end, 1)
 	return out, err
 }
 
-// foresee is Foresee with the prediction itself, nil if there is too little.
-func foresee(s Strategy, past []float64, end time.Time) (Forecast, *infer.Prediction, error) {
+// foresee is Foresee with its upper quantile stretched by a factor, and the prediction
+// itself, nil if there is too little.
+func foresee(s Strategy, past []float64, end time.Time, stretch float64) (Forecast, *infer.Prediction, error) {
 	l := s.Spec.Scale
 	if l == nil || l.Forecast == nil {
 		return Forecast{}, nil, assay.Errorf(assay.CodeInvalid, "strategy %q declares no forecast", s.Name)
@@ -65,7 +66,7 @@ func foresee(s Strategy, past []float64, end time.Time) (Forecast, *infer.Predic
 	}
 	for i, m := range p.Mean {
 		out.Mean = append(out.Mean, max(m, 0))
-		out.Upper = append(out.Upper, max(p.Quantile(i, out.Tau), m, 0))
+		out.Upper = append(out.Upper, max(infer.Stretch(p.Quantile(i, out.Tau), p.Quantile(i, 0.5), stretch), m, 0))
 	}
 	return out, &p, nil
 }
