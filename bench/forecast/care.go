@@ -74,6 +74,9 @@ const (
 	breakFor   = 2 * day
 
 	falseMost = 0.25 // false demotions a week: one in a month of a load
+	// Of the two days after a break, and of as many without one: the most in which actions may
+	// rest on a model on a day on which it is not fit, in percent.
+	unfitMost, unfitMostCalm = 12, 6
 )
 
 // breaks change what comes from a minute on, for good; the first is what the others are
@@ -99,11 +102,14 @@ func (l recorded) around(i int) float64 {
 
 func (l recorded) at(i int) time.Time { return l.start.Add(time.Duration(i) * time.Minute) }
 
-// broken is what became of a model after a break.
+// broken is what became of a model after a break, all in slots of the days that follow.
 type broken struct {
 	demoted bool
 	after   float64 // hours, until it was
-	unfit   bool    // it was trusted on the second day, and was not fit
+	slots   int
+	unfit   bool // on a day, as the version that decided did on it, trusted or not
+	acted   int  // trusted on a day on which it was not fit
+	unused  int  // not trusted on a day on which it was
 }
 
 // care plays recorded loads and counts which of their models gave way to rules, as they
@@ -138,9 +144,16 @@ func care(_ context.Context, b *run.Bench) error {
 	for n, l := range list {
 		b.Rows = append(b.Rows, l.rows(b, demoted[n])...)
 	}
+	var all []broken
 	for k, list := range outcomes {
-		b.Rows = append(b.Rows, rowsOf(breaks[k].name, list)...)
+		if k == 0 {
+			b.Rows = append(b.Rows, rowsOf(breaks[k].name, list, unfitMostCalm)...)
+			continue
+		}
+		all = append(all, list...)
+		b.Rows = append(b.Rows, rowsOf(breaks[k].name, list, 0)...)
 	}
+	b.Rows = append(b.Rows, rowsOf("all breaks", all, unfitMost)...)
 	return nil
 }
 
@@ -162,18 +175,27 @@ func (l recorded) play(each func(r *anomaly.Rehearsal, from int)) []anomaly.Demo
 
 // broken plays on from a break.
 func (l recorded) broken(r *anomaly.Rehearsal, kind, from int) (out broken) {
-	before, first := len(r.Demoted), r.Trusted
+	before, decided, trusted := len(r.Demoted), r.Decided, r.Trusted
 	for i := from; i < from+breakFor; i++ {
-		if i == from+day {
-			first = r.Trusted
-		}
 		r.Minute(l.at(i), breaks[kind].at(l, i))
-		if len(r.Demoted) > before {
-			return broken{demoted: true, after: r.Demoted[before].Time.Sub(l.at(from)).Hours()}
+		if (i+1-from)%day != 0 {
+			continue
+		}
+		did, acted := r.Decided.Since(decided), r.Trusted.Since(trusted)
+		decided, trusted = r.Decided, r.Trusted
+		out.slots += day / 5
+		switch {
+		case did.Slots == 0:
+		case did.Fit():
+			out.unused += did.Slots - acted.Slots
+		default:
+			out.unfit, out.acted = true, out.acted+acted.Slots
 		}
 	}
-	second := r.Trusted.Since(first)
-	return broken{unfit: second.Slots > 0 && !second.Fit()}
+	if len(r.Demoted) > before {
+		out.demoted, out.after = true, r.Demoted[before].Time.Sub(l.at(from)).Hours()
+	}
+	return out
 }
 
 // rows are the demotions of a load as it was.
@@ -195,27 +217,42 @@ func (l recorded) rows(b *run.Bench, list []anomaly.Demotion) []result.Row {
 	return []result.Row{row("models demoted", len(list)), row("models demoted that were fit on the next day", wrong).Want("<=", falseMost)}
 }
 
-// rowsOf are what became of models after one kind of break.
-func rowsOf(name string, list []broken) []result.Row {
+// rowsOf are what became of models after one kind of break, or several; most is the target of
+// the share of the time in which actions could rest on a model that was not fit, 0 for none.
+func rowsOf(name string, list []broken, most float64) []result.Row {
 	var after []float64
-	unfit := 0
+	slots, unfit, both, acted, unused := 0, 0, 0, 0, 0
 	for _, o := range list {
+		slots, acted, unused = slots+o.slots, acted+o.acted, unused+o.unused
 		if o.demoted {
 			after = append(after, o.after)
 		}
 		if o.unfit {
 			unfit++
+			if o.demoted {
+				both++
+			}
 		}
 	}
-	row := func(what, unit string, v float64) result.Row {
+	row := func(what, unit string, v float64, rounds int) result.Row {
 		r := result.New(name+": "+what, unit, []float64{v})
-		r.Rounds = len(list)
+		r.Rounds = rounds
 		return r
 	}
-	share := func(n int) float64 { return 100 * float64(n) / float64(max(1, len(list))) }
-	out := []result.Row{row("models demoted within two days", "%", share(len(after)))}
-	if len(after) > 0 {
-		out = append(out, row("median time until then", "hours", result.Median(after)))
+	share := func(n, of int) float64 { return 100 * float64(n) / float64(max(1, of)) }
+	rest := row("time in which actions could rest on a model that was not fit that day", "%", share(acted, slots), len(list))
+	if most > 0 {
+		rest = rest.Want("<=", most)
 	}
-	return append(out, row("models that are trusted on the second day and are not fit", "%", share(unfit)))
+	out := []result.Row{
+		rest,
+		row("time in which a model that was fit that day was not trusted", "%", share(unused, slots), len(list)),
+		row("models that were not fit on a day", "%", share(unfit, len(list)), len(list)),
+		row("of those, demoted within two days", "%", share(both, unfit), unfit),
+		row("models demoted within two days", "%", share(len(after), len(list)), len(list)),
+	}
+	if len(after) > 0 {
+		out = append(out, row("median time until then", "hours", result.Median(after), len(after)))
+	}
+	return out
 }
