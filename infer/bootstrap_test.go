@@ -29,7 +29,7 @@ func coverage(t *testing.T, seed uint64, past int, phi float64, triggered bool) 
 		if at == past+300 {
 			continue
 		}
-		a := infer.Aftermath{Series: y[at-past : at+6], At: past, Dead: 1, Window: 5, Material: 0.1, Paths: 399, Seed: uint64(n)}
+		a := infer.Aftermath{Series: y[at-past : at+6], At: past, Dead: 1, Window: 5, Material: 0.1, Paths: 199, Seed: uint64(n)}
 		n++
 		share := 100.0 / runs
 		for _, paths := range []int{a.Paths, 0} {
