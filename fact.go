@@ -84,6 +84,8 @@ const (
 	FactAdmissionAllowed   = "admission.allowed"
 	FactAnomalyFound       = "anomaly.found"
 	FactDivergenceJudged   = "divergence.judged"
+	FactAutomationHalted   = "automation.halted" // a kill switch was pulled
+	FactAutomationLifted   = "automation.lifted"
 	FactModelRefitted      = "model.refitted"
 	FactModelDemoted       = "model.demoted"
 	FactModelPromoted      = "model.promoted"

@@ -25,3 +25,9 @@ func (c *Client) TellStrategy(ctx context.Context, name string, a api.StrategyAn
 	err = c.call(ctx, http.MethodPost, "/v1/strategies/"+url.PathEscape(name)+"/answers", a, &s)
 	return s, err
 }
+
+// Halts lists the kill switches that hold something of the caller's namespace.
+func (c *Client) Halts(ctx context.Context) (list []api.Halt, err error) {
+	err = c.call(ctx, http.MethodGet, "/v1/halts", nil, &list)
+	return list, err
+}

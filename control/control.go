@@ -21,6 +21,7 @@ import (
 	"assay.dev/assay/api"
 	"assay.dev/assay/attest"
 	"assay.dev/assay/gate"
+	"assay.dev/assay/halt"
 	"assay.dev/assay/inventory"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/mitigate"
@@ -62,6 +63,8 @@ type Config struct {
 	Books      Books    // of objectives; nil if this plane keeps none
 	Watched    Watched  // for anomalies; nil if this plane watches nothing
 	Compared   Compared // regions of services; nil if this plane compares none
+	// Halts are the kill switches that are pulled; nil if this plane knows none.
+	Halts func() ([]halt.Pulled, error)
 }
 
 // Policy is a policy revision and the engine that was compiled from it.

@@ -20,3 +20,5 @@ func tellStrategy(c *control.Session, r *http.Request) (any, error) {
 	}
 	return c.TellStrategy(r.Context(), r.PathValue("name"), a)
 }
+
+func halts(c *control.Session, r *http.Request) (any, error) { return c.Halts(r.Context()) }

@@ -73,6 +73,7 @@ func runTimeRoutes() map[string]handler {
 		"GET /v1/strategies":                         strategies,
 		"GET /v1/strategies/{name}":                  oneStrategy,
 		"POST /v1/strategies/{name}/answers":         tellStrategy,
+		"GET /v1/halts":                              halts,
 		"GET /v1/traffic":                            traffic,
 		"GET /v1/objectives":                         objectives,
 		"GET /v1/objectives/{name...}":               objective,

@@ -175,6 +175,7 @@ var (
 		{"GET", "/v1/strategies/shop-scale", api.Readers},
 		{"POST", "/v1/strategies/shop-scale/answers", commanders},
 		{"GET", "/v1/traffic", api.Readers},
+		{"GET", "/v1/halts", api.Readers},
 		{"GET", "/v1/decisions", api.Readers},
 		{"GET", "/v1/decisions/" + someID, api.Readers},
 		{"GET", "/v1/decisions/" + someID + "/record", api.Readers},

@@ -67,6 +67,7 @@ func BuiltinUpcasters() Upcasters {
 		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged,
 		assay.FactAdmissionDenied, assay.FactAdmissionAllowed, assay.FactAnomalyFound, assay.FactDivergenceJudged,
 		assay.FactModelRefitted, assay.FactModelDemoted, assay.FactModelPromoted, assay.FactModelRolledBack,
+		assay.FactAutomationHalted, assay.FactAutomationLifted,
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}
 	}

@@ -3,9 +3,11 @@ package ui
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/halt"
 	"assay.dev/assay/mitigate"
 	"assay.dev/assay/rollout"
 )
@@ -25,6 +27,7 @@ type deed struct {
 var deedKinds = []string{
 	assay.FactRolloutActed, assay.FactRolloutRefused, assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged, assay.FactRolloutRenewed,
 	assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged,
+	assay.FactAutomationHalted, assay.FactAutomationLifted,
 }
 
 // verdicts are the outcomes of actions: of rollouts by their id, of strategies by the
@@ -41,8 +44,11 @@ func (v *view) deeds(limit int) ([]deed, error) {
 	var out []deed
 	for _, f := range facts {
 		read := judged.rollout
-		if slices.Contains(mitigationKinds, f.Kind) {
+		switch {
+		case slices.Contains(mitigationKinds, f.Kind):
 			read = judged.strategy
+		case strings.HasPrefix(f.Kind, "automation."):
+			read = switched
 		}
 		if d, ok := read(f); ok {
 			d.Fact, d.Time, d.Actor, d.Subject = f.ID, f.Time, f.Actor, cmp.Or(d.Subject, f.Service)
@@ -107,6 +113,22 @@ func (j verdicts) strategy(f assay.Fact) (d deed, ok bool) {
 		}
 	}
 	return d, of != ""
+}
+
+// switched says that a kill switch was pulled or lifted.
+func switched(f assay.Fact) (d deed, ok bool) {
+	p, ok := payload[halt.Payload](f)
+	d.State, d.Words, d.Subject, d.Link = state{"bad", "halted"}, p.Reason, "namespace", "/facts/"+string(f.ID)
+	if f.Kind == assay.FactAutomationLifted {
+		d.State, d.Words = state{"ok", "lifted"}, cmp.Or(p.Reason, "was halted by "+p.HaltedBy+": "+p.Why)
+	}
+	if f.Service != "" {
+		d.Subject = f.Service
+	}
+	if p.StoreDown {
+		d.Words += " (recorded later: the store was down)"
+	}
+	return d, ok
 }
 
 func deedState(a assay.Action) state {

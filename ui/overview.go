@@ -33,7 +33,7 @@ func overview(v *view) (page, error) {
 	exceptions, waitErr := v.s.Exceptions(v.ctx)
 	strategies, strategyErr := v.s.Strategies(v.ctx)
 	waiting := v.waiting(list, exceptions, strategies)
-	p.add(v, "headline", "", "overview/headline", append(append(v.bypasses(exceptions), halted(strategies)...), v.headlines(list, objectives, waiting)...))
+	p.add(v, "headline", "", "overview/headline", append(append(v.bypasses(exceptions), v.halted()...), v.headlines(list, objectives, waiting)...))
 
 	p.add(v, "running", "wide", "overview/running", newTable(runningOf(list), rolloutErr))
 	p.add(v, "objectives", "wide", "overview/objectives", newTable(objectiveRows(objectives), objectiveErr))
@@ -116,13 +116,23 @@ func (v *view) bypasses(exceptions []assay.Exception) []headline {
 	return out[:min(len(out), maxHeadlines)]
 }
 
-// halted says which kill switches are on, each once.
-func halted(strategies []api.StrategyStatus) (out []headline) {
-	said := map[string]bool{}
-	for _, s := range strategies {
-		if s.Halted != "" && !said[s.Halted] && len(out) < maxHeadlines {
-			said[s.Halted] = true
-			out = append(out, headline{state{"bad", "Kill switch"}, sentence(s.Halted), "/strategies", "See the strategies"})
+// halted says which kill switches hold something here, since when, by whom and why.
+func (v *view) halted() (out []headline) {
+	list, err := v.s.Halts(v.ctx)
+	if err != nil {
+		return []headline{{state{"bad", "Kill switch"}, "Nobody can say which kill switches are pulled: " + sentence(err.Error()), "", ""}}
+	}
+	for _, h := range list {
+		said := "Nothing is done " + h.Scope.String() + ": "
+		if h.Namespace != "" {
+			said = "Nothing is done for " + h.Scope.String() + ": "
+		}
+		line := headline{state{"bad", "Kill switch"}, said + h.Reason + ". Since " + h.Since.UTC().Format("2 Jan 15:04") + " UTC, by " + h.By + ".", "/facts/" + string(h.ID), "See the fact"}
+		if h.Namespace == "" { // a fact of the installation, which has no page here
+			line.Link, line.Next = "/strategies", "See the strategies"
+		}
+		if out = append(out, line); len(out) == maxHeadlines {
+			break
 		}
 	}
 	return out

@@ -44,8 +44,8 @@ type operations struct {
 
 // connect opens the control plane that the configuration names.
 func (a *app) connect(ctx context.Context, n need) (*operations, error) {
-	if server := a.cfg.get("server"); server != "" {
-		c, err := client.New(server, a.cfg.get("token"))
+	if a.cfg.get("server") != "" {
+		c, err := a.remote()
 		if err != nil {
 			return nil, err
 		}
@@ -70,6 +70,11 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 	}
 	s := in.plane.As(caller)
 	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
+}
+
+// remote is the control plane on the network that the configuration names.
+func (a *app) remote() (*client.Client, error) {
+	return client.New(a.cfg.get("server"), a.cfg.get("token"))
 }
 
 // ask puts one question to the control plane that the configuration names, and lets

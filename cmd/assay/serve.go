@@ -148,7 +148,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
 	err = a.runGroup(ctx, in, ln, handler, append(append(doors, side.parts...),
 		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in) },
-		in.telemetry.run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door, places), a.scan(in.plane), a.watchExceptions(in), tell)...)
+		in.telemetry.run, in.halts.Run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door, places), a.scan(in.plane), a.watchExceptions(in), tell)...)
 	return errors.Join(err, in.plane.Door().Flush(context.WithoutCancel(ctx))) // reviews were answered until now
 }
 

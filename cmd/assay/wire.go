@@ -28,6 +28,7 @@ import (
 	"assay.dev/assay/attest/sigstore"
 	"assay.dev/assay/control"
 	"assay.dev/assay/enforce/proxy"
+	"assay.dev/assay/halt"
 	"assay.dev/assay/internal/durable"
 	"assay.dev/assay/inventory"
 	"assay.dev/assay/inventory/kubernetes"
@@ -97,7 +98,8 @@ type installation struct {
 	telemetry  *telemetry           // nil unless the command opened it
 	door       *enforcer            // nil without one
 	strategies *mitigate.Controller // nil unless this process serves
-	rollouts   *rollout.Controller  // nil without an enforcer
+	halts      *halt.Recorder
+	rollouts   *rollout.Controller // nil without an enforcer
 
 	signers []io.Closer                   // programs that hold keys
 	audited atomic.Pointer[ledger.Report] // by the last periodic audit
@@ -153,6 +155,7 @@ func (a *app) openAll(ctx context.Context, in *installation, data string, signin
 		return err
 	}
 	a.addAdvisories(&cfg)
+	a.addHalts(ctx, in, &cfg)
 	if a.extend != nil {
 		if err = a.extend(ctx, in, &cfg); err != nil {
 			return err

@@ -29,6 +29,7 @@ var ranks = map[string]int{
 	"budget":    4,
 	"anomaly":   4,
 	"diverge":   4,
+	"halt":      4,
 	"notify":    4,
 	"attest":    5,
 	"ledger":    6,
