@@ -62,7 +62,7 @@ type load struct {
 	model  *model.Model // nil before the first forecast
 	active *expected    // of the version that decides
 	shadow *expected    // of the one that runs beside
-	past   []Slot       // the newest, oldest first; those before the process began are not there
+	past   []Slot       // the newest, oldest first
 }
 
 // loadState is what is kept of a load.
@@ -147,7 +147,12 @@ func slotTime(n int64) time.Time { return time.Unix(n*int64(slot/time.Second), 0
 
 // due reports whether the forecast is to be made anew: it is old, or another version decides.
 func (l *load) due() bool {
-	return l.made.Made.IsZero() || slotTime(l.s.Open).Sub(l.made.Made) >= renewEvery*slot || l.made.Version != l.model.Care.Active
+	return l.made.Made.IsZero() || l.old() || l.made.Version != l.model.Care.Active
+}
+
+// old reports whether a forecast that was made has to be made anew.
+func (l *load) old() bool {
+	return !l.made.Made.IsZero() && slotTime(l.s.Open).Sub(l.made.Made) >= renewEvery*slot
 }
 
 // input is what a forecast is made from; what was planned is taken out, for what is

@@ -76,17 +76,19 @@ func decilesOf(d infer.Deciles, factor float64) []float64 {
 
 // remember keeps a slot that is over for people.
 func (l *load) remember(n int64, v float64) {
-	s := Slot{Time: slotTime(n), Value: v}
+	s := Slot{Time: slotTime(n), Value: seen(v)}
 	for _, step := range l.made.Steps {
 		if step.Time.Equal(s.Time) {
-			s.Deciles = step.Deciles
+			s.Deciles = nil
+			for _, d := range step.Deciles {
+				s.Deciles = append(s.Deciles, seen(d))
+			}
 		}
 	}
 	l.past = append(l.past[max(0, len(l.past)-slotsShown+1):], s)
 }
 
-// shown is the past of the load: what the notebook has, with the forecasts of the slots
-// that ended since the process began.
+// shown is the past of the load: what the notebook has, with the forecasts of its slots.
 func (l *load) shown() []Slot {
 	out := []Slot{}
 	from := max(0, len(l.s.Slots)-slotsShown)

@@ -2,12 +2,127 @@ package anomaly_test
 
 import (
 	"math"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/policy"
+	"assay.dev/assay/store"
 )
+
+// What people saw before a restart they see after it, and what came is held against what
+// was forecast of it, as if the process had not ended: wherever it ended.
+func TestARestartForgetsNoBandAndChangesNoCalibration(t *testing.T) {
+	const end = 700
+	make1 := func() *world {
+		w := newWorld(t, "")
+		w.usual(end + 60)
+		return w
+	}
+	w := make1()
+	a := w.watcher()
+	w.until(a, end)
+	want, err := a.Foreseen("checkout", "checkout/0", w.now)
+	if err != nil || want.Calibration == nil {
+		t.Fatalf("%+v, %v", want.Calibration, err)
+	}
+	bands := 0
+	for _, s := range want.Past {
+		if len(s.Deciles) == 9 {
+			bands++
+		}
+	}
+	if bands < 50 {
+		t.Fatalf("only %d slots have a band", bands)
+	}
+	for name, ends := range map[string][]int{
+		"just after a forecast": {601}, "in the middle of a slot": {633}, "before the notebook was kept": {659},
+		"again and again": {300, 304, 481, 482, 633, 634, 659, 690, 699},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := make1()
+			b := w.watcher()
+			for _, n := range ends {
+				w.until(b, n)
+				b = w.watcher() // killed: nothing is written at the end
+			}
+			w.until(b, end)
+			got, err := b.Foreseen("checkout", "checkout/0", w.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got.Calibration, want.Calibration) {
+				t.Errorf("calibration %+v, without a restart %+v", got.Calibration, want.Calibration)
+			}
+			if !reflect.DeepEqual(got.Load, want.Load) {
+				t.Errorf("forecast %+v, without a restart %+v", got.Load, want.Load)
+			}
+			for i, s := range want.Past {
+				if i >= len(got.Past) || !reflect.DeepEqual(got.Past[i], s) {
+					t.Fatalf("slot %d of %d is not what it was without a restart: %+v", i, len(got.Past), s)
+				}
+			}
+		})
+	}
+}
+
+// What is kept of bands is bounded, and what does not fit the notebook is not taken.
+func TestBandsAreKeptForTwoDaysAndGoWithTheirNotebook(t *testing.T) {
+	w := newWorld(t, "")
+	const days = 4
+	w.usual(days * 24 * 60)
+	a := w.watcher()
+	w.until(a, days*24*60)
+	page := func() (v store.Value) {
+		t.Helper()
+		err := w.store.View(t.Context(), func(r store.Reader) (err error) {
+			v, err = r.Get(store.Key{Namespace: policy.DefaultNamespace, Bucket: "anomaly-bands", Name: "checkout/checkout/0"})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := page()
+	if len(v.Data) > 50_000 {
+		t.Errorf("%d bytes are kept of one objective", len(v.Data))
+	}
+	f, err := a.Foreseen("checkout", "checkout/0", w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Past) > 576 {
+		t.Errorf("%d slots are shown", len(f.Past))
+	}
+	for name, broken := range map[string]string{
+		"cut off":           string(v.Data[:len(v.Data)/2]),
+		"no numbers":        strings.Replace(string(v.Data), `"deciles":"`, `"deciles":"AAA`, 1),
+		"of other slots":    strings.Replace(string(v.Data), `"until":`, `"until":1`, 1),
+		"of another series": strings.Replace(string(v.Data), `"fingerprint":"`, `"fingerprint":"x`, 1),
+	} {
+		err := w.store.Update(t.Context(), func(tx store.Tx) error {
+			_, err := tx.Put(v.Key, []byte(broken), store.AnyVersion)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := w.watcher()
+		b.Step(t.Context(), w.now)
+		got, err := b.Foreseen("checkout", "checkout/0", w.now)
+		if err != nil || got.Calibration == nil || len(got.Past) == 0 {
+			t.Fatalf("%s: the notebook is lost with the bands: %v", name, err)
+		}
+		for _, s := range got.Past[:500] {
+			if len(s.Deciles) > 0 {
+				t.Fatalf("%s: taken all the same", name)
+			}
+		}
+	}
+}
 
 // What was expected of a slot before it began stands beside what came, and its tenths say
 // how good such forecasts were; both outlive the process as far as the notebook goes.

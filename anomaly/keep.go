@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -31,7 +32,7 @@ func (w *Watcher) objectivePage(s *service, u *subject) store.Key {
 // the service begins with its past.
 func (w *Watcher) open(ctx context.Context, s *service) error {
 	var page serviceState
-	pages := make([]kept, len(s.subjects))
+	pages, bands := make([]kept, len(s.subjects)), make([]bandsState, len(s.subjects))
 	whole := true
 	err := w.cfg.Store.View(ctx, func(r store.Reader) error {
 		var err error
@@ -44,15 +45,32 @@ func (w *Watcher) open(ctx context.Context, s *service) error {
 				return err
 			}
 			whole = whole && ok
+			if _, err := readPage(r, w.bandsPage(s, u), &bands[i]); err != nil { // without one forecasts begin anew
+				return err
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	w.restore(s, page, pages, bands, whole)
+	if !slices.ContainsFunc(s.subjects, func(u *subject) bool { return !u.load.made.Made.IsZero() }) {
+		s.fresh = false
+		return nil
+	}
+	// What is forecast is held against what came by the versions that made it.
+	if err := w.models(ctx, s, time.Unix(s.next*60, 0).UTC()); err != nil {
+		return err
+	}
+	s.fresh = false
+	return nil
+}
+
+// restore lets a service go on from its pages, or begin if they are no whole.
+func (w *Watcher) restore(s *service, page serviceState, pages []kept, bands []bandsState, whole bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.fresh = false
 	for i, u := range s.subjects {
 		if !whole || pages[i].Fingerprint != u.fingerprint() || pages[i].Zone != s.zone.String() || !u.restore(pages[i]) {
 			whole = false
@@ -60,15 +78,17 @@ func (w *Watcher) open(ctx context.Context, s *service) error {
 	}
 	if !whole {
 		w.forget(s)
-		return nil
+		return
 	}
 	for i, joint := range s.joints {
 		if i < len(page.Joints) {
 			joint.Restore(page.Joints[i]) // one of other indicators is learnt anew
 		}
 	}
+	for i, u := range s.subjects {
+		u.resume(bands[i]) // what does not fit begins anew
+	}
 	s.next, s.saved, s.learnt = page.Next, page.Next, page.Learnt
-	return nil
 }
 
 // forget begins a service as if nothing had been seen: half of a notebook is none.
@@ -142,6 +162,12 @@ func (w *Watcher) pages(s *service) (map[store.Key][]byte, error) {
 		k.Fingerprint, k.Zone = u.fingerprint(), s.zone.String()
 		if err := put(w.objectivePage(s, u), k); err != nil {
 			return nil, err
+		}
+		if u.load.made.Made.IsZero() {
+			continue
+		}
+		if data, err := json.Marshal(u.bands()); err == nil { // a number that cannot be written costs the bands alone
+			out[w.bandsPage(s, u)] = data
 		}
 	}
 	return out, nil

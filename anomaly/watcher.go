@@ -27,6 +27,9 @@ const (
 	lateAfter = time.Hour
 	// keepEvery is after how many minutes the notebook is kept though nothing was found.
 	keepEvery = 60
+	// catchUp is how many minutes a service may be behind and still has its forecasts made
+	// one after the other: what a restart that takes less than an hour leaves to be read.
+	catchUp = 2 * keepEvery
 	// stepMinutes are how many minutes of services that are behind one step takes; those
 	// that are not behind go first.
 	stepMinutes = 240
@@ -215,6 +218,11 @@ func (w *Watcher) serve(ctx context.Context, s *service, rev *policy.Revision, n
 			return taken, false, err
 		}
 		taken++
+		// A forecast is made where it would have been without a pause, so that a restart
+		// changes nothing; after a long one that would be too many.
+		if last-s.next <= catchUp && w.old(renew) {
+			break
+		}
 	}
 	if len(renew) > 0 {
 		if err := w.models(ctx, s, time.Unix(s.next*60, 0).UTC()); err != nil {
@@ -266,6 +274,18 @@ func (w *Watcher) minute(ctx context.Context, s *service, planned []policy.Plann
 	}
 	s.next++
 	return nil
+}
+
+// old reports whether a forecast has to be made anew.
+func (w *Watcher) old(ended map[*subject]bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for u := range ended {
+		if u.load.old() {
+			return true
+		}
+	}
+	return false
 }
 
 // unseen reports whether nothing of a service was ever counted.
