@@ -5,7 +5,10 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -30,7 +33,11 @@ type Client struct {
 
 // New returns a client for a server's base URL, for example "https://assay.example".
 // A token is sent over plain HTTP only to this machine.
-func New(base, token string) (*Client, error) {
+func New(base, token string) (*Client, error) { return NewTrusting(base, token, nil) }
+
+// NewTrusting is New for a server whose certificate one of these authorities signed; nil
+// means those that the machine trusts.
+func NewTrusting(base, token string, roots *x509.CertPool) (*Client, error) {
 	u, err := url.Parse(strings.TrimSuffix(base, "/"))
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q is not an http or https URL", base)
@@ -41,8 +48,15 @@ func New(base, token string) (*Client, error) {
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q would receive the token unencrypted; use https", base)
 	}
+	transport := http.DefaultTransport
+	if roots != nil {
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		transport = own
+	}
 	return &Client{base: u, token: token, http: &http.Client{
-		Timeout: 15 * time.Minute,
+		Transport: transport,
+		Timeout:   15 * time.Minute,
 		// A redirect could carry the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -206,6 +220,11 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		e := assay.Errorf(assay.CodeDenied, "the server's certificate is signed by nobody who is trusted here: %w", err)
+		e.Hint = "name the file of its authority with --server-ca"
+		return e
+	}
 	if err != nil {
 		return assay.Errorf(assay.CodeUnavailable, "cannot reach the server: %w", err)
 	}

@@ -40,34 +40,71 @@ type tokenRecord struct {
 	Hash  string    `json:"hash"` // hex SHA-256 of the secret part
 }
 
-// Authenticate turns a bearer token into the caller it stands for. Every
-// failure is the same CodeUnauthenticated error, so that an answer does not
-// tell which part was wrong.
-func (p *Plane) Authenticate(ctx context.Context, bearer string) (Caller, error) {
-	refused := assay.Errorf(assay.CodeUnauthenticated,
+// refused is what every credential that is not good is answered, so that an answer does
+// not tell which part was wrong.
+func refused() error {
+	return assay.Errorf(assay.CodeUnauthenticated,
 		"the bearer token is missing, unknown, expired or revoked; create one with: assay token create")
+}
+
+// Authenticate turns a bearer token into the caller it stands for. Every failure is the
+// same CodeUnauthenticated error.
+func (p *Plane) Authenticate(ctx context.Context, bearer string) (Caller, error) {
 	id, secret, ok := splitToken(bearer)
 	if !ok {
-		return Caller{}, refused
+		return Caller{}, refused()
 	}
-	var rec tokenRecord
-	err := p.cfg.Store.View(ctx, func(r store.Reader) error {
+	rec, err := p.token(ctx, id)
+	if err != nil && assay.CodeOf(err) != assay.CodeNotFound {
+		return Caller{}, err
+	}
+	sum := sha256.Sum256([]byte(secret))
+	match := subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(rec.Hash)) == 1
+	if err != nil || !match {
+		return Caller{}, refused()
+	}
+	return rec.caller(p.cfg.Now())
+}
+
+// Resume is the caller that a token stands for, by the token's id, of somebody who proved
+// to have the token before: a session. It fails as Authenticate does once the token ended.
+func (p *Plane) Resume(ctx context.Context, tokenID string) (Caller, error) {
+	if !isTokenID(tokenID) {
+		return Caller{}, refused()
+	}
+	rec, err := p.token(ctx, tokenID)
+	switch {
+	case assay.CodeOf(err) == assay.CodeNotFound:
+		return Caller{}, refused()
+	case err != nil:
+		return Caller{}, err
+	}
+	return rec.caller(p.cfg.Now())
+}
+
+// TokenID is the part of a bearer token that is no secret, "" if it is none.
+func TokenID(bearer string) string {
+	id, _, _ := splitToken(bearer)
+	return id
+}
+
+func (p *Plane) token(ctx context.Context, id string) (rec tokenRecord, err error) {
+	err = p.cfg.Store.View(ctx, func(r store.Reader) error {
 		v, err := r.Get(tokenKey(id))
 		if err != nil {
 			return err
 		}
 		return json.Unmarshal(v.Data, &rec)
 	})
-	if err != nil && assay.CodeOf(err) != assay.CodeNotFound {
-		return Caller{}, err
+	return rec, err
+}
+
+// caller is who a token stands for while it is good.
+func (r tokenRecord) caller(now time.Time) (Caller, error) {
+	if !r.Token.Revoked.IsZero() || !now.Before(r.Token.Expires) {
+		return Caller{}, refused()
 	}
-	sum := sha256.Sum256([]byte(secret))
-	match := subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(rec.Hash)) == 1
-	now := p.cfg.Now()
-	if err != nil || !match || !rec.Token.Revoked.IsZero() || !now.Before(rec.Token.Expires) {
-		return Caller{}, refused
-	}
-	return Caller{Name: rec.Token.Name, Namespace: rec.Token.Namespace, Roles: rec.Token.Roles}, nil
+	return Caller{Name: r.Token.Name, Namespace: r.Token.Namespace, Roles: r.Token.Roles}, nil
 }
 
 // CreateToken makes a token for the caller's namespace, also if the request

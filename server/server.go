@@ -11,6 +11,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -95,10 +96,11 @@ func New(cfg Config) http.Handler {
 	return s.observed(mux)
 }
 
-// Serve answers requests on ln until ctx ends, then stops accepting, lets the
-// running requests finish for at most 20 s, and returns nil.
-func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+// Serve answers requests on ln, with TLS and HTTP/2 if secure is not nil, until ctx ends,
+// then stops accepting, lets the running requests finish for at most 20 s, and returns nil.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, secure *tls.Config, log *slog.Logger) error {
 	srv := &http.Server{
+		TLSConfig:         secure,
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTime,
@@ -108,7 +110,13 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
+	go func() {
+		if secure != nil {
+			failed <- srv.ServeTLS(ln, "", "") // the configuration has the certificate
+			return
+		}
+		failed <- srv.Serve(ln)
+	}()
 	select {
 	case err := <-failed:
 		return err

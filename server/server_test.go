@@ -563,7 +563,7 @@ func TestARunningRequestIsFinishedBeforeTheServerStops(t *testing.T) {
 	ended := make(chan error, 1)
 	stopping := make(chan struct{})
 	log := slog.New(slog.NewTextHandler(signalling{stopping}, nil))
-	go func() { ended <- server.Serve(ctx, ln, slow, log) }()
+	go func() { ended <- server.Serve(ctx, ln, slow, nil, log) }()
 
 	answered := make(chan string, 1)
 	go func() {

@@ -13,20 +13,15 @@ import (
 	"assay.dev/assay/control"
 )
 
-// cookie holds the bearer token. It is checked at each request, so a revoked
-// token ends every page and stream that was opened with it.
-const cookie = "assay_token"
-
-// cookieLife is how long a browser keeps the token; the token may end earlier.
-const cookieLife = 12 * time.Hour
-
-// look finds out who asks. A token that is not good is no token.
+// look finds out who asks. The token of a session is looked up at each request, so a
+// revoked one ends every page and stream that was opened with it.
 func (u *ui) look(r *http.Request) (*view, error) {
 	v := &view{ui: u, r: r, ctx: r.Context(), Now: u.cfg.Now()}
 	err := error(assay.Errorf(assay.CodeUnauthenticated, "these pages need a token"))
-	if c, cerr := r.Cookie(cookie); cerr == nil {
+	if c, cerr := r.Cookie(cookieName(r)); cerr == nil {
 		var caller control.Caller
-		if caller, err = u.cfg.Plane.Authenticate(r.Context(), c.Value); err == nil {
+		id, _ := u.sessions.open(c.Value, v.Now) // "" is no token's
+		if caller, err = u.cfg.Plane.Resume(r.Context(), id); err == nil {
 			v.caller, v.SignedIn = caller, true
 		} else if assay.CodeOf(err) != assay.CodeUnauthenticated {
 			return nil, err
@@ -54,7 +49,7 @@ func (u *ui) unidentified(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		target = "/login"
 	}
-	if _, cerr := r.Cookie(cookie); cerr != nil && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	if _, cerr := r.Cookie(cookieName(r)); cerr != nil && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		var b bytes.Buffer
 		if err := u.templates.ExecuteTemplate(&b, "again", r.URL.RequestURI()); err == nil {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -82,7 +77,7 @@ func (u *ui) showLogin(w http.ResponseWriter, r *http.Request, status int, wrong
 	u.write(w, v, p)
 }
 
-// login exchanges a token for a cookie that holds it. A good token is let in whatever
+// login exchanges a token for a session. A good token is let in whatever
 // went wrong before: behind a proxy all people are one client, and none of them must be
 // able to lock out the others.
 func (u *ui) login(w http.ResponseWriter, r *http.Request) {
@@ -105,18 +100,15 @@ func (u *ui) login(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: cookie, Value: token, Path: "/", MaxAge: int(cookieLife.Seconds()),
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r),
-	})
+	forgetToken(w, r)
+	http.SetCookie(w, sessionOf(r, u.sessions.seal(control.TokenID(token), u.cfg.Now().Add(sessionLife))))
 	http.Redirect(w, r, ownPath(r.PostFormValue("next")), http.StatusSeeOther)
 }
 
-// logout forgets the token. The token itself goes on to be good.
+// logout makes the browser forget its session. The token itself goes on to be good.
 func (u *ui) logout(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{
-		Name: cookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r),
-	})
+	forgetToken(w, r)
+	http.SetCookie(w, sessionOf(r, ""))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
@@ -196,10 +188,4 @@ func (l *limiter) miss(client string, now time.Time) {
 		clear(l.misses) // many clients at once: forgetting them is cheaper than keeping them
 	}
 	l.misses[client] = m
-}
-
-// encrypted reports whether the browser's connection is: ours, or that of the proxy
-// before us, which says so.
-func encrypted(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

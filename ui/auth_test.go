@@ -1,15 +1,19 @@
 package ui_test
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"assay.dev/assay/api"
 	"assay.dev/assay/control/controltest"
+	"assay.dev/assay/ui"
 )
 
 func TestWithoutATokenEveryPageLeadsToTheLogin(t *testing.T) {
@@ -37,7 +41,7 @@ func TestALinkFromAnotherSiteLoadsItselfOnceMore(t *testing.T) {
 	}
 }
 
-func TestLoginKeepsTheTokenInAStrictCookie(t *testing.T) {
+func TestLoginGivesASessionInAStrictCookieThatHoldsNoToken(t *testing.T) {
 	w := empty(t, nil)
 	token := w.Token("vic", namespace, api.RoleViewer)
 	rec := w.post("/login", url.Values{"token": {" " + token + "\n"}, "next": {"/gates"}})
@@ -45,17 +49,89 @@ func TestLoginKeepsTheTokenInAStrictCookie(t *testing.T) {
 		t.Fatalf("%d to %q", rec.Code, rec.Header().Get("Location"))
 	}
 	c := rec.Result().Cookies()[0]
-	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Value != token || c.Path != "/" {
+	if c.Name != "assay_session" || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Path != "/" || c.MaxAge != 12*3600 {
 		t.Errorf("cookie %+v", c)
 	}
-	over := w.post("/login", url.Values{"token": {token}}, func(r *http.Request) { r.TLS = &tls.ConnectionState{} })
-	if c := over.Result().Cookies()[0]; !c.Secure {
-		t.Error("over TLS the cookie is not secure")
+	raw, err := base64.RawURLEncoding.DecodeString(c.Value)
+	must(t, err)
+	for _, part := range strings.Split(token, "_")[1:] {
+		if strings.Contains(c.Value, part) || strings.Contains(string(raw), part) {
+			t.Errorf("the cookie tells %q of the token", part)
+		}
 	}
+	overTLS := func(r *http.Request) { r.TLS = &tls.ConnectionState{} }
+	over := w.post("/login", url.Values{"token": {token}}, overTLS)
+	secure := over.Result().Cookies()[0]
+	if !secure.Secure || !secure.HttpOnly || secure.SameSite != http.SameSiteStrictMode || secure.Name != "__Host-assay_session" {
+		t.Errorf("over TLS %+v", secure)
+	}
+	says(t, w.get("/", overTLS, func(r *http.Request) { r.AddCookie(secure) }), http.StatusOK, "vic", "Sign out")
 	says(t, w.get("/", func(r *http.Request) { r.AddCookie(c) }), http.StatusOK, "vic", "Sign out")
 	out := w.post("/logout", nil, func(r *http.Request) { r.AddCookie(c) })
-	if got := out.Result().Cookies()[0]; got.MaxAge >= 0 || got.Value != "" {
+	if got := out.Result().Cookies()[0]; got.Name != c.Name || got.MaxAge >= 0 || got.Value != "" {
 		t.Errorf("signing out leaves %+v", got)
+	}
+}
+
+func TestASessionEndsAfterHalfADayAndWithNothingElseThanItsKey(t *testing.T) {
+	w := empty(t, nil)
+	key := bytes.Repeat([]byte{7}, ui.SessionKeyBytes)
+	start := func(key []byte) {
+		t.Helper()
+		h, err := ui.New(ui.Config{Plane: w.Plane, SessionKey: key, Now: w.Now})
+		must(t, err)
+		w.handler = h
+	}
+	start(key)
+	signIn := w.as("vic", api.RoleViewer)
+	start(bytes.Clone(key)) // a restart
+	says(t, w.get("/", signIn), http.StatusOK, "vic")
+	start(bytes.Repeat([]byte{8}, ui.SessionKeyBytes))
+	if rec := w.get("/", signIn); rec.Code != http.StatusSeeOther {
+		t.Errorf("with another key: %d", rec.Code)
+	}
+	start(key)
+	w.Advance(12*time.Hour - time.Second)
+	says(t, w.get("/", signIn), http.StatusOK, "vic")
+	w.Advance(2 * time.Second)
+	if rec := w.get("/", signIn); rec.Code != http.StatusSeeOther {
+		t.Errorf("after half a day: %d", rec.Code)
+	}
+	if _, err := ui.New(ui.Config{Plane: w.Plane, SessionKey: key[1:]}); err == nil {
+		t.Error("a short key is taken")
+	}
+}
+
+func TestNobodyMakesOrChangesASession(t *testing.T) {
+	w := empty(t, nil)
+	token := w.Token("vic", namespace, api.RoleViewer)
+	good := w.post("/login", url.Values{"token": {token}}).Result().Cookies()[0]
+	id := strings.Split(token, "_")[1]
+	with := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: name, Value: value}) }
+	}
+	bad := map[string]func(*http.Request){
+		"the token": with("assay_session", token), "the token where it was once": with("assay_token", token), "its id": with("assay_session", id),
+		"nothing": with("assay_session", ""), "no base64": with("assay_session", "§"), "much": with("assay_session", strings.Repeat("A", 4000)),
+		"the other name": with("__Host-assay_session", good.Value),
+	}
+	for i := range len(good.Value) - 1 { // the last character has bits that nobody reads
+		flipped := []byte(good.Value)
+		flipped[i] ^= 1
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", rune(flipped[i])) {
+			flipped[i] ^= 3
+		}
+		bad["flipped at "+strconv.Itoa(i)] = with("assay_session", string(flipped))
+	}
+	for name, change := range bad {
+		if rec := w.get("/", change); rec.Code != http.StatusSeeOther {
+			t.Errorf("%s: %d", name, rec.Code)
+		}
+	}
+	says(t, w.get("/", with("assay_session", good.Value)), http.StatusOK, "vic")
+	old := w.post("/login", url.Values{"token": {token}}, with("assay_token", token)).Result().Cookies()
+	if len(old) != 2 || old[0].Name != "assay_token" || old[0].MaxAge >= 0 {
+		t.Errorf("a token that was left in the browser stays there: %+v", old)
 	}
 }
 

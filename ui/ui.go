@@ -9,13 +9,14 @@
 // again, of which those that changed are sent. So what a browser without
 // JavaScript loads and what a live one shows cannot differ.
 //
-// The package adds nothing to what package control does: it turns a cookie into
+// The package adds nothing to what package control does: it turns a session into
 // a caller, asks the caller's session, and draws the answer. Charts are drawn
 // here, as SVG; the browser gets no inline style, no inline script, and nothing
 // from another origin.
 package ui
 
 import (
+	"crypto/rand"
 	"embed"
 	"html/template"
 	"log/slog"
@@ -35,8 +36,11 @@ type Config struct {
 	// page. With it, requests must name a loopback host, so that a page elsewhere
 	// cannot read this one through a name of its own (DNS rebinding).
 	Anonymous *control.Caller
-	Now       func() time.Time // default time.Now
-	Log       *slog.Logger     // default discards
+	// SessionKey seals what browsers keep of who is signed in, SessionKeyBytes random
+	// bytes. Without one it is made anew, and sessions end with the process.
+	SessionKey []byte
+	Now        func() time.Time // default time.Now
+	Log        *slog.Logger     // default discards
 }
 
 //go:embed templates/*.html
@@ -51,6 +55,7 @@ type ui struct {
 	streams   chan struct{} // one entry for each open stream
 	stopping  stopping
 	logins    *limiter
+	sessions  sealer
 	traffic   *cache[api.Traffic]
 	coverage  *cache[[]api.Coverage]
 	verified  *cache[report.Verification]
@@ -68,12 +73,20 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.SessionKey == nil {
+		cfg.SessionKey = make([]byte, SessionKeyBytes)
+		_, _ = rand.Read(cfg.SessionKey) // never fails
+	}
+	sessions, err := newSealer(cfg.SessionKey)
+	if err != nil {
+		return nil, err
+	}
 	u := &ui{
-		cfg: cfg, streams: make(chan struct{}, MaxStreams), logins: newLimiter(),
+		sessions: sessions,
+		cfg:      cfg, streams: make(chan struct{}, MaxStreams), logins: newLimiter(),
 		traffic: newCache[api.Traffic](streamTick), coverage: newCache[[]api.Coverage](coverageFresh),
 		verified: newCache[report.Verification](rateFresh),
 	}
-	var err error
 	if u.static, err = loadAssets(); err != nil {
 		return nil, err
 	}

@@ -46,8 +46,17 @@ func (w *town) do(r *http.Request, change ...func(*http.Request)) *httptest.Resp
 
 // as signs a request in.
 func (w *town) as(name string, roles ...api.Role) func(*http.Request) {
-	token := w.Token(name, namespace, roles...)
-	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "assay_token", Value: token}) }
+	return w.session(w.Token(name, namespace, roles...))
+}
+
+// session signs a request in as a browser that showed a token.
+func (w *town) session(token string) func(*http.Request) {
+	w.t.Helper()
+	cookies := w.post("/login", url.Values{"token": {token}}).Result().Cookies()
+	if len(cookies) != 1 {
+		w.t.Fatalf("signing in gave %d cookies", len(cookies))
+	}
+	return func(r *http.Request) { r.AddCookie(cookies[0]) }
 }
 
 func header(name, value string) func(*http.Request) {

@@ -78,7 +78,7 @@ func openStand(ctx context.Context, b *run.Bench, dir string) (_ *stand, err err
 	state := filepath.Join(dir, "state")
 	s.serve, err = start(ctx, b.Program, "serve", "--dir", state, "--policy", filepath.Join(dir, "policies"),
 		"--listen", "127.0.0.1:0", "--admission-listen", "127.0.0.1:0",
-		"--tls-cert", filepath.Join(dir, certs.CertName), "--tls-key", filepath.Join(dir, certs.KeyName))
+		"--admission-cert", filepath.Join(dir, certs.CertName), "--admission-key", filepath.Join(dir, certs.KeyName))
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type setting struct {
 var settings = []setting{
 	{name: "dir", def: ".assay", usage: "state directory: store, ledger, payloads and keys"},
 	{name: "server", usage: "URL of a control plane to use instead of a local directory"},
+	{name: "server-ca", usage: "file of certificates (PEM) of the authority of --server, instead of those that the machine trusts"},
 	{name: "token", usage: "bearer token", secret: true},
 	{name: "namespace", def: "default", usage: "namespace (tenant) for work on a local directory"},
 	{name: "policy", def: "policies", usage: "policy directory"},

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
 
+	"assay.dev/assay"
 	"assay.dev/assay/client"
 	"assay.dev/assay/control"
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,7 +76,19 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 
 // remote is the control plane on the network that the configuration names.
 func (a *app) remote() (*client.Client, error) {
-	return client.New(a.cfg.get("server"), a.cfg.get("token"))
+	path := a.cfg.get("server-ca")
+	if path == "" {
+		return client.New(a.cfg.get("server"), a.cfg.get("token"))
+	}
+	pem, err := readFile(path, maxCA)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, &assay.Error{Code: assay.CodeInvalid, File: path, Msg: "holds no certificate in PEM"}
+	}
+	return client.NewTrusting(a.cfg.get("server"), a.cfg.get("token"), roots)
 }
 
 // ask puts one question to the control plane that the configuration names, and lets

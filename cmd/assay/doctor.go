@@ -69,6 +69,7 @@ func (a *app) diagnose(ctx context.Context) []diagnosis {
 	list := []diagnosis{diagnoseDir(dir)}
 	if _, err := os.Stat(dir); err == nil && list[0].State != "fail" {
 		list = append(list, diagnoseDisk(dir), diagnoseEncryption(dir), diagnoseSync(dir), diagnoseLock(dir), diagnoseKeys(a.keyPaths()))
+		list = append(list, diagnoseSessions(dir)...)
 	}
 	return append(list, a.diagnosePolicy(ctx))
 }
@@ -125,6 +126,18 @@ func diagnoseEncryption(dir string) diagnosis {
 		return diagnosis{"encryption", "ok", "the disk is encrypted by dm-crypt", ""}
 	}
 	return diagnosis{"encryption", "warn", "no disk encryption is visible from here", remedy}
+}
+
+// diagnoseSessions looks at the key that seals the sessions of the pages, if there is one.
+func diagnoseSessions(dir string) []diagnosis {
+	path := filepath.Join(dir, sessionKeyFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // the first server makes it
+	}
+	if _, err := sessionKey(dir); err != nil {
+		return []diagnosis{{"sessions", "fail", oneLine(err), "rm " + path}}
+	}
+	return []diagnosis{{"sessions", "ok", "the key of the pages' sessions is this user's alone", ""}}
 }
 
 func diagnoseSync(dir string) diagnosis {

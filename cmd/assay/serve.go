@@ -41,7 +41,9 @@ func (a *app) serveCmd() *cobra.Command {
 Uses the state directory alone until it is stopped (Ctrl-C, or SIGTERM: running
 requests finish first). SIGHUP loads the policy directory again; a policy with
 mistakes is refused and the old one stays in force. Callers need a token:
-assay token create. Listens without TLS, so put it behind a proxy that has it.
+assay token create. With --tls-cert and --tls-key pages and API are served by TLS 1.2
+or later, and a renewed certificate is taken over within a second; without them put it
+behind a proxy that has TLS before it leaves the machine.
 
 Telemetry comes in by OTLP/HTTP at /v1/metrics and by Prometheus remote write at
 /api/v1/write, from tokens of the role agent, and from the pages of --scrape; the
@@ -75,6 +77,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address to listen on")
 	cmd.Flags().Var(&f.targets, "scrape", "page of metrics to fetch every 15 s; may be repeated")
+	f.tls.add(cmd)
 	f.admission.add(cmd)
 	f.places.add(cmd)
 	cmd.Flags().StringVar(&a.advisories, "advisories", "", "folder or zip file of OSV records to hold what runs against, every hour")
@@ -90,12 +93,17 @@ type serveFlags struct {
 	targets   scrapeTargets
 	anonymous bool
 	prove     time.Duration
+	tls       tlsFlags
 	admission admissionFlags
 	places    watchedPlaces
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {
 	visitor, err := a.anonymous(f.anonymous, f.listen)
+	if err != nil {
+		return err
+	}
+	secure, err := f.tls.config(a)
 	if err != nil {
 		return err
 	}
@@ -120,7 +128,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	pages, err := ui.New(ui.Config{Plane: in.plane, Anonymous: visitor, Now: a.now, Log: a.log})
+	pages, err := a.pages(in, visitor)
 	if err != nil {
 		return err
 	}
@@ -128,7 +136,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	doors, err := a.openAdmission(ctx, in, policies.now.Load().Revision, f.admission)
+	doors, err := a.openAdmission(ctx, in, policies.now.Load().Revision, f.admission.or(f.tls))
 	if err != nil {
 		return err
 	}
@@ -141,15 +149,30 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // before anybody is told that we run
+	hup := hangups() // before anybody is told that we run
 	defer signal.Stop(hup)
 	debug.FreeOSMemory() // opening keys and compiling policies needed much that an idle server would go on holding
-	fmt.Fprintf(a.out, "serving http://%s  (stop with Ctrl-C)\n", ln.Addr())
-	err = a.runGroup(ctx, in, ln, handler, append(append(doors, side.parts...),
+	fmt.Fprintf(a.out, "serving %s://%s  (stop with Ctrl-C)\n", scheme(secure), ln.Addr())
+	err = a.runGroup(ctx, in, func(ctx context.Context) error { return server.Serve(ctx, ln, handler, secure, a.log) }, append(append(doors, side.parts...),
 		func(ctx context.Context) error { return a.watchPolicies(ctx, hup, policies, in) },
 		in.telemetry.run, in.halts.Run, in.runRollouts, in.strategies.Run, a.observe(in.plane, door, places), a.scan(in.plane), a.watchExceptions(in), tell)...)
 	return errors.Join(err, in.plane.Door().Flush(context.WithoutCancel(ctx))) // reviews were answered until now
+}
+
+// pages are what people look at in a browser.
+func (a *app) pages(in *installation, visitor *control.Caller) (http.Handler, error) {
+	key, err := sessionKey(a.cfg.get("dir"))
+	if err != nil {
+		return nil, err
+	}
+	return ui.New(ui.Config{Plane: in.plane, Anonymous: visitor, SessionKey: key, Now: a.now, Log: a.log})
+}
+
+// hangups are the SIGHUPs from now on.
+func hangups() chan os.Signal {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup
 }
 
 // extending adds what only a server has to the parts of an installation. The enforcer,
@@ -210,10 +233,10 @@ func (a *app) loadServedPolicy(ctx context.Context) (control.Policy, error) {
 }
 
 // runGroup runs the parts of the server; when one ends, all end.
-func (a *app) runGroup(ctx context.Context, in *installation, ln net.Listener, h http.Handler, parts ...func(context.Context) error) error {
+func (a *app) runGroup(ctx context.Context, in *installation, listens func(context.Context) error, parts ...func(context.Context) error) error {
 	var group rungroup.Group
 	serving, stop := context.WithCancel(ctx)
-	group.Add(func() error { return server.Serve(serving, ln, h, a.log) }, func(error) { stop() })
+	group.Add(func() error { return listens(serving) }, func(error) { stop() })
 
 	watching, stopWatching := context.WithCancel(ctx)
 	group.Add(func() error {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/admit"
@@ -16,18 +15,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// certificateEvery is how often the webhook's certificate files are looked at.
-const certificateEvery = time.Second
-
 // admissionFlags are those of the webhook.
 type admissionFlags struct{ listen, cert, key, clientCA string }
 
 func (f *admissionFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "admission-listen", "", "address of the Kubernetes admission webhook, for example :8443")
-	fs.StringVar(&f.cert, "tls-cert", "", "certificate of the webhook; read again when it changes")
-	fs.StringVar(&f.key, "tls-key", "", "private key of that certificate")
+	fs.StringVar(&f.cert, "admission-cert", "", "certificate of the webhook, --tls-cert if it is not given; read again when it changes")
+	fs.StringVar(&f.key, "admission-key", "", "private key of that certificate")
 	fs.StringVar(&f.clientCA, "admission-client-ca", "", "certificates of who signs API servers' client certificates: nobody else may ask")
+}
+
+// or takes the certificate of the pages if a webhook has none of its own.
+func (f admissionFlags) or(t tlsFlags) admissionFlags {
+	if f.listen != "" && f.cert == "" && f.key == "" {
+		f.cert, f.key = t.cert, t.key
+	}
+	return f
 }
 
 // webhook is a listening admission webhook.
@@ -40,21 +44,18 @@ type webhook struct {
 func (a *app) openWebhook(ctx context.Context, f admissionFlags) (*webhook, error) {
 	if f.listen == "" {
 		if f.cert != "" || f.key != "" || f.clientCA != "" {
-			return nil, usageError{errors.New("--tls-cert, --tls-key and --admission-client-ca are of the webhook; give --admission-listen")}
+			return nil, usageError{errors.New("--admission-cert, --admission-key and --admission-client-ca are of the webhook; give --admission-listen")}
 		}
 		return nil, nil
 	}
 	if f.cert == "" || f.key == "" {
-		return nil, usageError{errors.New("--admission-listen needs --tls-cert and --tls-key: API servers speak TLS only; assay admit certificate makes them")}
+		return nil, usageError{errors.New("--admission-listen needs --admission-cert and --admission-key: API servers speak TLS only; assay admit certificate makes them")}
 	}
-	files := certs.Files{Cert: f.cert, Key: f.key}
-	watched, err := certs.Watch(files, certificateEvery, time.Now, func(err error) {
-		a.log.Error("certificate refused; the old one stays in use", "error", err)
-	})
+	secure, err := a.watchCertificate(certs.Files{Cert: f.cert, Key: f.key})
 	if err != nil {
 		return nil, err
 	}
-	w := &webhook{tls: &tls.Config{GetCertificate: watched.Get, MinVersion: tls.VersionTLS12}}
+	w := &webhook{tls: secure}
 	if f.clientCA != "" {
 		pem, err := readFile(f.clientCA, maxCA)
 		if err != nil {

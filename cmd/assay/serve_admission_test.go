@@ -45,7 +45,7 @@ func TestServeIsAnAdmissionWebhookThatRecordsWhatItAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(exitOK, nil, "admit", "certificate", "--out", "hook", "--url", "https://"+address, "--host", "127.0.0.1")
-	d := w.serve("--admission-listen", address, "--tls-cert", "hook/tls.crt", "--tls-key", "hook/tls.key")
+	d := w.serve("--admission-listen", address, "--admission-cert", "hook/tls.crt", "--admission-key", "hook/tls.key")
 	ca, err := os.ReadFile(filepath.Join(w.root, "hook", "ca.crt"))
 	if err != nil {
 		t.Fatal(err)

@@ -227,3 +227,9 @@ func (w *Watched) load() error {
 	w.pair = &pair
 	return nil
 }
+
+// Config is a server's TLS configuration that serves what is watched: TLS 1.2 and later,
+// with the library's own choice of ciphers.
+func (w *Watched) Config() *tls.Config {
+	return &tls.Config{GetCertificate: w.Get, MinVersion: tls.VersionTLS12}
+}
