@@ -111,18 +111,22 @@ func (w *World) Build(v Version) (*Release, error) {
 	return r, nil
 }
 
+// lean leaves out the tables for debuggers, as `make build` does: where Assay was built
+// on this machine, the first release finds Go's own packages compiled.
+const lean = "-gcflags=all=-dwarf=false"
+
 // compile tests and builds what is in dir, and sets the digest of the release.
 func (w *World) compile(r *Release, dir string) error {
 	var report bytes.Buffer
 	// The flags of the build, so that both share what the compiler made. A failing
 	// test is evidence too: the gate judges it.
-	if err := w.goTool(w.ctx, dir, &report, "test", "-json", "-count=1", "-trimpath", "./..."); err != nil && exitCode(err) != 1 {
+	if err := w.goTool(w.ctx, dir, &report, "test", "-json", "-count=1", "-trimpath", lean, "./..."); err != nil && exitCode(err) != 1 {
 		return err
 	}
 	if err := os.WriteFile(r.Tests, report.Bytes(), 0o600); err != nil {
 		return err
 	}
-	if err := w.goTool(w.ctx, dir, io.Discard, "build", "-trimpath", "-buildvcs=false", "-o", r.Binary, "."); err != nil {
+	if err := w.goTool(w.ctx, dir, io.Discard, "build", "-trimpath", "-buildvcs=false", lean, "-o", r.Binary, "."); err != nil {
 		return err
 	}
 	return r.sum()

@@ -31,7 +31,7 @@ func TestEveryVersionOfTheShopPassesItsTestsAndTheLintersThatWePass(t *testing.T
 			if out, err := exec.Command("gofmt", "-l", folder).CombinedOutput(); err != nil || len(out) > 0 {
 				t.Errorf("gofmt: %v %s", err, out)
 			}
-			cmd := exec.Command("go", "test", "-json", "-trimpath", "./...") // vets as well
+			cmd := exec.Command("go", "test", "-json", "-trimpath", lean, "./...") // vets as well
 			cmd.Dir = folder
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 			out, err := cmd.Output()
