@@ -19,7 +19,7 @@
 //	}
 //
 // The model is pessimistic where it does not know: a call takes effect when it
-// has returned, a sync covers what returned before it began, a write through
+// has returned (but see Adopt), a sync covers what returned before it began, a write through
 // O_SYNC or O_DSYNC covers itself and nothing that was unsynced before it, mapped
 // memory never reaches the disk. It covers one process after the other (see Kill),
 // each with any number of threads, which write through write, pwrite and their

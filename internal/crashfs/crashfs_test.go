@@ -180,6 +180,74 @@ func TestASyncCoversWhatReturnedBeforeItBegan(t *testing.T) {
 	}
 }
 
+// What a kill cut short may be done all the same. Who goes on in the folder appends behind
+// it, and syncs both.
+func TestACallThatAKillCutShortMayHaveHappened(t *testing.T) {
+	left := t.TempDir()
+	for name, text := range map[string]string{"f": "ab", "moved": "synced", "new": "n"} {
+		if err := os.WriteFile(filepath.Join(left, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := func(lines string) crashfs.Log {
+		l, err := crashfs.Parse(strings.NewReader(script(lines)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	first := log(openF + `
+		7 openat(AT_FDCWD, '/d/tmp', O_CREAT|O_WRONLY) = 5{/d/tmp}
+		7 write(5{/d/tmp}, 'synced', 6) = 6
+		7 fsync(5{/d/tmp}) = 0
+		7 write(3{/d/f}, 'a', 1) = 1
+		7 fsync(3{/d/f}) = 0
+		7 openat(AT_FDCWD, '/d', O_RDONLY) = 4{/d}
+		7 fsync(4{/d}) = 0
+		7 pwrite64(3{/d/f}, 'b', 1, 1 <unfinished ...>
+		8 rename('/d/tmp', '/d/moved' <unfinished ...>
+		7 +++ killed by SIGKILL +++
+	`)
+	second := log(`
+		7 openat(AT_FDCWD, '/d/f', O_CREAT|O_RDWR) = 3{/d/f}
+		7 pwrite64(3{/d/f}, 'c', 1, 2) = 1
+		7 fsync(3{/d/f}) = 0
+	`)
+	for _, c := range []struct {
+		adopts bool
+		keep   func() bool
+		want   string
+	}{
+		{false, nil, "f=a0c tmp=synced"},
+		{true, nil, "f=abc tmp=synced"},
+		{true, func() bool { return true }, "f=abc moved=synced new=n"},
+	} {
+		disk := crashfs.NewDisk("/d")
+		apply := func(l crashfs.Log) {
+			for _, e := range l {
+				if err := disk.Apply(e); err != nil {
+					t.Fatalf("%s: %v", e.Call.Name, err)
+				}
+			}
+		}
+		apply(first)
+		disk.Kill()
+		if c.adopts {
+			if err := disk.Adopt(left); err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply(second)
+		dir := filepath.Join(t.TempDir(), "crash")
+		if err := disk.Save(dir, c.keep); err != nil {
+			t.Fatal(err)
+		}
+		if got := tree(t, dir); got != c.want {
+			t.Errorf("adopts %v: survives %q, want %q", c.adopts, got, c.want)
+		}
+	}
+}
+
 func TestTheEndOfAKilledProgramIsUnderstood(t *testing.T) {
 	got := survivors(t, openF+syncDir+`
 		7 write(3{/d/f}, 'a', 1) = 1
