@@ -31,8 +31,8 @@ build: ## Build bin/assay: static, stripped, reproducible
 # The race detector watches everything but three packages of sums that share no
 # memory of ours: SQLite translated from C with its C library, and scrypt. They
 # are a tenth as fast when watched, and most of the time of the tests was theirs.
-QUIET     = -race=false -dwarf=false
-UNWATCHED = '-gcflags=modernc.org/sqlite/lib=$(QUIET)' '-gcflags=modernc.org/libc=$(QUIET)' '-gcflags=golang.org/x/crypto/scrypt=$(QUIET)'
+UNRACED   = -race=false -dwarf=false
+UNWATCHED = '-gcflags=modernc.org/sqlite/lib=$(UNRACED)' '-gcflags=modernc.org/libc=$(UNRACED)' '-gcflags=golang.org/x/crypto/scrypt=$(UNRACED)'
 
 # A program that is watched sleeps for a second before it ends, in case another
 # thread still finds a race; the tests start thousands of programs.

@@ -25,7 +25,7 @@ func withBinary(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	// The settings of `make build`, so that both share the build cache.
 	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "assay"), "assay.dev/assay/cmd/assay")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false -gcflags=all=-dwarf=false")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+testenv.BuildFlags)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1

@@ -30,7 +30,7 @@ func playTest(t *testing.T) string {
 	}
 	exe := filepath.Join(t.TempDir(), "assay")
 	build := exec.Command("go", "build", "-o", exe, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false -gcflags=all=-dwarf=false")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+testenv.BuildFlags)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}

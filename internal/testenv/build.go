@@ -28,14 +28,18 @@ func Program(t testing.TB, name, pkg string) string {
 	}
 	pinned := sha256.Sum256(pins)
 	bin := filepath.Join(cache, "assay-test", fmt.Sprintf("%s-%x", name, pinned[:8]), name)
+	if _, err := os.Stat(bin); err != nil {
+		t.Logf("building %s: this happens once and takes minutes", name)
+	}
 	if err := buildOnce(module, bin, pkg, "CGO_ENABLED=0"); err != nil {
 		missing(t, "%s cannot be built: %v", name, err)
 	}
 	return bin
 }
 
-// lean is GOFLAGS as the Makefile has them, for programs that no debugger reads.
-const lean = "-trimpath -buildvcs=false -gcflags=all=-dwarf=false"
+// BuildFlags is GOFLAGS as the Makefile has them, for programs that no debugger reads:
+// what is compiled with others is compiled once more.
+const BuildFlags = "-trimpath -buildvcs=false -gcflags=all=-dwarf=false"
 
 // buildOnce makes bin from a package of the module in a folder unless it is there.
 // Another process may be at it. The compiler collects less garbage than usual: it ends soon.
@@ -60,7 +64,7 @@ func buildOnce(module, bin, pkg, cgo string) error {
 	half := bin + ".half"
 	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", half, pkg)
 	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "GOFLAGS="+lean, cgo, "GOGC=400")
+	cmd.Env = append(os.Environ(), "GOFLAGS="+BuildFlags, cgo, "GOGC=400")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}

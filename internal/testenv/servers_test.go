@@ -8,8 +8,8 @@ import (
 	"assay.dev/assay/internal/testenv"
 )
 
-// CI runs this alone before all other tests, so that nothing is measured or timed
-// while compilers have the machine.
+// CI runs this before all other tests, with what else may wait for a processor, so that
+// no test is timed while compilers have the machine.
 func TestServersThatAreBuiltFromTheirModulesStart(t *testing.T) {
 	out, err := exec.Command(testenv.Cosign(t), "version").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "GitVersion") {
