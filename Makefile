@@ -48,6 +48,7 @@ RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(LIGHT) -timeout 40m
 # in time that the race detector would not meet.
 test: test-tools ## Install what tests need and run the tests, the program's with the race detector
 	$(RACE) ./...
+	$(PLAIN) $(SUMS)
 	cd signer && $(WATCHED) $(GO) test -race $(LEAN) $(LIGHT) ./...
 	cd bench && $(SAME) $(GO) test $(LIGHT) ./...
 
@@ -55,11 +56,17 @@ test: test-tools ## Install what tests need and run the tests, the program's wit
 test-compile:
 	$(SHORT) $(WATCHED) $(GO) list -race $(LEAN) $(UNWATCHED) -export -deps -test ./... >/dev/null
 
+# Packages with files of tests that are sums of one goroutine, minutes of them when watched
+# ("//go:build !race"). internal/archtest holds this list against the files.
+SUMS = ./diverge ./infer ./simulate
+PLAIN = $(SAME) $(GO) test $(LIGHT)
+
 # What computes for long and watches no clock: it may run beside other work, at any priority,
 # and `make test` has its results from the build cache.
 COMPUTE = ./advisory ./analyze ./anomaly ./attest/... ./decide ./evidence ./gate ./infer ./internal/archtest ./mitigate ./peer ./policy/... ./simulate
 test-compute: test-compile
 	$(RACE) $(COMPUTE)
+	$(PLAIN) $(SUMS)
 
 # Debian packages that tests use: gcc for the race detector, strace to kill the
 # program at each system call of the crash tests, curl for the commands in the

@@ -1,3 +1,8 @@
+//go:build !race
+
+// Days of minutes are simulated here by one goroutine: `make test` runs the package with the
+// race detector, which leaves this file out, and without.
+
 package diverge
 
 import (

@@ -194,43 +194,6 @@ func harmWeights() []float64 {
 	return out
 }
 
-// With later beginnings the sum is an e-process too: its expectation over all outcomes
-// of two blocks is 1 at the null and at most 1 on its side, also when the second block
-// is one that began again.
-func TestLaterBeginningsKeepTheExpectation(t *testing.T) {
-	for _, kind := range []Kind{Ratio, Odds} {
-		k, err := New(Config{Kind: kind, Harm: Side{1, HarmSizes()}, Safe: Side{2, SafeSizes()}, Late: 0.3})
-		if err != nil {
-			t.Fatal(err)
-		}
-		const n = 18
-		for _, rates := range [][2]float64{{0.95, 0.95}, {0.9, 0.9}, {0.85, 0.95}} {
-			sum, began := 0.0, 0.0
-			for x := range uint64(n + 1) {
-				for y := range uint64(n + 1) {
-					s := update(t, k, State{}, Pair{Count{x, n}, Count{y, n}})
-					p := pmf(n, x, rates[0]) * pmf(n, y, rates[1])
-					if len(s.Starts) > 0 {
-						began += p
-					}
-					for a := range uint64(n + 1) {
-						for b := range uint64(n + 1) {
-							q := p * pmf(n, a, rates[0]) * pmf(n, b, rates[1])
-							sum += q * math.Exp(k.Harm(update(t, k, s, Pair{Count{a, n}, Count{b, n}})))
-						}
-					}
-				}
-			}
-			if sum > 1+1e-9 || rates[0] == rates[1] && kind == Odds && sum < 1-1e-9 {
-				t.Errorf("%s at %v: expectation %.12f", kind, rates, sum)
-			}
-			if began < 0.2 {
-				t.Errorf("%s at %v: began again with probability %.2f only: the test shows nothing", kind, rates, began)
-			}
-		}
-	}
-}
-
 // The normaliser is summed only around its mode; the whole sum agrees.
 func TestNormaliserAgreesWithTheWholeSum(t *testing.T) {
 	for _, m := range []margins{{50, 450, 250}, {1000, 9000, 100}, {900, 100, 700}, {7, 7, 13}, {3000, 3000, 5999}} {

@@ -1,3 +1,8 @@
+//go:build !race
+
+// What these play is one goroutine for each controller and minutes of sums: `make test` runs
+// the package with the race detector, which leaves this file out, and without.
+
 package simulate_test
 
 import (
@@ -5,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 
+	"assay.dev/assay/internal/testenv"
 	"assay.dev/assay/simulate"
 )
 
@@ -48,5 +55,22 @@ func TestScenariosOfTheExamplesHold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTheNASALogIsTraffic plays an hour of the public log of July 1995.
+func TestTheNASALogIsTraffic(t *testing.T) {
+	data, err := os.ReadFile(testenv.Data(t, "requests/nasa_http_per_second.tbz2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys := fstest.MapFS{"nasa.tbz2": {Data: data}}
+	r := run(t, fsys, head+`  duration: 1h
+  seeds: 1
+  traces: [{service: shop, file: nasa.tbz2, step: 1s, from: 40000, rows: 7200}]
+  world: {services: [{name: shop, traffic: {rate: 200}, work: 40ms, replicas: 4}]}
+`, simulate.Options{})
+	if n := r.Rows[0].Runs[0].Requests; n < 400_000 || n > 1_100_000 {
+		t.Fatalf("%d requests", n)
 	}
 }

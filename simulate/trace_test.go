@@ -3,13 +3,11 @@ package simulate_test
 import (
 	"bytes"
 	"encoding/base64"
-	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"assay.dev/assay"
-	"assay.dev/assay/internal/testenv"
 	"assay.dev/assay/simulate"
 )
 
@@ -88,23 +86,6 @@ func TestATraceThatIsFinerThanTheTicksKeepsItsSum(t *testing.T) {
 	}
 	if bad := r.Rows[0].BadShare.Mean; bad > 0.01 {
 		t.Fatalf("%.3f of the requests are bad: the traffic came in heaps", bad)
-	}
-}
-
-// TestTheNASALogIsTraffic plays an hour of the public log of July 1995.
-func TestTheNASALogIsTraffic(t *testing.T) {
-	data, err := os.ReadFile(testenv.Data(t, "requests/nasa_http_per_second.tbz2"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fsys := fstest.MapFS{"nasa.tbz2": {Data: data}}
-	r := run(t, fsys, head+`  duration: 1h
-  seeds: 1
-  traces: [{service: shop, file: nasa.tbz2, step: 1s, from: 40000, rows: 7200}]
-  world: {services: [{name: shop, traffic: {rate: 200}, work: 40ms, replicas: 4}]}
-`, simulate.Options{})
-	if n := r.Rows[0].Runs[0].Requests; n < 400_000 || n > 1_100_000 {
-		t.Fatalf("%d requests", n)
 	}
 }
 

@@ -15,6 +15,9 @@ var folderMaps = []string{"README.md", "ARCHITECTURE.md"}
 // folderName is a folder as documents write it: `store/` or `store/sqlite/`.
 var folderName = regexp.MustCompile("`((?:[a-z0-9.-]+/)+)`")
 
+// sumsLine lists the packages that the Makefile tests without the race detector too.
+var sumsLine = regexp.MustCompile(`(?m)^SUMS = .*$`)
+
 // foldersAreMapped checks that the two maps name folders that exist, and all
 // top-level folders.
 func foldersAreMapped(t *tree) (out []problem) {
@@ -153,6 +156,21 @@ func documentsNameRules(t *tree) (out []problem) {
 	return out
 }
 
+// unwatchedTestsRun checks that a file of tests that the race detector leaves out is in a
+// package that the Makefile tests without it, or nobody would run those tests.
+func unwatchedTestsRun(t *tree) (out []problem) {
+	sums := strings.Fields(sumsLine.FindString(t.text["Makefile"]))
+	for name, text := range t.text {
+		if !strings.HasSuffix(name, "_test.go") || !strings.HasPrefix(text, "//go:build !race\n") || !strings.Contains(text, "\nfunc Test") {
+			continue
+		}
+		if dir := "./" + path.Dir(name); !slices.Contains(sums, dir) {
+			out = append(out, problem{name, "is run by nothing: `make test` runs " + dir + " with the race detector only", "add " + dir + " to SUMS in the Makefile"})
+		}
+	}
+	return out
+}
+
 // noMachinePaths checks that nothing names a place on one person's machine.
 func noMachinePaths(t *tree) (out []problem) {
 	for name, text := range t.text {
@@ -166,5 +184,6 @@ func noMachinePaths(t *tree) (out []problem) {
 
 func TestFolderMapsAreTrue(t *testing.T)          { check(t, foldersAreMapped(loadModule(t))) }
 func TestLinksResolve(t *testing.T)               { check(t, linksResolve(loadModule(t))) }
+func TestUnwatchedTestsAreRun(t *testing.T)       { check(t, unwatchedTestsRun(loadModule(t))) }
 func TestDocumentsNameMakefileRules(t *testing.T) { check(t, documentsNameRules(loadModule(t))) }
 func TestNothingNamesOneMachine(t *testing.T)     { check(t, noMachinePaths(loadModule(t))) }

@@ -57,7 +57,7 @@ var every = map[string]func(*tree) []problem{
 	"funcBudgets": none(funcBudgets), "interfaceBudgets": none(interfaceBudgets), "forbiddenCode": none(forbiddenCode),
 	"sleepingTests": none(sleepingTests), "leftovers": leftovers, "decodersAreFuzzed": decodersAreFuzzed,
 	"featureTable": featureTable, "foldersAreMapped": foldersAreMapped, "linksResolve": linksResolve,
-	"documentsNameRules": documentsNameRules, "noMachinePaths": noMachinePaths,
+	"documentsNameRules": documentsNameRules, "noMachinePaths": noMachinePaths, "unwatchedTestsRun": unwatchedTestsRun,
 	"limitsAreWritten": limitsAreWritten, "factsAreWritten": factsAreWritten,
 }
 
@@ -148,6 +148,7 @@ var breaches = []struct{ rule, file, text, want string }{
 	{"limitsAreWritten", limitsDoc, "| `gate.MaxRules` | `2000` |", "the code says 1 << 10"},
 	{"limitsAreWritten", limitsDoc, "| `gate.MaxOld` | `2000` |", "the code does not have"},
 	{"factsAreWritten", "fact.go", "package assay\nconst FactNew = \"gate.new\"", "no row for gate.new"},
+	{"unwatchedTestsRun", "slo/sums_test.go", "//go:build !race\n\npackage slo\n\nfunc TestSums(t *testing.T) {}\n", "is run by nothing: `make test` runs ./slo"},
 	{"noMachinePaths", "docs/x.md", "see /" + "home/me/assay", "one machine"},
 	{"noMachinePaths", "gate/x.go", "package gate\nvar p = \"/" + "root/x\"", "one machine"},
 }
