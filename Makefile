@@ -42,7 +42,9 @@ WATCHED = CGO_ENABLED=1 GORACE=atexit_sleep_ms=20
 # every configuration reads every dependency again.
 LIGHT = -vet=off -ldflags='-s -w'
 
-RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(LIGHT) -timeout 40m
+# Tests of the program wait for processes and clocks more than they compute: one package more
+# at a time than there are processors.
+RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(LIGHT) -timeout 40m -p $(shell expr $$(nproc) + 1)
 
 # The plays are left out (`make gamedays`). A run of the benchmarks' own tests has a limit
 # in time that the race detector would not meet.

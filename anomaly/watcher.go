@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/pause"
 	"assay.dev/assay/policy"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/slo"
@@ -139,19 +140,13 @@ func (u *subject) fingerprint() string {
 
 // Run watches until ctx ends, and returns nil.
 func (w *Watcher) Run(ctx context.Context) error {
-	for {
-		wait := tick
+	pause.Between(ctx, func() time.Duration {
 		if w.Step(ctx, w.cfg.Now()) {
-			wait = pace
+			return pace
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
+		return tick
+	})
+	return nil
 }
 
 // Step takes the minutes that have settled, at most a few hours of each service, and

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/pause"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/slo"
 	"assay.dev/assay/store"
@@ -144,19 +145,13 @@ func newWatched(o slo.Objective) (*watched, error) {
 
 // Run compares until ctx ends, and returns nil.
 func (w *Watcher) Run(ctx context.Context) error {
-	for {
-		wait := tick
+	pause.Between(ctx, func() time.Duration {
 		if w.Step(ctx, w.cfg.Now()) {
-			wait = pace
+			return pace
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
+		return tick
+	})
+	return nil
 }
 
 // Step takes the minutes that have settled, at most two hours of each comparison, and

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/pause"
 	"assay.dev/assay/store"
 )
 
@@ -69,20 +70,14 @@ func NewRecorder(s Switches, st store.Store, now func() time.Time, log *slog.Log
 
 // Run records until ctx ends, and returns nil.
 func (r *Recorder) Run(ctx context.Context) error {
-	for {
-		wait := look
+	pause.Between(ctx, func() time.Duration {
 		if err := r.Record(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("kill switches are not recorded yet", "error", err)
-			wait = again
+			return again
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
+		return look
+	})
+	return nil
 }
 
 // Record makes facts of what is not recorded. With an error some of it may be; asking

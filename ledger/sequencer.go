@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/pause"
 	"assay.dev/assay/store"
 )
 
@@ -167,7 +168,7 @@ func (s *Sequencer) Run(ctx context.Context) error {
 		}
 		if _, standby := errors.AsType[*standbyError](err); standby {
 			// Whoever has the lease goes on where this process stopped.
-			if !sleep(ctx, s.cfg.Tick) {
+			if !pause.For(ctx, s.cfg.Tick) {
 				return nil
 			}
 			continue
@@ -185,7 +186,7 @@ func (s *Sequencer) Run(ctx context.Context) error {
 		if worked {
 			backoff = s.cfg.MinBackoff
 		}
-		if !sleep(ctx, backoff) {
+		if !pause.For(ctx, backoff) {
 			return nil
 		}
 		backoff = min(2*backoff, s.cfg.MaxBackoff)
@@ -423,18 +424,6 @@ func (s *Sequencer) observePublished(ctx context.Context) {
 	for len(s.waiting) > 0 && s.waiting[0].size <= size {
 		observe(s.cfg.Metrics.published, s.waiting[0].recorded, s.cfg.Now())
 		s.waiting = s.waiting[1:]
-	}
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

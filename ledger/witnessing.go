@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/pause"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 )
@@ -108,7 +109,7 @@ func (w *Witnessing) Run(ctx context.Context) error {
 		if _, err := w.Round(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("witnesses could not be asked", "error", err)
 		}
-		if !sleep(ctx, w.cfg.Interval) {
+		if !pause.For(ctx, w.cfg.Interval) {
 			return nil
 		}
 	}

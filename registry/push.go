@@ -5,13 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/internal/pause"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -149,8 +149,8 @@ func (r *repository) listed(ctx context.Context, subject, bundle assay.Digest) (
 		if i := slices.IndexFunc(l.Referrers, func(f Referrer) bool { return f.Bundle == bundle && !f.Omitted }); i >= 0 {
 			return l.Referrers[i], nil
 		}
-		if err := wait(ctx, time.Duration(n+1)*100*time.Millisecond); err != nil {
-			return Referrer{}, r.problem("gave up waiting", err)
+		if !pause.For(ctx, time.Duration(n+1)*100*time.Millisecond) {
+			return Referrer{}, r.problem("gave up waiting", ctx.Err())
 		}
 	}
 	e := assay.Errorf(assay.CodeUnavailable, "the registry took bundle %s but does not list it", bundle)
@@ -179,8 +179,8 @@ func (r *repository) addToTag(ctx context.Context, subject assay.Digest, desc oc
 				return err
 			}
 		}
-		if err := wait(ctx, settle+rand.N(settle)); err != nil {
-			return r.problem("gave up waiting", err)
+		if !pause.For(ctx, settle+rand.N(settle)) {
+			return r.problem("gave up waiting", ctx.Err())
 		}
 		if _, list, err = r.tagIndex(ctx, subject); err != nil {
 			return r.problem("cannot read the tag that lists referrers", err)
@@ -208,16 +208,4 @@ func (r *repository) writeTag(ctx context.Context, subject assay.Digest, x index
 		return r.problem("cannot write the tag that lists referrers", err)
 	}
 	return nil
-}
-
-// wait returns after d, or with ctx's error before.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return errors.Join(ctx.Err())
-	case <-timer.C:
-		return nil
-	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/act"
+	"assay.dev/assay/internal/pause"
 )
 
 // Limits of a receiver.
@@ -135,7 +136,7 @@ func (c *Client) await(ctx context.Context, a assay.Action) error {
 			return nil
 		case err != nil && assay.CodeOf(err) != assay.CodeUnavailable:
 			return again(assay.Errorf(assay.CodeUnavailable, "the receiver took the action and cannot be asked where %s of service %s stands: %v", a.Target(), a.Service, err))
-		case !c.pause(ctx, c.o.ReadBack):
+		case !pause.For(ctx, c.o.ReadBack):
 			return unseen
 		}
 	}
@@ -193,21 +194,9 @@ func (c *Client) again(ctx context.Context, request func() error) error {
 	wait := c.o.ReadBack
 	for n := 1; ; n++ {
 		err := request()
-		if err == nil || assay.CodeOf(err) != assay.CodeUnavailable || n >= c.o.Attempts || !c.pause(ctx, wait) {
+		if err == nil || assay.CodeOf(err) != assay.CodeUnavailable || n >= c.o.Attempts || !pause.For(ctx, wait) {
 			return err
 		}
 		wait *= 2
-	}
-}
-
-// pause waits; false if the time is over.
-func (c *Client) pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
