@@ -196,36 +196,3 @@ func attack(d *drama) error {
 		return ok, fmt.Sprintf("%s is let in again after %.1f s", stranger, took.Seconds()), err
 	})
 }
-
-// serviceTiers reports how two tiers fare, and the platform moves their classes.
-func serviceTiers(d *drama) error {
-	const desk = "desk"
-	p := d.yard.platform
-	for _, tier := range []string{"gold", "basic"} {
-		p.keep(desk, assay.LeverCostClass, tier, 1, func(string, float64) error { return nil })
-	}
-	return d.step("tiers", "gold breaks its promise", func() (bool, string, error) {
-		stop := d.reporting(func() []gauge {
-			good := 9950.0 // in the shared class
-			if p.at(desk, assay.LeverCostClass, "gold") == 0 {
-				good = 9999
-			}
-			of := func(name, tier string, n float64) gauge {
-				return gauge{name: name, label: "tier", value: tier, service: desk, number: n}
-			}
-			return []gauge{
-				of("yard_good", "gold", good), of("yard_total", "gold", 10000),
-				of("yard_good", "basic", 9999), of("yard_total", "basic", 10000),
-			}
-		})
-		took, ok, err := d.until(2*reactTime, func() (bool, error) {
-			return p.at(desk, assay.LeverCostClass, "gold") == 0 && p.at(desk, assay.LeverCostClass, "basic") == 2, nil
-		})
-		if serr := stop(); err == nil {
-			err = serr
-		}
-		d.check("gold gets the dear class and basic the cheap one", ok, "gold %v, basic %v after %s: %s",
-			p.at(desk, assay.LeverCostClass, "gold"), p.at(desk, assay.LeverCostClass, "basic"), took.Round(time.Millisecond), d.strategyWords("desk-tiers"))
-		return ok, fmt.Sprintf("gold is in the dedicated class and basic in the spot class after %.1f s", took.Seconds()), err
-	})
-}

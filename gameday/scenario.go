@@ -56,7 +56,7 @@ func Scenarios() []Scenario {
 		{Name: "seasonal", About: "an event is in the calendar: its workers run before it begins, and are enough for the load that is reported then", play: seasonal, stage: yardStage},
 		{Name: "event-burst", About: "ten times the usual events arrive at functions for AWS Lambda: more are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money: the least important goes to a cheaper class, at what a person allowed all but the release stop, and with a new day they come back and finish", play: batchCap, stage: yardStage},
-		{Name: "service-tiers", About: "by the numbers that are reported gold breaks its promise and basic has more than it was promised: one is put into the dear class, the other into a cheaper one", play: serviceTiers, stage: yardStage},
+		{Name: "service-tiers", About: "basic has more than it was promised and goes to a cheaper machine; what customers ask for changes, promises are broken, and dearer machines keep them again", play: serviceTiers, stage: yardStage},
 	}
 }
 

@@ -115,15 +115,17 @@ type visitors struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
-	mu             sync.Mutex
-	ok, bad, stood uint64 // answered, answered 5xx, held at the door
+	mu           sync.Mutex
+	method, path string        // what they ask for
+	within       time.Duration // what takes longer is late; 0 is never
+	now          seen          // since the last look
 }
 
 // visit begins to send requests; header is "X-Tenant: acme" or "", from is the address
 // they come from, "" for any.
 func (d *drama) visit(host, path string, rate int, header, value, from string) *visitors {
 	ctx, cancel := context.WithCancel(d.ctx)
-	v := &visitors{cancel: cancel}
+	v := &visitors{cancel: cancel, method: http.MethodGet, path: path}
 	dialer := &net.Dialer{Timeout: time.Second}
 	if from != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
@@ -145,7 +147,7 @@ func (d *drama) visit(host, path string, rate int, header, value, from string) *
 					// Anywhere in the gap: who comes in lots meets a limit always before or always
 					// after the lots of others.
 					if pause(ctx, rand.N(gap)) == nil {
-						v.one(ctx, client, d.proxyURL+path, host, header, value)
+						v.one(ctx, client, d.proxyURL, host, header, value)
 					}
 				})
 			}
@@ -155,15 +157,20 @@ func (d *drama) visit(host, path string, rate int, header, value, from string) *
 }
 
 func (v *visitors) one(ctx context.Context, client *http.Client, url, host, header, value string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	v.mu.Lock()
+	method, path, within := v.method, v.path, v.within
+	v.mu.Unlock()
+	req, err := http.NewRequestWithContext(ctx, method, url+path, nil)
 	if err != nil {
 		return
 	}
 	req.Host = host
+	began := time.Now()
 	if header != "" {
 		req.Header.Set(header, value)
 	}
 	res, err := client.Do(req)
+	took := time.Since(began)
 	if ctx.Err() != nil {
 		if err == nil {
 			_ = res.Body.Close()
@@ -173,31 +180,46 @@ func (v *visitors) one(ctx context.Context, client *http.Client, url, host, head
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		v.bad++
+		v.now.bad++
 		return
 	}
 	_, _ = io.Copy(io.Discard, res.Body) // only what came of it counts
 	_ = res.Body.Close()
 	switch {
 	case res.Header.Get("Assay-Reason") != "":
-		v.stood++
+		v.now.held++
 	case res.StatusCode >= http.StatusInternalServerError:
-		v.bad++
+		v.now.bad++
 	default:
-		v.ok++
+		v.now.ok++
+		v.now.took += took
+		if within > 0 && took > within {
+			v.now.late++
+		}
 	}
+}
+
+// askFor makes them ask for something else from now on.
+func (v *visitors) askFor(method, path string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.method, v.path = method, path
 }
 
 // seen is what came of the requests since the last look.
 func (v *visitors) seen() (s seen) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s = seen{v.ok, v.bad, v.stood}
-	v.ok, v.bad, v.stood = 0, 0, 0
+	s, v.now = v.now, seen{}
 	return s
 }
 
-type seen struct{ ok, bad, held uint64 }
+// seen is what came of requests: answered, answered 5xx or not at all, held at the door.
+type seen struct {
+	ok, bad, held uint64
+	late          uint64        // of those that were answered
+	took          time.Duration // all that were answered
+}
 
 // failing is the share of requests that failed or were held.
 func (s seen) failing() float64 {
@@ -206,6 +228,14 @@ func (s seen) failing() float64 {
 	}
 	return 1
 }
+
+// kept is the share of requests that were answered well and in time.
+func (s seen) kept() float64 {
+	return float64(s.ok-s.late) / float64(max(1, s.ok+s.bad+s.held))
+}
+
+// mean is how long an answer took.
+func (s seen) mean() time.Duration { return s.took / time.Duration(max(1, s.ok)) }
 
 func (v *visitors) leave() {
 	v.cancel()
