@@ -80,6 +80,7 @@ const (
 	FactMitigationRefused  = "mitigation.refused"
 	FactMitigationTold     = "mitigation.told"
 	FactMitigationJudged   = "mitigation.judged"
+	FactMitigationFrozen   = "mitigation.frozen" // a lever swings: it is held where it stands
 	FactAdmissionDenied    = "admission.denied"
 	FactAdmissionAllowed   = "admission.allowed"
 	FactAnomalyFound       = "anomaly.found"

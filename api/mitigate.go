@@ -32,6 +32,9 @@ type StrategyStatus struct {
 	Pending    *assay.Action `json:"pending,omitempty"` // that was decided and is not read back yet
 	Fact       assay.FactID  `json:"fact,omitempty"`    // of the newest recorded decision
 
+	// Frozen are its levers that swing, and are held for it.
+	Frozen []StrategyFreeze `json:"frozen,omitempty"`
+
 	// Outcome is what the newest judged action did; Helped of Attempts is how many of all
 	// that could be judged did what they should, and still did at the end of the window.
 	Outcome  *assay.ActionOutcome `json:"outcome,omitempty"`
@@ -91,6 +94,16 @@ type StrategyBand struct {
 	Toggles int     `json:"toggles"` // changes of direction in the last hour
 }
 
+// StrategyFreeze is a lever that changed its direction too often in half an hour, and is
+// held until that is past or a person lifts it.
+type StrategyFreeze struct {
+	Target string    `json:"target"`
+	Turns  int       `json:"turns"`
+	Until  time.Time `json:"until"`         // if it does not turn again
+	All    bool      `json:"all,omitempty"` // nothing moves it; otherwise nothing is given back
+	Words  string    `json:"words"`
+}
+
 // StrategyDoor is what moves one lever of a strategy, and where it stood when the
 // door was asked last.
 type StrategyDoor struct {
@@ -127,11 +140,13 @@ type StrategyModel struct {
 // StrategyAnswer is what a person tells a strategy.
 type StrategyAnswer struct {
 	// Told is approve or refuse (Question), pause or resume, allow (more spend until the
-	// day ends) or clear (call a source harmless for a day).
+	// day ends), clear (call a source harmless for a day) or thaw (let a lever that swung
+	// move again).
 	Told   string  `json:"told"`
 	Reason string  `json:"reason"`           // why, one line
 	Amount float64 `json:"amount,omitempty"` // to allow, in the strategy's currency
 	Source string  `json:"source,omitempty"` // to clear
+	Target string  `json:"target,omitempty"` // to thaw; may be left out if there is one
 	// Question is the QuestionID that is approved or refused.
 	Question string `json:"question,omitempty"`
 }

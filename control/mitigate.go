@@ -86,7 +86,7 @@ func (s *Session) TellStrategy(ctx context.Context, name string, a api.StrategyA
 	if err := checkText("reason", a.Reason); err != nil {
 		return api.StrategyStatus{}, err
 	}
-	for field, text := range map[string]string{"source": a.Source, "question": a.Question} {
+	for field, text := range map[string]string{"source": a.Source, "question": a.Question, "target": a.Target} {
 		if err := checkText(field, text); text != "" && err != nil {
 			return api.StrategyStatus{}, err
 		}

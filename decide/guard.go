@@ -71,6 +71,12 @@ type Refusal struct {
 	Reason string    `json:"reason"`
 }
 
+// Thaw is that a person lifted the freeze of a target: how it turned before is no swing.
+type Thaw struct {
+	Time   time.Time `json:"time"`
+	Target string    `json:"target"`
+}
+
 // Scopes of kill switches.
 const (
 	HaltGlobal    = "global"
@@ -103,6 +109,7 @@ type History struct {
 	Approvals     []Approval     `json:"approvals,omitempty"`
 	Prerequisites []Prerequisite `json:"prerequisites,omitempty"`
 	Refusals      []Refusal      `json:"refusals,omitempty"` // one of a target
+	Thaws         []Thaw         `json:"thaws,omitempty"`    // one of a target
 	// Quiet is since when the indicator has been good without a break; zero if it is not.
 	Quiet time.Time `json:"quiet,omitzero"`
 }

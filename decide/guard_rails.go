@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -278,20 +279,42 @@ func keptWords(a assay.Action) string {
 	return ""
 }
 
-// oscillation freezes a target that changed its direction too often, until that is past.
+// oscillation freezes a target that changed its direction too often, until that is past or
+// a person lifts it.
 func (g rails) oscillation(a assay.Action) string {
-	past, _ := g.turns(a, swingWindow)
-	if len(past) < swingLimit {
+	n, until := Swing(g.h, a, g.now)
+	if n == 0 {
 		return ""
 	}
-	thaws := past[len(past)-swingLimit].Add(swingWindow)
-	return fmt.Sprintf("%s swings: it changed its direction %d times in %s and is frozen for another %s", a.Target(), len(past), span(swingWindow), span(thaws.Sub(g.now)))
+	return fmt.Sprintf("%s swings: it changed its direction %d times in %s and is frozen for another %s", a.Target(), n, span(swingWindow), span(until.Sub(g.now)))
+}
+
+// Swing is how often an action's target changed its direction in half an hour, whoever moved
+// it, and until when it is frozen for that: nothing moves it. 0 if it is not.
+func Swing(h History, a assay.Action, now time.Time) (turns int, until time.Time) {
+	past := rails{h: h, now: now}.swings(a, swingWindow)
+	if len(past) < swingLimit {
+		return 0, time.Time{}
+	}
+	return len(past), past[len(past)-swingLimit].Add(swingWindow)
+}
+
+// swings are the turns of the action's target that count as one: those after a person lifted
+// its freeze.
+func (g rails) swings(a assay.Action, since time.Duration) []time.Time {
+	past, _ := g.turns(a, since)
+	for _, t := range g.h.Thaws {
+		if t.Target == a.Target() {
+			past = slices.DeleteFunc(past, func(at time.Time) bool { return !at.After(t.Time) })
+		}
+	}
+	return past
 }
 
 // widening is by how much intervals and dwells of a target are stretched: twice at its
 // last swing, down to once over half an hour.
 func (g rails) widening(a assay.Action) float64 {
-	past, _ := g.turns(a, 2*swingWindow)
+	past := g.swings(a, 2*swingWindow)
 	if len(past) < swingLimit {
 		return 1
 	}

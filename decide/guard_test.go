@@ -48,6 +48,11 @@ func TestGuardrails(t *testing.T) {
 	other := decide.Move{Time: start.Add(-time.Hour), Strategy: "cost", Rank: 10, Service: "shop", Target: "replicas", From: 6, To: 4, Stands: true}
 	harmed := moved(10*time.Second, 2, 4)
 	harmed.Harmed = true
+	thawed := func(ago time.Duration, target string) decide.History {
+		h := with(swing...)
+		h.Thaws = []decide.Thaw{{Time: start.Add(-ago), Target: target}}
+		return h
+	}
 	for name, tc := range map[string]struct {
 		rails   func(*decide.Rails)
 		history decide.History
@@ -72,6 +77,9 @@ func TestGuardrails(t *testing.T) {
 		"not good":                     {nil, decide.History{}, restore(2), "hysteresis", "the indicator is not good"},
 		"not good for long enough":     {nil, decide.History{Quiet: start.Add(-time.Minute)}, restore(2), "hysteresis", "good for 1m of 10m"},
 		"swinging":                     {nil, with(swing...), replicas(8), "oscillation", "changed its direction 3 times in 30m and is frozen for another 6m"},
+		"swung before it was lifted":   {nil, thawed(10*time.Minute, "replicas"), replicas(8), "", ""},
+		"swings with others since":     {nil, thawed(26*time.Minute, "replicas"), replicas(8), "oscillation", "frozen for another 6m"},
+		"another target was lifted":    {nil, thawed(10*time.Minute, "rate-limit"), replicas(8), "oscillation", "frozen for another 6m"},
 		"what harmed is given back":    {nil, with(harmed), restore(2), "", ""},
 		"a stop waits for nothing":     {nil, with(swing...), assay.Action{Kind: assay.ActionStop, Service: "shop", Lever: assay.LeverReplicas, Now: 4, Want: 0}, "", ""},
 		"toggles are spent":            {func(r *decide.Rails) { r.Toggles = 3 }, with(moved(59*time.Minute, 4, 8), moved(50*time.Minute, 8, 4), moved(40*time.Minute, 4, 8), moved(35*time.Minute, 8, 4)), replicas(8), "toggles", "3 times in an hour, at most 3"},

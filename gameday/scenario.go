@@ -57,6 +57,7 @@ func Scenarios() []Scenario {
 		{Name: "event-burst", About: "ten times the usual events arrive at functions for AWS Lambda: more are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money: the least important goes to a cheaper class, at what a person allowed all but the release stop, and with a new day they come back and finish", play: batchCap, stage: yardStage},
 		{Name: "service-tiers", About: "basic has more than it was promised and goes to a cheaper machine; what customers ask for changes, promises are broken, and dearer machines keep them again", play: serviceTiers, stage: yardStage},
+		{Name: "oscillation", About: "what customers ask for changes whenever a class fits it: the lever that follows them swings, is frozen, which is a fact and shown, and moves again when a person says so", play: oscillation, stage: yardStage},
 	}
 }
 

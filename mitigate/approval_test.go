@@ -107,7 +107,7 @@ func TestFactsOfTheCorpusAreWhatStrategiesWrite(t *testing.T) {
 	for kind, payload := range map[string]any{
 		assay.FactMitigationDecided: &mitigate.DecidedPayload{}, assay.FactMitigationActed: &mitigate.ActedPayload{},
 		assay.FactMitigationRefused: &mitigate.RefusedPayload{}, assay.FactMitigationJudged: &mitigate.JudgedPayload{},
-		assay.FactMitigationTold: &mitigate.ToldPayload{},
+		assay.FactMitigationTold: &mitigate.ToldPayload{}, assay.FactMitigationFrozen: &mitigate.FrozenPayload{},
 	} {
 		data, err := os.ReadFile(filepath.Join("..", "store", "testdata", "facts", "v1", kind+".json"))
 		if err != nil {

@@ -113,7 +113,7 @@ func (c *Controller) foresee(ctx context.Context, rec *record, now time.Time) {
 // says reports whether a decision says something new, so that a fact is made of it.
 func (c *Controller) says(rec *record, r Record) bool {
 	d := r.Mitigation.Decision
-	return d.Action.Kind.Changes() || signatureOf(d) != rec.Signature || r.Now.Sub(rec.Recorded) >= c.cfg.Heartbeat
+	return d.Action.Kind.Changes() || len(r.froze()) > 0 || signatureOf(d) != rec.Signature || r.Now.Sub(rec.Recorded) >= c.cfg.Heartbeat
 }
 
 // keep stores the evaluation; with a fact if it says something new, and with its
@@ -153,6 +153,9 @@ func (c *Controller) keep(ctx context.Context, rec *record, r Record) error {
 			return err
 		}
 		rec.Fact, rec.Signature, rec.Recorded = id, sig, now
+		if err := rec.announce(tx, r); err != nil {
+			return err
+		}
 		if changes {
 			rec.Actions++
 			a := d.Action

@@ -115,11 +115,13 @@ type Damper struct {
 	// can still become the most and the least protective one, oldest first.
 	Most  []Advice  `json:"most,omitempty"`
 	Least []Advice  `json:"least,omitempty"`
-	Moves []Moved   `json:"moves,omitempty"` // of the last hour
+	Moves []Moved   `json:"moves,omitempty"` // of the last hour, and the one before it
 	Seen  time.Time `json:"seen,omitzero"`   // the newest recommendation
 	// Wide is how often the dead bands and windows were doubled, Widened when last.
 	Wide    int       `json:"wide,omitempty"`
 	Widened time.Time `json:"widened,omitzero"`
+	// Thawed is when a person lifted the freeze: how it turned before is no swing.
+	Thawed time.Time `json:"thawed,omitzero"`
 }
 
 func (d Damper) clone() Damper {
@@ -236,12 +238,17 @@ func (d Damping) bound(v float64) float64 {
 // Took remembers a move.
 func (m Damper) Took(now time.Time, kind assay.ActionKind, from, to float64) Damper {
 	m = m.clone()
-	m.Moves = slices.DeleteFunc(m.Moves, func(x Moved) bool { return now.Sub(x.Time) > toggleWindow })
+	// The one before the hour says whether the first one in it was a turn.
+	if first := slices.IndexFunc(m.Moves, func(x Moved) bool { return now.Sub(x.Time) <= toggleWindow }); first > 1 {
+		m.Moves = m.Moves[first-1:]
+	} else if n := len(m.Moves); first < 0 && n > 1 {
+		m.Moves = m.Moves[n-1:]
+	}
 	if m.Moves = append(m.Moves, Moved{Time: now, From: from, To: to, Kind: kind}); len(m.Moves) > maxMoves {
 		m.Moves = m.Moves[1:]
 	}
 	turned := len(m.Moves) > 1 && (to-from)*(m.Moves[len(m.Moves)-2].To-m.Moves[len(m.Moves)-2].From) < 0
-	if turned && m.turns(now, oscillationWindow) >= oscillationAt {
+	if turned && len(m.swung(now)) >= oscillationAt {
 		m.Wide, m.Widened = min(m.wide(now)+1, 2), now
 	}
 	return m
@@ -265,10 +272,23 @@ func (m Damper) turns(now time.Time, window time.Duration) (n int) {
 	return n
 }
 
+// swung are the changes of direction that count as a swing, oldest first.
+func (m Damper) swung(now time.Time) (out []time.Time) {
+	last := 0.0
+	for _, x := range m.Moves {
+		way := x.To - x.From
+		if now.Sub(x.Time) <= oscillationWindow && last*way < 0 && (m.Thawed.IsZero() || x.Time.After(m.Thawed)) {
+			out = append(out, x.Time)
+		}
+		last = way
+	}
+	return out
+}
+
 // swings says why nothing is given back, "" if it may be: one more move back, and the
 // next one to protect would be the turn at which the target is frozen.
 func (m Damper) swings(now time.Time) string {
-	if n := m.turns(now, oscillationWindow); n >= oscillationAt-1 {
+	if n := len(m.swung(now)); n >= oscillationAt-1 {
 		return fmt.Sprintf("it changed its direction %d times in %s: nothing is given back", n, oscillationWindow)
 	}
 	return ""

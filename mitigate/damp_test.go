@@ -121,8 +121,12 @@ func TestTogglesStayBelowSixAnHourWhateverIsWanted(t *testing.T) {
 		now, current := noon, 50.0
 		var turned []time.Time
 		last := 0.0
-		for _, w := range want {
+		lifts := rapid.SliceOfN(rapid.Bool(), len(want), len(want)).Draw(t, "lifts")
+		for i, w := range want {
 			now = now.Add(20 * time.Second)
+			if lifts[i] { // a person lifts each freeze, again and again
+				m.Thawed = now
+			}
 			out, next := d.Settle(m, now, current, w)
 			if m = next; out.To == current {
 				continue
@@ -146,6 +150,25 @@ func TestTogglesStayBelowSixAnHourWhateverIsWanted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The move before the hour says whether the first one in it was a turn: without it an hour
+// has one turn more than the budget.
+func TestAnHourBeginsInTheMiddleOfASwing(t *testing.T) {
+	d := capacity()
+	var m mitigate.Damper
+	for i, ago := range []time.Duration{125, 61, 59, 50, 40, 35} { // minutes; each a turn but the first
+		from, to := 10.0, 20.0
+		if i%2 > 0 {
+			from, to = to, from
+		}
+		m = m.Took(noon.Add(-ago*time.Minute), assay.ActionAdjust, from, to)
+	}
+	m.Thawed = noon // a person lifts the freeze, and not the budget
+	out, _ := d.Settle(m, noon, 10, 10)
+	if out.Turns != 4 {
+		t.Errorf("%d turns of an hour are known, expected 4", out.Turns)
+	}
 }
 
 func TestMoreWantedNeverGivesLess(t *testing.T) {

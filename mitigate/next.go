@@ -46,6 +46,7 @@ func (r *Record) decide(guard decide.Guard) error {
 		f.thin = orElse(f.thin, r.Inputs.Unknown[0].Reason)
 	}
 	v.undo(&f)
+	v.freeze()
 	r.After.quiet(f, r.Now)
 	if r.Inputs.Reactive != "" {
 		f.notes = append(f.notes, "reactive: declared thresholds decide, for "+r.Inputs.Reactive)
@@ -140,11 +141,18 @@ func (v *view) problem(f finding) decide.Problem {
 	return p
 }
 
-// guard is the strategy's rails and then the caller's.
-func (v *view) guard(more decide.Guard) decide.Guard {
+// history is what is known of the service's levers, the strategy's own moves among them.
+func (v *view) history() decide.History {
 	h := v.in.History
 	h.Strategy = v.s.Name
 	h.Moves = v.moves(h.Moves)
+	h.Thaws = v.thaws()
+	return h
+}
+
+// guard is the strategy's rails and then the caller's.
+func (v *view) guard(more decide.Guard) decide.Guard {
+	h := v.history()
 	h.Quiet = v.next.Quiet
 	rails := v.s.Rails()
 	if rails.Dwell == 0 && h.Quiet.IsZero() {

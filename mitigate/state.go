@@ -19,11 +19,13 @@ type State struct {
 	// Bands are the levers' dead bands at the last decision, for people.
 	Bands map[string]Settled `json:"bands,omitempty"`
 	Quiet time.Time          `json:"quiet,omitzero"` // since when nothing was wrong
+	// Frozen are the levers that swing, by target, as of the last decision.
+	Frozen map[string]Freeze `json:"frozen,omitempty"`
 	// Harms are moves that did harm, at most one of a target: they are given back.
 	Harms []Harm `json:"harms,omitempty"`
 }
 
-// clone shares the bands: each decision makes its own.
+// clone shares the bands and what is frozen: each decision makes its own.
 func (s State) clone() State {
 	s.Dampers, s.Since, s.Last = maps.Clone(s.Dampers), maps.Clone(s.Since), maps.Clone(s.Last)
 	return s

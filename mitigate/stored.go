@@ -60,6 +60,7 @@ const (
 	ToldResume = "resume"
 	ToldAllow  = "allow" // more spend until the day ends
 	ToldClear  = "clear" // a source is harmless
+	ToldThaw   = "thaw"  // a lever that swung may move again
 )
 
 // ToldPayload is the payload of a mitigation.told fact, version 1: what a person said.
@@ -69,6 +70,7 @@ type ToldPayload struct {
 	Action   *assay.Action `json:"action,omitempty"` // that was approved or refused
 	Amount   float64       `json:"amount,omitempty"` // that was allowed
 	Source   string        `json:"source,omitempty"` // that was called harmless
+	Target   string        `json:"target,omitempty"` // whose freeze was lifted
 	Until    time.Time     `json:"until,omitzero"`   // for how long both hold
 	Reason   string        `json:"reason"`
 }
@@ -249,6 +251,7 @@ func (r *record) shown() api.StrategyStatus {
 	if f := r.Forecast; f != nil {
 		out.Model = &api.StrategyModel{At: f.At, Skill: f.Skill, Cover: f.Cover, Trusted: f.Trusted, Why: f.Why, Upper: f.Upper, Mean: f.Mean, Step: f.Step.Seconds()}
 	}
+	out.Frozen = r.freezes()
 	if q := r.question(); q != nil {
 		out.Question, out.QuestionID, out.Asked = &q.Action, questionID(*q), q.Asked
 	}

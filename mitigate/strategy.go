@@ -10,7 +10,7 @@ import (
 
 // Engine names the rules of this package in records. It changes whenever the same
 // inputs may give another decision.
-const Engine = "mitigate/6"
+const Engine = "mitigate/7"
 
 // Bounds of Inputs.
 const (

@@ -95,6 +95,11 @@ func (r *record) tell(a api.StrategyAnswer, who string, now time.Time) (ToldPayl
 		}
 		p.Source, p.Until = a.Source, now.Add(clearFor)
 		r.Allowed = append(r.Allowed, allowance{Source: a.Source, Until: p.Until})
+	case ToldThaw:
+		var err error
+		if p.Target, err = r.thaw(a.Target, now); err != nil {
+			return p, err
+		}
 	case ToldYes, ToldNo:
 		q, err := r.asked(a.Question)
 		if err != nil {
@@ -107,7 +112,7 @@ func (r *record) tell(a api.StrategyAnswer, who string, now time.Time) (ToldPayl
 		action := q.Action
 		p.Action = &action
 	default:
-		return p, assay.Errorf(assay.CodeInvalid, "%s", strict.OneOf(a.Told, []string{ToldYes, ToldNo, ToldPause, ToldResume, ToldAllow, ToldClear}))
+		return p, assay.Errorf(assay.CodeInvalid, "%s", strict.OneOf(a.Told, []string{ToldYes, ToldNo, ToldPause, ToldResume, ToldAllow, ToldClear, ToldThaw}))
 	}
 	if len(r.Allowed) > maxApprovals {
 		return p, assay.Errorf(assay.CodeTooLarge, "%d allowances stand already", maxApprovals)

@@ -89,6 +89,9 @@ func (r *record) whole(trail []api.StrategyPoint) api.StrategyStatus {
 	out.Trail = trail
 	for _, target := range slices.Sorted(maps.Keys(r.State.Dampers)) {
 		for _, m := range r.State.Dampers[target].Moves {
+			if r.Decision != nil && r.Decision.Time.Sub(m.Time) > toggleWindow {
+				continue
+			}
 			out.Moves = append(out.Moves, api.StrategyMove{Time: m.Time, Target: target, Kind: m.Kind, From: m.From, To: m.To, Harmed: m.Harmed})
 		}
 	}

@@ -64,7 +64,7 @@ func BuiltinUpcasters() Upcasters {
 		assay.FactLedgerEpoch, assay.FactLedgerHalted, assay.FactLedgerAudited, assay.FactPayloadExpired,
 		assay.FactRolloutStarted, assay.FactRolloutDecided, assay.FactRolloutActed, assay.FactRolloutRefused,
 		assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged, assay.FactRolloutRenewed,
-		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged,
+		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged, assay.FactMitigationFrozen,
 		assay.FactAdmissionDenied, assay.FactAdmissionAllowed, assay.FactAnomalyFound, assay.FactDivergenceJudged,
 		assay.FactModelRefitted, assay.FactModelDemoted, assay.FactModelPromoted, assay.FactModelRolledBack,
 		assay.FactAutomationHalted, assay.FactAutomationLifted,

@@ -26,7 +26,7 @@ type deed struct {
 
 var deedKinds = []string{
 	assay.FactRolloutActed, assay.FactRolloutRefused, assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged, assay.FactRolloutRenewed,
-	assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged,
+	assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged, assay.FactMitigationFrozen,
 	assay.FactAutomationHalted, assay.FactAutomationLifted,
 }
 

@@ -89,6 +89,8 @@ func strategyState(s api.StrategyStatus) state {
 		return state{"warn", "paused"}
 	case s.Question != nil:
 		return state{"warn", "waits for you"}
+	case len(s.Frozen) > 0:
+		return state{"warn", "frozen"}
 	case s.Decision == nil:
 		return state{"unknown", "not looked yet"}
 	case s.Pending != nil:
@@ -241,6 +243,7 @@ func newStrategyDetail(v *view, s api.StrategyStatus, facts []assay.Fact) strate
 // mitigationKinds are the facts of strategies.
 var mitigationKinds = []string{
 	assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationJudged, assay.FactMitigationTold,
+	assay.FactMitigationFrozen,
 }
 
 // maxStrategyFacts is how many of the newest facts of all strategies a page looks through.
@@ -334,6 +337,13 @@ func mitigationDeed(f assay.Fact) (d strategyDeed, strategy string) {
 		if p.Action != nil {
 			d.Words = targetWords(p.Action.Target()) + " to " + leverValue(p.Action.Target(), p.Action.Want) + " " + d.Words
 		}
+		if p.Target != "" {
+			d.Words = targetWords(p.Target) + " may move again " + d.Words
+		}
+		return d, p.Strategy
+	case assay.FactMitigationFrozen:
+		p, _ := payload[mitigate.FrozenPayload](f)
+		d.State, d.Words = state{"warn", "frozen"}, targetWords(p.Target)+" swings: "+p.Words()
 		return d, p.Strategy
 	}
 	return d, ""
@@ -344,7 +354,7 @@ func tellStrategy(v *view) (string, error) {
 	name := v.r.PathValue("name")
 	a := api.StrategyAnswer{
 		Told: v.r.PostFormValue("told"), Reason: strings.TrimSpace(v.r.PostFormValue("reason")),
-		Question: v.r.PostFormValue("question"), Source: strings.TrimSpace(v.r.PostFormValue("source")),
+		Question: v.r.PostFormValue("question"), Source: strings.TrimSpace(v.r.PostFormValue("source")), Target: v.r.PostFormValue("target"),
 	}
 	if amount := strings.TrimSpace(v.r.PostFormValue("amount")); amount != "" {
 		var err error

@@ -36,7 +36,8 @@ Strategy resource of the policy directory. Strategies are run by a control plane
 		a.strategyTellCmd(mitigate.ToldPause, "Let a strategy decide and do nothing"),
 		a.strategyTellCmd(mitigate.ToldResume, "End a strategy's pause"),
 		a.strategyTellCmd(mitigate.ToldAllow, "Allow more spend than the cap until the day ends"),
-		a.strategyTellCmd(mitigate.ToldClear, "Call a source harmless for a day: it is let in again at once"))
+		a.strategyTellCmd(mitigate.ToldClear, "Call a source harmless for a day: it is let in again at once"),
+		a.strategyTellCmd(mitigate.ToldThaw, "Let a lever that swung and was frozen move again"))
 	return cmd
 }
 
@@ -78,6 +79,9 @@ func (a *app) strategyTable(list []api.StrategyStatus) {
 		case s.Decision != nil:
 			last = s.Decision.Words
 		}
+		if len(s.Frozen) > 0 {
+			last = "frozen: " + frozenTargets(s) + "; " + last
+		}
 		rows = append(rows, []string{s.Name, s.Service, s.Law, level, last})
 	}
 	a.out.Table([]string{"STRATEGY", "SERVICE", "LAW", "LEVEL", "DECIDED"}, rows)
@@ -115,6 +119,9 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 	if s.Paused != "" {
 		fmt.Fprintf(a.out, "paused: %s\n", s.Paused)
 	}
+	for _, f := range s.Frozen {
+		fmt.Fprintf(a.out, "frozen: %s swings, %s; lift it with: assay strategy thaw %s --target %s --reason …\n", f.Target, f.Words, s.Name, f.Target)
+	}
 	if s.Decision == nil {
 		fmt.Fprintln(a.out, "it has not decided anything yet")
 		return
@@ -144,6 +151,15 @@ func (a *app) explainStrategy(s api.StrategyStatus) {
 	if s.Fact != "" {
 		fmt.Fprintf(a.out, "the whole decision: assay decisions explain %s\n", s.Fact)
 	}
+}
+
+// frozenTargets are the levers that swing.
+func frozenTargets(s api.StrategyStatus) string {
+	var out []string
+	for _, f := range s.Frozen {
+		out = append(out, f.Target)
+	}
+	return strings.Join(out, ", ")
 }
 
 // strategyTrail draws where levers stood and where they were wanted.
@@ -243,6 +259,9 @@ Exit codes: 0 recorded · 1 refused or error · 2 usage.`,
 		cmd.Flags().Float64Var(&answer.Amount, "amount", 0, "how much more, in the strategy's currency")
 		_ = cmd.MarkFlagRequired("amount")
 		use = told + " STRATEGY --amount AMOUNT --reason TEXT"
+	case mitigate.ToldThaw:
+		cmd.Flags().StringVar(&answer.Target, "target", "", "lever that may move again, as strategy explain names it (default the one that is frozen)")
+		use = told + " STRATEGY [--target LEVER] --reason TEXT"
 	case mitigate.ToldClear:
 		cmd.Flags().StringVar(&answer.Source, "source", "", "source that is harmless")
 		_ = cmd.MarkFlagRequired("source")

@@ -29,3 +29,18 @@ func TestTheNewestOutcomeOfAStrategyIsExplainedWithItsIntervals(t *testing.T) {
 		}
 	}
 }
+
+func TestAFrozenLeverIsExplainedWithHowToLiftIt(t *testing.T) {
+	var said bytes.Buffer
+	a := &app{out: term.New(&said, func(string) string { return "" })}
+	s := api.StrategyStatus{Name: "shop-scale", Decision: &assay.Decision{Words: "hold"}, Frozen: []api.StrategyFreeze{{Target: "replicas", Turns: 2, Words: "it changed its direction 2 times"}}}
+	a.explainStrategy(s)
+	if want := "frozen: replicas swings, it changed its direction 2 times; lift it with: assay strategy thaw shop-scale --target replicas --reason"; !strings.Contains(said.String(), want) {
+		t.Errorf("%q is not said:\n%s", want, said.String())
+	}
+	said.Reset()
+	a.strategyTable([]api.StrategyStatus{s})
+	if !strings.Contains(said.String(), "frozen: replicas; hold") {
+		t.Errorf("the list does not say it:\n%s", said.String())
+	}
+}
