@@ -19,23 +19,22 @@ func TestAFrozenLeverStandsOnItsPageWithWhatAPersonCanDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := api.StrategyStatus{
-		Name: "shop-scale", Service: "shop", Law: "scale", Decision: &assay.Decision{Words: "hold"},
+		Name: "shop-scale", Service: "shop", Law: "scale", Effective: "act", Decision: &assay.Decision{Words: "hold"},
 		Frozen: []api.StrategyFreeze{{Target: "cost-class/gold", Turns: 2, Words: "it changed its direction 2 times in 30m0s: nothing is given back until 12:30:00"}},
 	}
 	d := strategyDetail{strategyRow: newStrategyRow(s), Decision: s.Decision, MayAct: true}
-	if d.State != (state{"warn", "frozen"}) {
-		t.Errorf("the list shows it as %+v", d.State)
-	}
 	var p page
 	v := &view{ui: u, Now: time.Unix(1_700_000_000, 0), SignedIn: true}
 	p.add(v, "verdict", "", "strategy/verdict", d)
 	p.add(v, "act", "", "strategy/act", d)
+	p.add(v, "list", "", "strategies/list", newTable(strategyRows([]api.StrategyStatus{s}), nil))
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
 	for i, want := range [][]string{
-		{"<b>cost-class of gold</b> swings: it changed its direction 2 times", "frozen"},
+		{"<b>cost-class of gold</b> swings: it changed its direction 2 times", "acting</span>", "frozen</span>"},
 		{`name="target" value="cost-class/gold"`, `value="thaw"`, "Lift the freeze of cost-class of gold"},
+		{"acting</span>", "frozen</span>"},
 	} {
 		for _, w := range want {
 			if got := string(p.Parts[i].HTML); !strings.Contains(got, w) {

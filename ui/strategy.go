@@ -89,8 +89,6 @@ func strategyState(s api.StrategyStatus) state {
 		return state{"warn", "paused"}
 	case s.Question != nil:
 		return state{"warn", "waits for you"}
-	case len(s.Frozen) > 0:
-		return state{"warn", "frozen"}
 	case s.Decision == nil:
 		return state{"unknown", "not looked yet"}
 	case s.Pending != nil:
