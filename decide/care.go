@@ -25,9 +25,9 @@ type ModelChange struct {
 	Recent int `json:"recent,omitempty"`
 }
 
-// CareConfig says how a model is cared for. DefaultCare and EffectCare have the defaults.
+// CareConfig says how a model is cared for. DefaultCare, SeasonCare and EffectCare have the defaults.
 type CareConfig struct {
-	Day      int     `json:"day"`       // steps over which its skill is judged
+	Day      int     `json:"day"`       // steps of a season, over which its skill is judged
 	MinSkill float64 `json:"min_skill"` // below, rules do better
 	Worse    int     `json:"worse"`     // steps in a row that it must be below
 	Warm     int     `json:"warm"`      // steps that say what its errors normally are
@@ -42,9 +42,13 @@ type CareConfig struct {
 	Doubt    int     `json:"doubt"`     // steps in which errors count half when it is asked whether to act on it now; 0 never
 }
 
-// DefaultCare is for a forecast in steps of time.
-func DefaultCare(step time.Duration) CareConfig {
-	day, hour := max(int(24*time.Hour/step), 1), max(int(time.Hour/step), 1)
+// DefaultCare is for a forecast in steps of time of a load that repeats itself every day.
+func DefaultCare(step time.Duration) CareConfig { return SeasonCare(step, 24*time.Hour) }
+
+// SeasonCare is for a forecast in steps of time of a load that repeats itself after a
+// season: what the defaults say of a day and of an hour holds for it and its 24th part.
+func SeasonCare(step, season time.Duration) CareConfig {
+	day, hour := max(int(season/step), 1), max(int(season/24/step), 1)
 	cfg := CareConfig{Day: day, Worse: day, Warm: max(day, 24), Alpha: 0.01, Block: hour, Slack: 1, Window: 168, MinCover: 0.65, MaxCover: 0.97,
 		Stretch: min(0.36/float64(hour), 0.1), Odds: 33, Doubt: max(day/4, 1)}
 	if hour < 4 { // a block of a step or two wins bets before stretching has shown anything

@@ -18,6 +18,9 @@ const (
 	maxResults = 100
 	// goldenRatio makes a sequence that has nothing to do with any load; see infer.Deciles.
 	goldenRatio = 0.6180339887498949
+	// lateLook is how much later than it is due a forecast may be made, and no step in
+	// between be missed: looks come about once a second.
+	lateLook = 3 * time.Second
 )
 
 // foretold is what was forecast of one step of the load before it came.
@@ -26,7 +29,7 @@ type foretold struct {
 	Mean    float64       `json:"mean"`
 	Deciles infer.Deciles `json:"deciles"`
 	Stretch float64       `json:"stretch,omitempty"` // of them, 0 for none
-	Rules   float64       `json:"rules"`             // what repeating the last day says
+	Rules   float64       `json:"rules"`             // what repeating the last season says
 	Shadow  *float64      `json:"shadow,omitempty"`  // what the version that runs beside says
 }
 
@@ -85,8 +88,9 @@ func (m cared) put(tx store.Tx) error {
 // runs beside, after it held what came against those made before.
 func (r *record) forecast(past []float64, end time.Time) (Forecast, error) {
 	s, m := r.Strategy, r.cared.load
-	step := s.Spec.Scale.Forecast.Step.Value()
-	r.hold(past, end, step)
+	step, season := s.Spec.Scale.Forecast.Step.Value(), s.Spec.Scale.Forecast.Cycles()[0]
+	care := decide.SeasonCare(step, season)
+	r.hold(past, end, step, care)
 	v, learns := m.Active()
 	stretch := m.Care.Stretched()
 	out, p, err := foresee(s, since(past, end, step, v), end, stretch)
@@ -96,7 +100,7 @@ func (r *record) forecast(past []float64, end time.Time) (Forecast, error) {
 	if out.Version = v.Name; !learns {
 		out.Version, out.Trusted, out.Why = decide.ModelRules, false, m.Why()
 	}
-	if why := m.Care.Doubt(decide.DefaultCare(step)); why != "" && out.Trusted {
+	if why := m.Care.Doubt(care); why != "" && out.Trusted {
 		out.Trusted, out.Why = false, why
 	}
 	r.Foretold = nil
@@ -109,9 +113,8 @@ func (r *record) forecast(past []float64, end time.Time) (Forecast, error) {
 			return out, err
 		}
 	}
-	day := int(24 * time.Hour / step)
-	for k := range min(len(p.Mean), int(Refresh(s)/step)+2) { // what the next forecast is made after
-		f := foretold{At: end.Add(time.Duration(k) * step).UTC(), Mean: p.Mean[k], Deciles: p.Deciles(k).Stretched(stretch), Stretch: stretch, Rules: repeated(past, day, k)}
+	for k := range min(len(p.Mean), int((Refresh(s)+lateLook)/step)+2) { // what the next forecast is made after
+		f := foretold{At: end.Add(time.Duration(k) * step).UTC(), Mean: p.Mean[k], Deciles: p.Deciles(k).Stretched(stretch), Stretch: stretch, Rules: repeated(past, int(season/step), k)}
 		if shadow != nil && k < len(shadow.Mean) {
 			f.Shadow = &shadow.Mean[k]
 		}
@@ -123,7 +126,7 @@ func (r *record) forecast(past []float64, end time.Time) (Forecast, error) {
 }
 
 // hold holds the steps that came against what was foretold of them.
-func (r *record) hold(past []float64, end time.Time, step time.Duration) {
+func (r *record) hold(past []float64, end time.Time, step time.Duration, care decide.CareConfig) {
 	first := end.Add(-time.Duration(len(past)) * step)
 	for _, f := range r.Foretold {
 		i := int(f.At.Sub(first) / step)
@@ -134,12 +137,12 @@ func (r *record) hold(past []float64, end time.Time, step time.Duration) {
 		if f.Shadow != nil {
 			shadow = *f.Shadow
 		}
-		n := float64(f.At.Unix() / int64(max(step/time.Second, 1)))
+		n := float64(f.At.UnixNano() / int64(step))
 		came := decide.Came{
 			Value: v, Active: f.Mean, Rules: f.Rules, Shadow: shadow, Width: (f.Deciles[len(f.Deciles)-1] - f.Deciles[0]) / max(f.Stretch, 1),
 			PIT: f.Deciles.PIT(v, math.Mod(n*goldenRatio, 1)),
 		}
-		r.cared.load.Step(decide.DefaultCare(step), came, f.At.Add(step), model.Ago(f.At.Add(step), step))
+		r.cared.load.Step(care, came, f.At.Add(step), model.Ago(f.At.Add(step), step))
 	}
 	r.Foretold = nil
 }

@@ -19,18 +19,24 @@ func Ahead(s Strategy) time.Duration {
 	return s.Spec.Scale.Lead.Value() + 2*d.Relax.Window + Refresh(s)
 }
 
-// Refresh is how often a forecast is made anew.
+// Refresh is how often a forecast is made anew: every ten minutes of a day, and as often in
+// a season of another length.
 func Refresh(s Strategy) time.Duration {
 	if s.Spec.Scale == nil || s.Spec.Scale.Forecast == nil {
 		return 0
 	}
-	return max(10*time.Minute, s.Spec.Scale.Forecast.Step.Value())
+	f := *s.Spec.Scale.Forecast
+	return max(f.Cycles()[0]/144, f.Step.Value(), refreshFloor)
 }
+
+// refreshFloor bounds what forecasts of short seasons cost: one takes some 50 ms.
+const refreshFloor = time.Second
 
 // Foresee forecasts the load of a scale law from its past: one value for each step of
 // the declared forecast, the last of which ends at end; not a number where there is
-// none. The seasons are the day and the week by the clocks of the declared zone, so
-// that daylight saving time moves the place in the season and not the curve. A forecast
+// none. The seasons, the day and the week unless others are declared, are placed by the
+// clocks of the declared zone, so that daylight saving time moves the place in the season
+// and not the curve. A forecast
 // that is not better than repeating yesterday, or whose intervals do not hold what they
 // say, comes back untrusted with the reason. CodeInvalid for a strategy without a
 // forecast.
@@ -71,27 +77,38 @@ func foresee(s Strategy, past []float64, end time.Time, stretch float64) (Foreca
 	return out, &p, nil
 }
 
-// seasons are the day and the week in steps, placed by the clocks of the zone.
+// seasons are those of the load in steps, placed by the clocks of the zone. A longer one is
+// learnt once it was seen twice.
 func seasons(f policy.ForecastSpec, n int, end time.Time, horizon int) (infer.ForecastConfig, error) {
 	step := f.Step.Value()
 	zone, err := time.LoadLocation(f.Zone)
 	if err != nil {
 		return infer.ForecastConfig{}, assay.Errorf(assay.CodeInvalid, "zone %q is not known: %w", f.Zone, err)
 	}
-	day, week := int(24*time.Hour/step), int(7*24*time.Hour/step)
+	cycles := f.Cycles()
+	short, long := int(cycles[0]/step), int(cycles[1]/step)
 	cfg := infer.ForecastConfig{Horizon: min(horizon, infer.MaxHorizon)}
-	if day < 2 || n < 2*day {
+	if short < 2 || n < 2*short {
 		return cfg, nil
 	}
-	cfg.Seasons[0] = day
-	if n >= 2*week {
-		cfg.Seasons[1] = week
+	cfg.Seasons[0] = short
+	if n >= 2*long {
+		cfg.Seasons[1] = long
 	}
 	first := end.Add(-time.Duration(n) * step)
-	cfg.Phase = func(i int) [2]int {
+	cfg.Phase = func(i int) (at [2]int) {
 		t := first.Add(time.Duration(i) * step).In(zone)
-		in := int((time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second) / step)
-		return [2]int{in, int(t.Weekday())*day + in}
+		_, offset := t.Zone()
+		clock := t.Sub(firstSunday) + time.Duration(offset)*time.Second // what the clocks say, as a time since
+		for k, cycle := range cycles {
+			if cycle > 0 {
+				at[k] = int(clock % cycle / step)
+			}
+		}
+		return at
 	}
 	return cfg, nil
 }
+
+// firstSunday is where weeks are counted from, and every other season.
+var firstSunday = time.Date(1970, 1, 4, 0, 0, 0, 0, time.UTC)

@@ -28,12 +28,16 @@ type rig struct {
 // example loads a strategy that users are shown.
 func example(t testing.TB, name string) *rig {
 	t.Helper()
-	path := "../examples/strategies/" + name + ".yaml"
-	data, err := os.ReadFile(path)
+	return declared(t, readExample(t, name))
+}
+
+func readExample(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile("../examples/strategies/" + name + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return declared(t, string(data))
+	return string(data)
 }
 
 func declared(t testing.TB, text string) *rig {

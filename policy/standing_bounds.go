@@ -71,8 +71,39 @@ func (l ScaleLaw) check(d strict.Document, at func(...string) []string) error {
 		if _, err := time.LoadLocation(f.Zone); err != nil {
 			return d.Errorf(in("zone"), "%q is not an IANA time zone such as Europe/Vienna", f.Zone)
 		}
+		if err := f.checkSeasons(d, in); err != nil {
+			return err
+		}
 	}
 	return l.checkEvents(d, at)
+}
+
+// minSeason is how many steps a declared season has at least: a curve of fewer points is none.
+const minSeason = 24
+
+// checkSeasons refuses seasons that a forecast in steps cannot have, or cannot have learnt.
+func (f ForecastSpec) checkSeasons(d strict.Document, in func(...string) []string) error {
+	if len(f.Seasons) > len(f.Cycles()) {
+		return d.Errorf(in("seasons"), "has %d entries; at most %d are learnt at once", len(f.Seasons), len(f.Cycles()))
+	}
+	shorter, step := time.Duration(0), f.Step.Value()
+	for i, s := range f.Seasons {
+		at := in("seasons", strconv.Itoa(i))
+		if err := durations(d, func(...string) []string { return at }, map[string]Duration{"": s}); err != nil {
+			return err
+		}
+		switch length := s.Value(); {
+		case length%step != 0 || length < minSeason*step:
+			return d.Errorf(at, "%q is no whole number of steps of %s, or fewer than %d of them", s, f.Step, minSeason)
+		case length <= shorter:
+			return d.Errorf(at, "%q is not longer than the season before it: the shorter comes first", s)
+		case i == 0 && f.Past.Value() < 2*length:
+			return d.Errorf(at, "%q is seen less than twice in a past of %s", s, f.Past)
+		default:
+			shorter = length
+		}
+	}
+	return nil
 }
 
 func (l ScaleLaw) checkEvents(d strict.Document, at func(...string) []string) error {

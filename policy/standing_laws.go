@@ -1,6 +1,10 @@
 package policy
 
-import "assay.dev/assay"
+import (
+	"time"
+
+	"assay.dev/assay"
+)
 
 // ScaleLaw keeps as many replicas as the load will need. Signals: load (requests
 // per second).
@@ -33,6 +37,19 @@ type ForecastSpec struct {
 	Past Duration `json:"past,omitempty"`
 	// Zone is the IANA time zone whose clocks make the load, for example Europe/Vienna; UTC if left out.
 	Zone string `json:"zone,omitempty"`
+	// Seasons are the lengths after which the load repeats itself, the shorter first: one or two; 24h and 168h if left out.
+	Seasons []Duration `json:"seasons,omitempty"`
+}
+
+// Cycles are the seasons in their order; 0 is a second one that is not declared.
+func (f ForecastSpec) Cycles() (out [2]time.Duration) {
+	if len(f.Seasons) == 0 {
+		return [2]time.Duration{24 * time.Hour, 7 * 24 * time.Hour}
+	}
+	for i, s := range f.Seasons[:min(len(f.Seasons), len(out))] {
+		out[i] = s.Value()
+	}
+	return out
 }
 
 // ScaleEvent is a known cause of load.
