@@ -28,8 +28,8 @@ spec:
       - {name: the sale, start: %q, end: %q, factor: 4}
 `
 
-// seasonal is a play in which the load of an event comes when the calendar says so.
-func seasonal(d *drama) error {
+// sale is an act in which the load of an event comes when the calendar says so.
+func sale(d *drama) error {
 	const fair, usual, factor, perWorker = "fair", 100.0, 4, 50
 	workers := &crew{w: d.World, name: "stall"}
 	if err := workers.hold("", 3); err != nil {
@@ -38,7 +38,7 @@ func seasonal(d *drama) error {
 	defer func() { _ = workers.hold("", 0) }()
 	p := d.yard.platform
 	p.keep(fair, assay.LeverReplicas, "", 3, workers.hold)
-	start := time.Now().Add(12 * time.Second).Truncate(time.Second).UTC()
+	start := time.Now().Add(10 * time.Second).Truncate(time.Second).UTC()
 	if err := d.declareNow("fair.yaml", fmt.Sprintf(seasonYAML, start.Format(time.RFC3339), start.Add(time.Minute).Format(time.RFC3339))); err != nil {
 		return err
 	}

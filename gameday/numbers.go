@@ -17,6 +17,7 @@ type gauge struct {
 	name, label, value string // one label beside the service, "" for none
 	service            string
 	number             float64
+	at                 time.Time // that it is of; now if zero
 
 	// What makes it something else than a gauge.
 	since  time.Time       // a counter, from then on; with spread a histogram
@@ -58,6 +59,9 @@ func (g gauge) metric(now time.Time) otlpMetric {
 	nanos := func(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
 	with := func(key, text string) otlpAttribute {
 		return otlpAttribute{key, map[string]string{"stringValue": text}}
+	}
+	if !g.at.IsZero() {
+		now = g.at
 	}
 	p := otlpPoint{Time: nanos(now), Attributes: []otlpAttribute{with("service", g.service)}}
 	if g.label != "" {

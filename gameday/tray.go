@@ -40,12 +40,13 @@ type tray struct {
 	out     map[string]task   // by worker
 	done    map[uint64]string // what came of it
 	by      map[string]int    // tasks done, by worker
+	here    map[string]bool   // workers that asked; false of one that is gone, whatever it still says
 	again   int               // tasks that came back
 	waited  time.Duration     // until they were done, of all that are
 }
 
 func newTray() *tray {
-	return &tray{wake: make(chan struct{}), out: map[string]task{}, done: map[uint64]string{}, by: map[string]int{}}
+	return &tray{wake: make(chan struct{}), out: map[string]task{}, done: map[uint64]string{}, by: map[string]int{}, here: map[string]bool{}}
 }
 
 // add brings n tasks.
@@ -71,6 +72,7 @@ func (t *tray) finish() {
 func (t *tray) drop(worker string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.here[worker] = false
 	had, ok := t.out[worker]
 	if !ok {
 		return
@@ -90,6 +92,7 @@ func (t *tray) call() {
 // trayed is how a tray stands.
 type trayed struct {
 	waiting, out, done, again int
+	workers                   int           // that asked and are not gone
 	over                      bool          // nothing is left and no more will come
 	oldest                    time.Duration // of what waits
 	waited                    time.Duration // of all that is done, until it was
@@ -99,6 +102,11 @@ func (t *tray) stands() trayed {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := trayed{waiting: len(t.waiting), out: len(t.out), done: len(t.done), again: t.again, over: t.over(), waited: t.waited}
+	for _, here := range t.here {
+		if here {
+			s.workers++
+		}
+	}
 	if len(t.waiting) > 0 {
 		s.oldest = time.Since(t.waiting[0].since)
 	}
@@ -160,6 +168,9 @@ func (t *tray) ask(ctx context.Context, a asking) (given task, ok, over bool) {
 func (t *tray) note(a asking) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if _, known := t.here[a.Worker]; !known {
+		t.here[a.Worker] = true
+	}
 	had, ok := t.out[a.Worker]
 	if !ok {
 		return
@@ -207,6 +218,7 @@ type WorkerConfig struct {
 	Tray  string        // URL
 	Name  string        // of the worker
 	Takes time.Duration // a task, at least: the speed of the machine that the worker stands for
+	Warms time.Duration // until it asks for its first task: what starting takes there
 }
 
 // Worker does one task after the other, until ctx ends or there are none left. A tray that
@@ -217,6 +229,7 @@ func Worker(ctx context.Context, c WorkerConfig) error {
 	}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}
 	defer client.CloseIdleConnections()
+	_ = pause(ctx, c.Warms) // the loop sees that it is over
 	for a := (asking{Worker: c.Name}); ctx.Err() == nil; {
 		given, over, err := a.send(ctx, client, c.Tray)
 		switch {

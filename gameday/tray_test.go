@@ -40,6 +40,9 @@ func TestATrayHandsOutEachTaskOnceAndWhatADeadWorkerHadAgain(t *testing.T) {
 		if id := take(asking{Worker: "b", Done: 3, Sum: handled(event{ID: 3})}); id != 0 {
 			t.Errorf("%d is handed out after the last", id)
 		}
+		if s := y.stands(); s.workers != 1 { // a is gone though it spoke late, and c never asked
+			t.Errorf("%d workers", s.workers)
+		}
 		if s := y.stands(); !s.over || s.done != 3 || s.again != 1 || s.out+s.waiting != 0 || s.waited != 2*time.Second {
 			t.Errorf("%+v", s)
 		}

@@ -215,6 +215,7 @@ Exit codes: 0 stopped or done · 1 error · 2 usage.`,
 	cmd.Flags().StringVar(&c.Tray, "tray", "", "URL of the tray that the tasks lie in")
 	cmd.Flags().StringVar(&c.Name, "name", "worker", "of this process, for the tray")
 	cmd.Flags().DurationVar(&c.Takes, "takes", 0, "how long a task takes at least")
+	cmd.Flags().DurationVar(&c.Warms, "warms", 0, "how long it takes until it asks for the first")
 	_ = cmd.MarkFlagRequired("tray") // fails only for a flag that does not exist
 	return cmd
 }

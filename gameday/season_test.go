@@ -1,0 +1,71 @@
+package gameday
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+)
+
+func TestTheTraceOfTheSeasonIsWhole(t *testing.T) {
+	counts, err := readTrace(kennedyTrace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if days := len(counts) / quarters; len(counts)%quarters != 0 || days < daysKnown+2 {
+		t.Fatalf("%d quarters of an hour; expected whole days, more than %d", len(counts), daysKnown+1)
+	}
+	sum := func(from, to int) (n float64) { // hours of all days
+		for day := range len(counts) / quarters {
+			for _, c := range counts[day*quarters+4*from : day*quarters+4*to] {
+				n += c
+			}
+		}
+		return n
+	}
+	if night, noon := sum(3, 6), sum(11, 14); noon < 3*night {
+		t.Errorf("%.0f at noon and %.0f at night: there is no day to learn", noon, night)
+	}
+	for _, bad := range []string{"1 two 3", "1 -2"} {
+		if _, err := readTrace("# what it is\n" + bad); assay.CodeOf(err) != assay.CodeInvalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestTheTideGoesByTheTraceFromWhatIsKnownOn(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	x := tide{start: start, trace: make([]float64, (daysKnown+2)*quarters)}
+	for i := range x.trace {
+		x.trace[i] = float64(i)
+	}
+	first := float64(daysKnown*quarters + 4*fromHour)
+	for _, c := range []struct {
+		after time.Duration
+		want  float64
+	}{
+		{0, first}, {quarterTime - 1, first}, {quarterTime, first + 1}, {-1, first - 1}, {-quarterTime, first - 1},
+		{-daysKnown * tideDay, 4 * fromHour}, {-100 * tideDay, 0}, {100 * tideDay, float64(len(x.trace) - 1)},
+	} {
+		if got := x.at(start.Add(c.after)); got != c.want {
+			t.Errorf("%s after the start it is quarter %.0f; expected %.0f", c.after, got, c.want)
+		}
+	}
+}
+
+func TestAWorkerAsksForItsFirstTaskOnceItHasStarted(t *testing.T) {
+	y := newTray()
+	y.add(2)
+	y.finish()
+	srv := httptest.NewServer(y)
+	defer srv.Close()
+	const warms = 60 * time.Millisecond
+	began := time.Now()
+	if err := Worker(t.Context(), WorkerConfig{Tray: srv.URL, Name: "a", Warms: warms}); err != nil {
+		t.Fatal(err)
+	}
+	if s := y.stands(); time.Since(began) < warms || s.done != 2 || s.workers != 1 {
+		t.Errorf("after %s: %+v", time.Since(began), s)
+	}
+}
