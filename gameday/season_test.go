@@ -1,6 +1,7 @@
 package gameday
 
 import (
+	"math"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -67,5 +68,31 @@ func TestAWorkerAsksForItsFirstTaskOnceItHasStarted(t *testing.T) {
 	}
 	if s := y.stands(); time.Since(began) < warms || s.done != 2 || s.workers != 1 {
 		t.Errorf("after %s: %+v", time.Since(began), s)
+	}
+}
+
+func TestTheLoadIsWhatIsCountedAndBeforeThatWhatCountingWouldHaveShown(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	x := tide{start: start, trace: make([]float64, (daysKnown+2)*quarters)}
+	for i := range x.trace {
+		x.trace[i] = float64(i % quarters)
+	}
+	first := float64(4 * fromHour)
+	for _, c := range []struct {
+		after time.Duration
+		want  float64
+	}{
+		{-quarterTime, first - 2.5}, {0, first - 1.5}, {countedTime - 1, first - 0.5},
+		{countedTime, 25 * 3 * 2}, {countedTime + 10*time.Millisecond, 25 * 3 * 2}, {2 * countedTime, 25 * 3 * 2}, {3 * countedTime, 0},
+	} {
+		x.seen = nil
+		for at := time.Duration(0); at < min(c.after, time.Second); at += 20 * time.Millisecond { // three tasks, and after a second none
+			x.seen = append(x.seen, moment{at: start.Add(at), tasks: 3})
+		}
+		if got := x.counted(start.Add(c.after)); math.Abs(got-c.want) > 6 {
+			t.Errorf("%s after the start the load is %v; expected about %v", c.after, got, c.want)
+		} else if c.after < countedTime && got != c.want {
+			t.Errorf("%s after the start the load is %v; expected %v", c.after, got, c.want)
+		}
 	}
 }

@@ -37,7 +37,7 @@ const refreshFloor = time.Second
 // none. The seasons, the day and the week unless others are declared, are placed by the
 // clocks of the declared zone, so that daylight saving time moves the place in the season
 // and not the curve. A forecast
-// that is not better than repeating yesterday, or whose intervals do not hold what they
+// that is not better than repeating the last season, or whose intervals do not hold what they
 // say, comes back untrusted with the reason. CodeInvalid for a strategy without a
 // forecast.
 func Foresee(s Strategy, past []float64, end time.Time) (Forecast, error) {
