@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -49,8 +48,8 @@ const (
 	served      = 20.0
 	promised    = 300 * time.Millisecond // that a task takes, waiting included
 	fewStalls   = 3
-	astrayHigh  = 100.0 // tasks a second, or
-	astrayLow   = 0.0
+	astrayHigh  = 120.0 // tasks a second, by turns with none
+	astrayTurn  = 6 * quarterTime
 	forecastsBy = "ahead-scale" // strategy
 )
 
@@ -188,10 +187,10 @@ func (t *tide) at(now time.Time) float64 {
 	return t.trace[min(max(i, 0), len(t.trace)-1)]
 }
 
-// erratic is a load that no forecast could know: drawn anew every quarter of an hour.
+// erratic is a load of no day that was known: more than any morning and nothing, by turns.
 func (t *tide) erratic(now time.Time) float64 {
-	if rand.New(rand.NewPCG(t.d.cfg.Seed, uint64(now.Sub(t.start)/quarterTime))).IntN(2) == 0 {
-		return astrayLow
+	if int(now.Sub(t.start)/astrayTurn)%2 == 0 {
+		return 0
 	}
 	return astrayHigh
 }
