@@ -2,14 +2,13 @@ package gameday
 
 import (
 	"context"
-	_ "embed" // of the trace
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,9 +19,6 @@ import (
 	"assay.dev/assay/mitigate"
 )
 
-//go:embed traces/kennedy.txt
-var kennedyTrace string
-
 // Two services of workers with the same tasks. One is scaled by the forecast of its load,
 // the other by its load.
 const (
@@ -30,9 +26,9 @@ const (
 	behind = "behind"
 )
 
-// A day of the trace lasts 24 seconds in the play.
+// A day of the load lasts 24 seconds in the play.
 const (
-	quarterTime = 250 * time.Millisecond // is a quarter of an hour of the trace
+	quarterTime = 250 * time.Millisecond // is a quarter of an hour of the load
 	quarters    = 96                     // a day
 	tideDay     = quarters * quarterTime
 	daysKnown   = 21 // when the play begins
@@ -101,34 +97,34 @@ type moment struct {
 	workers [2]int // that had started
 }
 
-// readTrace reads numbers of a text, of which lines that begin with # are none.
-func readTrace(text string) (out []float64, err error) {
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		for word := range strings.FieldsSeq(line) {
-			n, err := strconv.ParseFloat(word, 64)
-			if err != nil || n < 0 {
-				return nil, assay.Errorf(assay.CodeInvalid, "the trace has %q; expected a number of requests", word)
+// tideLoad is a load with a day, in requests of each quarter of an hour: few at night, more
+// than three times as many from nine to five, two thirds of them at weekends, more on some
+// days than on others, and no quarter as the one before it. It is always the same.
+func tideLoad(days int) (out []float64) {
+	rng := rand.New(rand.NewPCG(24, 96))
+	level, near := 0.0, 0.0
+	for i := range days * quarters {
+		if i%quarters == 0 {
+			if level = 0.15 * rng.NormFloat64(); i/quarters%7 > 4 {
+				level -= 0.4
 			}
-			out = append(out, n)
 		}
+		near = 0.6*near + 0.04*rng.NormFloat64()
+		hour := float64(i%quarters) / 4
+		at := 1 / (1 + math.Exp((8.5-hour)/0.7)) / (1 + math.Exp((hour-17)/0.8)) // work
+		out = append(out, (430+950*at)*math.Exp(level+near))
 	}
-	return out, nil
+	return out
 }
 
 // seasonal is a play in which workers run before their load comes: that of a morning, which
 // a forecast foretells, and that of an event, which the calendar has.
 func seasonal(d *drama) error {
 	t := &tide{d: d}
-	counts, err := readTrace(kennedyTrace)
-	if err != nil {
-		return err
-	}
-	for _, n := range counts {
+	for _, n := range tideLoad(daysKnown + 2) {
 		t.trace = append(t.trace, n*tasksOf)
 	}
+	var err error
 	for i, name := range []string{ahead, behind} {
 		if t.stalls[i], err = d.openStall(name); err != nil {
 			return err
@@ -181,7 +177,7 @@ func (s *stall) close(d *drama) {
 	_ = s.crew.hold("", 0) // stopping workers does not fail
 }
 
-// at is the load that the trace has at a time, tasks a second.
+// at is the load that comes at a time, tasks a second.
 func (t *tide) at(now time.Time) float64 {
 	i := daysKnown*quarters + fromHour*4 + int(math.Floor(float64(now.Sub(t.start))/float64(quarterTime)))
 	return t.trace[min(max(i, 0), len(t.trace)-1)]
@@ -321,8 +317,8 @@ func (t *tide) declared() error {
 // morning lets the load rise, and compares what came of its tasks.
 func (t *tide) morning() error {
 	d, p := t.d, t.d.yard.platform
-	return d.step("morning", "the load rises by the trace", func() (bool, string, error) {
-		// By the trace: when the load first needs more workers than there are at night, and
+	return d.step("morning", "the load rises as on other days", func() (bool, string, error) {
+		// When the load first needs more workers than there are at night, and
 		// when the rise is over.
 		const needs = fewStalls + 1
 		rise := t.start
