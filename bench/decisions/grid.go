@@ -71,6 +71,9 @@ type board struct {
 	contenders []contender
 	traces     traces
 	known      map[cell]past // by healthy setting
+	// only is the part that is played, nil everything; what is not keeps its place, so
+	// that the rest is drawn as ever.
+	only *part
 }
 
 // measure plays runs rollouts of each cell under each contender. offset keeps the
@@ -81,8 +84,10 @@ func (b board) measure(cells []cell, runs func(cell) int, outage [2]time.Duratio
 	out := make([]cellResult, len(cells))
 	for i, c := range cells {
 		out[i] = cellResult{c, make([]tally, len(b.contenders))}
-		for k := range b.contenders {
-			jobs = append(jobs, job{i, k})
+		for k, who := range b.contenders {
+			if b.only.has(c) && b.only.plays(who) {
+				jobs = append(jobs, job{i, k})
+			}
 		}
 	}
 	err := parallel(len(jobs), func(n int) error {

@@ -38,6 +38,8 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	page := fs.String("write", "", "write the page to this file, for example ../docs/scoreboard.md")
 	out := fs.String("out", "out", "folder for decisions.json")
 	shared := fs.String("shared", filepath.Join("..", "..", "shared"), "folder that holds data/, for recorded intensities; ASSAY_SHARED overrides it")
+	cells := fs.String("cells", "", "play only the grid's cells whose class and setting match this expression, for example 'half|x10, phi 5', and print each contender's losses; no target is meant for it")
+	who := fs.String("who", "", "with --cells: only the contenders whose name matches this expression")
 	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to this file")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -63,6 +65,9 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	}
 	if t.nasa == nil {
 		fmt.Fprintln(stderr, "no recorded intensities: their cells are left out (set ASSAY_SHARED)")
+	}
+	if *cells != "" {
+		return sample(s, *seed, t, *cells, *who, stdout)
 	}
 	r, err := measure(s, *seed, t, stderr)
 	if err != nil {
@@ -98,14 +103,7 @@ func measure(s sizes, seed uint64, t traces, log io.Writer) (report, error) {
 	none := [2]time.Duration{}
 	say(fmt.Sprintf("seed %d, %d workers", seed, runtime.GOMAXPROCS(0)))
 	grid := s.grid()
-	var healthy []cell
-	seen := map[cell]bool{}
-	for _, c := range grid {
-		if h := c.healthy(); !seen[h] {
-			seen[h] = true
-			healthy = append(healthy, h)
-		}
-	}
+	healthy := twins(grid)
 	var off []cell
 	for _, c := range scenes(t) {
 		off = append(off, c.healthy(), c)
@@ -144,6 +142,18 @@ func measure(s sizes, seed uint64, t traces, log io.Writer) (report, error) {
 	}
 	say("latency")
 	return r, nil
+}
+
+// twins are the healthy settings of cells, each once.
+func twins(cells []cell) (out []cell) {
+	seen := map[cell]bool{}
+	for _, c := range cells {
+		if h := c.healthy(); !seen[h] {
+			seen[h] = true
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 func outageCells() []cell {

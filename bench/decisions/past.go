@@ -36,6 +36,9 @@ func (b board) learn(cells []cell, n int) (map[cell]past, error) {
 	}
 	return out, parallel(n*len(settings), func(i int) error {
 		c := settings[i/n]
+		if !b.only.has(c) {
+			return nil
+		}
 		w := newWorld(c, b.traces, stream(b.seed, i/n, nobody, i%n))
 		ind, err := decide.Calibrate(plan(c), "errors", w.history(), decide.Draws{Seed: uint64(i % n), Next: rand.New(rand.NewPCG(uint64(i%n), 0)).Float64})
 		out[c][i%n] = ind // a place of its own
