@@ -57,17 +57,35 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 	return nil
 }
 
-// dispersion is what the evidence of a test is divided by, and where that comes from.
-func (t test) dispersion(p Plan, w Watch) (float64, string) {
+// dispersion is what a test's evidence of harm and of safety is divided by, and where that
+// comes from.
+func (t test) dispersion(p Plan, w Watch) (harm, safe float64, why string) {
 	ind := p.Indicators[t.indicator]
 	stated := max(ind.Dispersion, 1)
 	if p.Certainty == assay.Exact || len(w.Bursts) == 0 {
-		return stated, ind.Calibration.words(stated)
+		return stated, ind.safeDispersion(stated), ind.dividedWords(stated)
 	}
 	if learned := w.Bursts[t.slot].Learned.Beyond(stated); learned > stated {
-		return learned, fmt.Sprintf("evidence divided by %.2g, learned from %s since the rollout began", learned, p.Control)
+		return learned, learned, fmt.Sprintf("evidence divided by %.2g, learned from %s since the rollout began", learned, p.Control)
 	}
-	return stated, ind.Calibration.words(stated)
+	return stated, ind.safeDispersion(stated), ind.dividedWords(stated)
+}
+
+// dividedWords says what the plan's factors rest on.
+func (i *Indicator) dividedWords(stated float64) string {
+	words := i.Calibration.words(stated)
+	if safe := i.safeDispersion(stated); words != "" && safe != stated {
+		words += fmt.Sprintf("; evidence of safety by %.2g", safe)
+	}
+	return words
+}
+
+// safeDispersion is what the plan divides evidence of safety by.
+func (i *Indicator) safeDispersion(stated float64) float64 {
+	if i.SafeDispersion == 0 {
+		return stated
+	}
+	return i.SafeDispersion
 }
 
 const (

@@ -101,6 +101,7 @@ func Calibrate(p Plan, indicator string, history [][]assay.Reading, draws Draws)
 		return Indicator{}, err
 	}
 	c := Calibration{Slots: len(h.slots), Arms: h.arms, Dispersion: 1, Learned: 1, Seed: draws.Seed}
+	contradicted := 1.0
 	for t := range h.tests {
 		var d infer.Dispersion
 		for _, s := range h.slots {
@@ -111,6 +112,7 @@ func Calibrate(p Plan, indicator string, history [][]assay.Reading, draws Draws)
 		phi, upper := d.Measured()
 		c.Dispersion = max(c.Dispersion, phi)
 		c.Learned = max(c.Learned, d.Factor())
+		contradicted = max(contradicted, d.Contradicted())
 		if !math.IsInf(upper, 1) {
 			c.Upper = max(c.Upper, upper)
 		}
@@ -120,6 +122,10 @@ func Calibrate(p Plan, indicator string, history [][]assay.Reading, draws Draws)
 		return Indicator{}, err
 	}
 	ind.Dispersion = c.settle(runs, p.Alpha)
+	ind.SafeDispersion = 0
+	if low, _ := infer.ClopperPearson(c.Before, c.Runs, 0.95); low <= p.Alpha && contradicted < ind.Dispersion {
+		ind.SafeDispersion = contradicted // the runs against itself do not say that bursts are missing in it
+	}
 	ind.Calibration = &c
 	return ind, nil
 }

@@ -74,6 +74,9 @@ func TestCalibrateLearnsBurstsAndChargesNothingWithoutThem(t *testing.T) {
 			if size == 1 && got.Dispersion != 1 {
 				t.Errorf("%d replicas, no bursts: evidence divided by %v", replicas, got.Dispersion)
 			}
+			if size == 1 && got.SafeDispersion != 0 || size == 5 && !(got.SafeDispersion > c.Dispersion && got.SafeDispersion < got.Dispersion) {
+				t.Errorf("%d replicas, bursts of %d: evidence of safety divided by %v, of harm by %v", replicas, size, got.SafeDispersion, got.Dispersion)
+			}
 			if size == 5 && (got.Dispersion < 5 || got.Dispersion > 10 || math.Abs(c.Dispersion-5) > 1.5) {
 				t.Errorf("%d replicas, bursts of 5: dispersion %v, evidence divided by %v", replicas, c.Dispersion, got.Dispersion)
 			}

@@ -96,6 +96,9 @@ func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
 	case !e.known:
 		return false, "a required signal is unknown"
 	case !e.safe:
+		if words, ok := early(p, s, e, d); ok {
+			return true, words
+		}
 		return false, compared("safety", d.Safe, " has not reached ", d.ShipAt)
 	}
 	if why := missing(p, s, d); why != "" {
@@ -117,6 +120,9 @@ func missing(p Plan, s State, d assay.Decision) string {
 		return fmt.Sprintf("the step has had %d of %d canary requests", requests, p.MinRequests)
 	case d.Time.Sub(s.StepBegan) < p.MinDuration:
 		return fmt.Sprintf("the step has lasted %s of %s", d.Time.Sub(s.StepBegan).Round(time.Millisecond), p.MinDuration)
+	}
+	if next := p.Steps[min(s.Step+1, len(p.Steps)-1)]; next == 100 && s.Step > 0 && s.Shown.After(s.StepBegan) && d.Time.Sub(s.Shown) < p.MinDuration {
+		return fmt.Sprintf("safety has been shown for %s of %s", d.Time.Sub(s.Shown).Round(time.Millisecond), p.MinDuration)
 	}
 	if names := unseen(d.Mix); names != "" {
 		return "the new version has had no request of " + names

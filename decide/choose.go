@@ -29,6 +29,9 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s is worse than %s; %s.", p.Canary, p.Control, c.abort.Reason))
 	case overspent(p, *d) != "":
 		c.settle(c.ask, fmt.Sprintf("Ask: %s, and harm is not shown; %s.", overspent(p, *d), c.abort.Reason))
+	case c.forward.Eligible && !e.safe:
+		c.take(c.forward, c.hold, fmt.Sprintf("Advance to %d %% early: neither harm nor safety is shown, and more traffic shows it sooner; %s.",
+			c.forward.Action.Weight, c.forward.Reason))
 	case c.forward.Eligible:
 		c.take(c.forward, c.hold, fmt.Sprintf("%s %d %%: %s is not %s times worse than %s; %s.",
 			forwardWord(c.forward), c.forward.Action.Weight, p.Canary, number(p.Margin), p.Control, c.forward.Reason))

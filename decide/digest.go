@@ -107,6 +107,17 @@ func (w *words) plan(p *Plan) {
 	for i := range p.Indicators {
 		w.indicator(&p.Indicators[i])
 	}
+	for i := range p.Indicators {
+		if z := p.Indicators[i].SafeDispersion; z != 0 {
+			w.text("safe dispersion")
+			w.number(uint64(i))
+			w.float(z)
+		}
+	}
+	if p.StepBudget != 0 { // nothing is added to what plans were before there was one
+		w.text("step budget")
+		w.float(p.StepBudget)
+	}
 }
 
 func (w *words) indicator(i *Indicator) {
@@ -138,6 +149,10 @@ func (w *words) state(s State) {
 	w.number(uint64(s.Step))
 	w.time(s.Began)
 	w.time(s.StepBegan)
+	if !s.Shown.IsZero() { // nothing is added to what states were before there was one
+		w.text("shown")
+		w.time(s.Shown)
+	}
 	w.number(uint64(len(s.Watches)))
 	for i := range s.Watches {
 		o := &s.Watches[i]

@@ -38,17 +38,18 @@ const (
 
 // arrival predicts when the test shows safety. The evidence is a walk whose drift is
 // that of the rates seen so far, drawn towards equality; its first passage is taken
-// to be lognormal; safe is the evidence now and phi the dispersion of the counts. Calibrated:
+// to be lognormal; safe is the evidence now, phi the dispersion of the counts with their tail and calm what
+// safety is divided by: the smaller of the two lets the walk stray further. Calibrated:
 // bench/detect prints how often the interval holds.
-func (t test) arrival(s infer.State, safe, at, phi float64) arrival {
+func (t test) arrival(s infer.State, safe, at, phi, calm float64) arrival {
 	missing := at - safe
 	if missing <= 0 {
 		return arrival{}
 	}
-	mean := t.comparison.MeanUntilSafe(s, at, etaPrior*phi)
+	mean := t.safely.MeanUntilSafe(s, at, etaPrior*phi)
 	if t.ceiling != nil {
 		// Either half suffices; each is given the threshold plus ln 2.
-		mean = t.comparison.MeanUntilSafe(s, at+math.Ln2, etaPrior*phi)
+		mean = t.safely.MeanUntilSafe(s, at+math.Ln2, etaPrior*phi)
 		if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && s.Treated.Exposure > 0 && (mean < 0 || n < mean) {
 			mean = n
 		}
@@ -57,7 +58,7 @@ func (t test) arrival(s infer.State, safe, at, phi float64) arrival {
 		return arrival{median: -1}
 	}
 	missing = max(missing, 0.01)
-	spread := math.Log1p(etaWalk/missing + etaRate/(float64(s.Treated.Events)/phi+etaPrior))
+	spread := math.Log1p(etaWalk*phi/calm/missing + etaRate/(float64(s.Treated.Events)/phi+etaPrior))
 	median := mean / math.Exp(spread/2)
 	width := math.Exp(z80 * math.Sqrt(spread))
 	return arrival{median: median, low: median / width, high: median * width}

@@ -84,7 +84,7 @@ func (t test) needs(p Plan, badRate, share float64) float64 {
 			at += math.Ln2
 			best = t.ceiling.FromNothing(badRate, at)
 		}
-		if m := t.comparison.FromNothing(s, at); m >= 0 && (best < 0 || m < best) {
+		if m := t.safely.FromNothing(s, at); m >= 0 && (best < 0 || m < best) {
 			best = m
 		}
 	}

@@ -60,6 +60,7 @@ func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time)
 	if err := p.look(tests, &next, &e, &d); err != nil {
 		return assay.Decision{}, s, err
 	}
+	next.prove(p, e.safe, now)
 	d.Mix = trafficMix(next)
 	choose(p, next, e, guard, &d)
 	d.Inputs = digest(p, before, readings, d.Guards, now)
@@ -95,9 +96,9 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	for i := range tests {
 		t := &tests[i]
 		old, new := before.Watches[t.indicator], after.Watches[t.indicator]
-		phi, why := t.dispersion(p, new)
+		phi, calm, why := t.dispersion(p, new)
 		phis = append(phis, phi)
-		t.deflate(phi)
+		t.deflate(phi, calm)
 		v := value(&p, t, d.ShipAt, &old.Tests[t.slot], &new.Tests[t.slot])
 		sizes = t.sizes(sizes, &v, &new.Tests[t.slot])
 		if phi > 1 {
@@ -115,7 +116,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 			continue
 		}
 		safe = append(safe, v.Safe)
-		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi))
+		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi, calm))
 	}
 	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
 	diverge(p, d.Tests, tests)
@@ -136,13 +137,14 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	return e
 }
 
-// deflate divides the test's evidence by phi. Bursts flatter a tolerable rate as they do
-// the old version's.
-func (t *test) deflate(phi float64) {
-	t.comparison = t.comparison.Deflated(phi)
+// deflate divides the test's evidence of harm and of safety. Bursts flatter a tolerable
+// rate as they do the old version's.
+func (t *test) deflate(harm, safe float64) {
+	t.comparison = t.comparison.Deflated(harm)
+	t.safely = t.comparison.Deflated(safe)
 	if t.ceiling != nil {
 		known := *t.ceiling
-		known.Dispersion = max(1, phi)
+		known.Dispersion = max(1, safe)
 		t.ceiling = &known
 	}
 }
@@ -192,7 +194,7 @@ func (t *test) sizes(room []assay.HarmSize, v *assay.TestValue, after *infer.Sta
 // Margin times worse and above the tolerable rate": an e value against either half
 // is one against both, and so is their mean.
 func (t test) safe(s infer.State) float64 {
-	e := t.comparison.Safe(s)
+	e := t.safely.Safe(s)
 	if t.ceiling == nil {
 		return e
 	}
@@ -207,13 +209,13 @@ func (t test) remaining(s infer.State, safe, at float64) float64 {
 		return 0
 	}
 	if t.ceiling == nil {
-		if n, ok := t.comparison.UntilSafe(s, at); ok {
+		if n, ok := t.safely.UntilSafe(s, at); ok {
 			return n
 		}
 		return -1
 	}
 	best := -1.0
-	if n, ok := t.comparison.UntilSafe(s, at+math.Ln2); ok {
+	if n, ok := t.safely.UntilSafe(s, at+math.Ln2); ok {
 		best = n
 	}
 	if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && (best < 0 || n < best) {

@@ -45,6 +45,10 @@ type Indicator struct {
 	// or 1 if they come independently; Calibrate measures it. Above 1 the evidence is
 	// labelled calibrated.
 	Dispersion float64 `json:"dispersion,omitempty"`
+	// SafeDispersion is what evidence of safety is divided by, from 1 to Dispersion; 0 if
+	// by that. Calibrate measures it: the upper bound of the dispersion, without what
+	// harm adds for the tail of bursts, which counts for less at Beta than at Alpha.
+	SafeDispersion float64 `json:"safe_dispersion,omitempty"`
 	// Calibration is the measurement that Dispersion rests on, if there was one.
 	Calibration *Calibration `json:"calibration,omitempty"`
 	// Kind is what the readings count; "" is KindRatio.
@@ -107,6 +111,10 @@ type Plan struct {
 	// 0 if it may spend all: a step is not taken while the worst ratio that is still
 	// plausible would spend more before the next look could stop it. It needs Budget.
 	HarmBudget float64 `json:"harm_budget,omitempty"`
+	// StepBudget is the share of Budget that steps may put at risk which are taken before
+	// safety is shown, because more traffic brings the evidence sooner; 0 if every step
+	// waits for it, as they do without a Budget. The last step always waits.
+	StepBudget float64 `json:"step_budget,omitempty"`
 	// Fixed plans a few looks up to a number of requests instead of one at every
 	// reading, for those who know how long a rollout lasts: less evidence is needed
 	// at the last look, and nothing is aborted between two.
@@ -118,6 +126,9 @@ type Plan struct {
 const (
 	defaultAccept = 1
 	defaultMargin = 2
+	// DefaultStepBudget is a thousandth of what the objective's window allows: what a
+	// person who is asked or an hour of waiting is worth, about.
+	DefaultStepBudget = 0.001
 )
 
 // NewPlan has the defaults for everything but names and indicators.
@@ -127,6 +138,7 @@ func NewPlan() Plan {
 		Steps: []int{10, 25, 50, 100}, MinRequests: 100, MinDuration: 10 * time.Second,
 		MaxAge: 30 * time.Second, MinCompleteness: 0.9,
 		Horizon: time.Hour, OnHorizon: HorizonAsk, Look: time.Second,
+		StepBudget: DefaultStepBudget,
 	}
 }
 
@@ -160,6 +172,8 @@ func (p Plan) Check() error {
 		return bad("certainty", "%q is not one of exact, calibrated", p.Certainty)
 	case !(p.HarmBudget >= 0 && p.HarmBudget <= 1):
 		return bad("harm_budget", "%v is not a share from 0 to 1", p.HarmBudget)
+	case !(p.StepBudget >= 0 && p.StepBudget <= 1):
+		return bad("step_budget", "%v is not a share from 0 to 1", p.StepBudget)
 	case p.HarmBudget > 0 && p.Budget == 0:
 		return bad("harm_budget", "a share of the error budget needs to know the budget: name an objective")
 	case p.Fixed != nil && (p.Fixed.Requests < 10 || p.Fixed.Requests > 1e12 || p.Fixed.Looks < 1 || p.Fixed.Looks > MaxLooks):
@@ -190,6 +204,8 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 			return bad("indicators", "%s tolerates a rate of %v, want 0 to below 1", i.Name, i.Tolerable)
 		case i.Dispersion != 0 && !(i.Dispersion >= 1 && i.Dispersion <= 1e6):
 			return bad("indicators", "%s has dispersion %v, want at least 1", i.Name, i.Dispersion)
+		case i.SafeDispersion != 0 && !(i.SafeDispersion >= 1 && i.SafeDispersion <= max(i.Dispersion, 1)):
+			return bad("indicators", "%s has a dispersion of %v for safety, want 1 to that of harm", i.Name, i.SafeDispersion)
 		case len(i.Bounds) > 20 || !slices.IsSorted(i.Bounds):
 			return bad("indicators", "%s needs at most 20 bounds in ascending order", i.Name)
 		case i.Kind != "" && i.Kind != KindRatio && i.Kind != KindCount && i.Kind != KindValue:
@@ -259,7 +275,8 @@ type test struct {
 	class      string  // "": all bad events
 	weight     float64
 	comparison *infer.Comparison
-	ceiling    *infer.Known // nil: no tolerable rate
+	safely     *infer.Comparison // the same, its evidence divided as that of safety is
+	ceiling    *infer.Known      // nil: no tolerable rate
 }
 
 // boundsShare is how much an indicator with bounds weighs beside one without: errors
@@ -280,7 +297,7 @@ func (p Plan) tests() ([]test, error) {
 			weight *= boundsShare
 		}
 		for slot := range i.slots() {
-			t := test{indicator: n, slot: slot, name: i.Name, weight: weight, comparison: comparison}
+			t := test{indicator: n, slot: slot, name: i.Name, weight: weight, comparison: comparison, safely: comparison.Deflated(i.safeDispersion(i.Dispersion))}
 			switch {
 			case len(i.Bounds) > 0:
 				t.bound = i.Bounds[slot]

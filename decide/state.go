@@ -24,6 +24,9 @@ type State struct {
 	Step      int       `json:"step"` // index into Plan.Steps
 	Began     time.Time `json:"began"`
 	StepBegan time.Time `json:"step_began"`
+	// Shown is since when safety has been shown without a break, in plans whose steps may
+	// go ahead of it: the last step waits for as long after it as after the one before.
+	Shown time.Time `json:"shown,omitzero"`
 	// Watches are the plan's indicators, in its order.
 	Watches []Watch `json:"watches"`
 }

@@ -196,7 +196,12 @@ func (d Dispersion) Measured() (phi, upper float64) {
 // independent events (2.33 standard errors, one-sided 1 %) it is 1, so that these pay
 // nothing. Otherwise it is the upper bound, and up to a quarter more: sums of bursts
 // have a heavier tail than the variance says. Calibrated, not a theorem.
-func (d Dispersion) Factor() float64 {
+func (d Dispersion) Factor() float64 { return Burst(d.Contradicted()) }
+
+// Contradicted is Factor without what is added for the tail: 1 where the counts are
+// consistent with independent events, otherwise the upper bound at one-sided 95 %. It is
+// what evidence is divided by at risks of a few percent, where the tail hardly counts.
+func (d Dispersion) Contradicted() float64 {
 	out := 1.0
 	for _, a := range d.Scales {
 		if a.Terms < minTerms {
@@ -207,7 +212,7 @@ func (d Dispersion) Factor() float64 {
 			out = max(out, p+1.645*se)
 		}
 	}
-	return Burst(out)
+	return out
 }
 
 // beyondTerms and beyondNormal are how many terms, and how many standard normal

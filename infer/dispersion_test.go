@@ -46,6 +46,9 @@ func TestDispersionIsThatOfTheBursts(t *testing.T) {
 			if f := d.Factor(); size == 1 && f != 1 || size > 1 && (f < float64(size) || f > 2*float64(size)) {
 				t.Errorf("%d arms, bursts of %d: evidence is divided by %v", arms, size, f)
 			}
+			if c, f := d.Contradicted(), d.Factor(); size == 1 && c != 1 || size > 1 && !(c > phi && c < f) {
+				t.Errorf("%d arms, bursts of %d: at risks of a few percent evidence is divided by %v, the dispersion is %v and the factor %v", arms, size, c, phi, f)
+			}
 			if phi, upper := d.Measured(); upper < phi || math.IsInf(upper, 1) {
 				t.Errorf("%d arms, bursts of %d: measured %v, upper bound %v", arms, size, phi, upper)
 			}

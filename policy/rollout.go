@@ -81,6 +81,8 @@ type RolloutSpec struct {
 	Certainty assay.Certainty `json:"certainty,omitempty"`
 	// HarmBudget is the share of the objective's error budget, 0 to 1, that a new version may spend; a step that might spend more waits. Needs objective; no bound if left out.
 	HarmBudget float64 `json:"harmBudget,omitempty"`
+	// StepBudget is the share of the objective's error budget, 0 to 1, that steps short of all traffic may put at risk before the new version is shown to be safe, because more traffic shows it sooner; 0 lets every step wait for that, as it does without an objective; 0.001 if left out.
+	StepBudget *float64 `json:"stepBudget,omitempty"`
 	// Fixed plans a few looks instead of one at every reading, for rollouts of a known length.
 	Fixed *RolloutFixed `json:"fixed,omitempty"`
 	// Strata is a label that tells parts of the traffic apart, for example route or region: versions are compared within each, and a canary with other traffic is found.
@@ -163,6 +165,9 @@ func (r *Rollout) defaults() {
 	if m := r.Spec.Match; m != nil && m.Percent == 0 {
 		m.Percent = defaultMatchPercent
 	}
+	if r.Spec.StepBudget == nil {
+		r.Spec.StepBudget = new(decide.DefaultStepBudget)
+	}
 	for i := range r.Spec.Indicators {
 		ind := &r.Spec.Indicators[i]
 		if ind.Weight == nil {
@@ -212,6 +217,9 @@ func (r Rollout) plan() decide.Plan {
 		Steps: s.steps(), MinRequests: s.MinRequests, MinDuration: s.MinDuration.Value(),
 		MaxAge: s.MaxAge.Value(), MinCompleteness: s.MinCompleteness, Horizon: s.Horizon.Value(),
 		OnHorizon: s.OnHorizon, Look: s.Look.Value(), HarmBudget: s.HarmBudget,
+	}
+	if s.StepBudget != nil && s.Objective != "" {
+		p.StepBudget = *s.StepBudget
 	}
 	if s.Certainty != assay.Calibrated { // which is what a plan is that says nothing
 		p.Certainty = s.Certainty
@@ -382,7 +390,7 @@ func (i RolloutIndicator) checkHistogram(d strict.Document, in func(...string) [
 }
 
 // planFields are decide's names of fields as resources write them.
-var planFields = map[string]string{"min_completeness": "minCompleteness", "max_age": "maxAge", "on_horizon": "onHorizon", "harm_budget": "harmBudget"}
+var planFields = map[string]string{"min_completeness": "minCompleteness", "max_age": "maxAge", "on_horizon": "onHorizon", "harm_budget": "harmBudget", "step_budget": "stepBudget"}
 
 // checkPlan lets decide judge the plan and finds the place of what it refuses.
 func (r Rollout) checkPlan(p decide.Plan) error {

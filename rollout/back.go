@@ -299,7 +299,7 @@ func (w wayBack) record(p Return, now time.Time) record {
 	if len(b.After) > 0 { // pairs of copied requests: there are none
 		plan.Indicators, sources = b.AfterTests, b.After
 	}
-	plan.Canary, plan.Control, plan.Steps, plan.Fixed, plan.HarmBudget = w.to, w.from, []int{100}, nil, 0
+	plan.Canary, plan.Control, plan.Steps, plan.Fixed, plan.HarmBudget, plan.StepBudget = w.to, w.from, []int{100}, nil, 0, 0
 	if len(b.BackSteps) > 0 {
 		plan.Steps = b.BackSteps
 	}

@@ -115,7 +115,10 @@ func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, r
 		if err != nil {
 			return err
 		}
-		learned.Dispersion = max(learned.Dispersion, plan.Indicators[i].Dispersion) // what is stated was measured elsewhere
+		if stated := plan.Indicators[i].Dispersion; stated > 0 { // it was measured elsewhere
+			learned.Dispersion = max(learned.Dispersion, stated)
+			learned.SafeDispersion = min(max(learned.SafeDispersion, stated), learned.Dispersion)
+		}
 		plan.Indicators[i] = learned
 	}
 	return nil
