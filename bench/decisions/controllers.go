@@ -33,7 +33,7 @@ type contender struct {
 // contenders are ours first and the oracle last.
 func contenders() []contender {
 	return []contender{
-		{"Assay", "the default plan; calibrated on the last 12 hours of the old version", beginOurs},
+		{"Assay", "the default plan with an objective; calibrated on the last 12 hours of the old version; half of the traffic as soon as the step budget allows it, all of it when cleared", beginOurs},
 		{"Argo Rollouts", "success rate of the last minute at least 99 %, ten times, three failures tolerated", func(w *world) (controller, error) { return beginArgo(w, 0.99), nil }},
 		{"Argo tuned", "the same with 1.5 times the old version's true error rate allowed", func(w *world) (controller, error) { return beginArgo(w, tunedMin(w)), nil }},
 		{"Flagger", "success rate at least 99 %, threshold 5, steps to 50 %", func(w *world) (controller, error) { return beginFlagger(w, 0.99), nil }},

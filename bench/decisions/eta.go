@@ -44,7 +44,7 @@ func (b board) forecast(c cell, runs, offset int) (eta, error) {
 	err := parallel(runs, func(run int) error {
 		w := newWorld(c, b.traces, stream(b.seed, offset, 0, run))
 		w.known = b.known[c].of(run)
-		k, err := beginOurs(w)
+		k, err := beginWaiting(w)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ func plan(c cell) decide.Plan {
 	if bake := c.bake(); bake > 0 {
 		p.Steps, p.MinDuration = []int{int(100 * c.Weight), 100}, bake
 	}
+	p.Budget = errorBudget(c)
 	p.Indicators = []decide.Indicator{{Name: "errors", Weight: 1, Required: true}}
 	return p
 }
@@ -31,8 +32,17 @@ type ours struct {
 	asked bool          // a person, at the horizon
 }
 
-func beginOurs(w *world) (controller, error) {
+func beginOurs(w *world) (controller, error) { return begin(w, plan(w.cell)) }
+
+// beginWaiting lets every step wait for safety: what is announced is canary requests at
+// the present share, and a step changes how many it takes.
+func beginWaiting(w *world) (controller, error) {
 	p := plan(w.cell)
+	p.StepBudget = 0
+	return begin(w, p)
+}
+
+func begin(w *world, p decide.Plan) (controller, error) {
 	if w.known != nil {
 		p.Indicators[0] = *w.known
 	}

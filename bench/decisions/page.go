@@ -57,7 +57,7 @@ const firstChance = 2
 // afterwards names what was decided when a result was known, and what comes out without.
 func (r report) afterwards() string {
 	first := r.compareBeyond(firstChance, found, anybody)
-	return fmt.Sprintf("Chosen after a result was seen: at first a cell had enough traffic when the regression could be found, and chance was %d standard errors; the floor to clear a healthy release was added, and chance became %g, when ours was worse in cells that have the first and not the second. By the first definitions there are %d cells with enough traffic, and ours is higher than the best peer, tuned ones too, in %d, lowest in %d. The constants of the engine that this page measures (%s) were chosen by simulations with other seeds than this page's, after a page of the engine before it was known.",
+	return fmt.Sprintf("Chosen after a result was seen: at first a cell had enough traffic when the regression could be found, and chance was %d standard errors; the floor to clear a healthy release was added, and chance became %g, when ours was worse in cells that have the first and not the second. By the first definitions there are %d cells with enough traffic, and ours is higher than the best peer, tuned ones too, in %d, lowest in %d. The constants of the engine that this page measures (%s) were chosen by simulations with other seeds than this page's, after a page of the engine before it was known. Steps that go ahead of safety, and what evidence of safety is divided by where errors come in bursts, were built because that page had ours higher in 10 of the 12 cells that find and do not clear, and were tried on these with this page's seed: three budgets for such steps (0.1, 0.3 and 1 %%), three limits to how far evidence may lean to harm, and the dispersion of safety with and without what is added for the tail. That the last step looks once more after the proof was added when a first whole run had ours higher in one of the 48 (a page of that was not published).",
 		firstChance, chance, first.cells, first.higher, first.lower, decide.Engine)
 }
 
@@ -68,7 +68,7 @@ func (r report) rules(b *strings.Builder) {
 		result.Line(b, c.Name, c.Rule)
 	}
 	fmt.Fprintf(b, `
-The ports copy decision rules, not products: Argo Rollouts' analysis counters, Flagger's scheduler, Kayenta's NetflixACAJudge (its published test values are reproduced to the last digit). Each stands once as documented and once tuned by somebody who knows the service's true error rate, which we are not told.
+The ports copy decision rules, not products: Argo Rollouts' analysis counters, Flagger's scheduler, Kayenta's NetflixACAJudge (its published test values are reproduced to the last digit). Each stands once as documented and once tuned by somebody who knows the service's true error rate, which we are not told. Our plan names the objective, as plans do; the only use of its budget is how much of it steps may risk that are taken before a release is cleared (a thousandth).
 
 Declared costs, in percent of the error budget of 30 days, whose objective allows twice the old version's error rate: a false abort %g, a person asked at the end %g, an hour that a healthy version waits %g; a bad version that was promoted stays for %g hours; every failed request counts as what it is. Rollouts are followed for %s.
 `, costFalseAbort, costAsk, costHour, missHours, "three hours")
@@ -219,7 +219,7 @@ func (r report) outageTable(b *strings.Builder) {
 }
 
 func (r report) etaTable(b *strings.Builder) {
-	fmt.Fprintf(b, "\n## How many more requests\n\nHealthy releases whose traffic is too thin for an hour, %d per row, asked after 15 minutes how many canary requests the decision will have taken, and followed until it came.\n\n", r.sizes.eta)
+	fmt.Fprintf(b, "\n## How many more requests\n\nHealthy releases whose traffic is too thin for an hour, %d per row, asked after 15 minutes how many canary requests the decision will have taken, and followed until it came. Every step of theirs waits for safety (stepBudget: 0): what is announced is canary requests at the present share, and a step changes how many it takes.\n\n", r.sizes.eta)
 	result.Head(b, append(settings, "answered", "announced, median", "needed, median", "needed, 10 % and 90 %", "in the 80 % interval, %")...)
 	for _, e := range r.eta {
 		covered := result.Figure(100 * e.coverage())

@@ -93,9 +93,12 @@ const (
 	badShare       = 0.1  // of all releases are bad
 )
 
+// errorBudget is the failed requests that the objective allows in 30 days.
+func errorBudget(c cell) float64 { return 2 * c.Base * c.Traffic * (30 * 24 * time.Hour).Seconds() }
+
 // loss is what one rollout cost, in percent of the error budget.
 func loss(c cell, o outcome) float64 {
-	budget := 2 * c.Base * c.Traffic * (30 * 24 * time.Hour).Seconds()
+	budget := errorBudget(c)
 	l := 100 * o.harmed / budget
 	if o.end == running {
 		l += costAsk

@@ -11,15 +11,13 @@ import (
 
 // leastMissed is the least share of regressions of the plan's margin that a controller
 // promotes whose loss on healthy releases of c is at most the given one, in percent of the
-// error budget, if it stays at the first weight until it promotes and a canary request
-// brings it so many nats.
+// error budget, if an hour brings it so many nats at the most.
 //
 // With the share q of healthy releases that it promotes and the mean time T until the end,
 // the loss allows costHour·T + costAsk·(1−q), and what is held is held for the period. What
 // T brings in information bounds by how much a controller can tell the two releases apart:
 // d(q‖missed) is at most it (data processing, and Wald's identity for the mean).
-func leastMissed(c cell, healthy, nats float64) float64 {
-	hourly := nats * c.Traffic * c.Weight * 3600
+func leastMissed(healthy, hourly float64) float64 {
 	least := 1.0
 	const steps = 400
 	for i := range steps + 1 {
@@ -33,13 +31,28 @@ func leastMissed(c cell, healthy, nats float64) float64 {
 	return least
 }
 
-// asFloors is what a canary request tells, in nats, as the floors count it: the old
-// version's rate is not known, and a burst of phi is one event.
-func asFloors(c cell) float64 { return -math.Log(beta) / c.clearing() }
+// shares are what a version may have of the traffic before it is cleared: the first one up
+// to half, the most that our plan gives and about where two versions side by side tell most.
+func shares(c cell) []float64 { return []float64{c.Weight, (c.Weight + most) / 2, most} }
+
+// most is the greatest share before all.
+const most = 0.5
+
+// asFloors is what an hour tells, in nats, as the floors count it, at the best of shares:
+// the old version's rate is not known, and a burst of phi is one event.
+func asFloors(c cell) (hourly float64) {
+	for _, c.Weight = range shares(c) {
+		hourly = max(hourly, -math.Log(beta)*c.expected()/c.clearing())
+	}
+	return hourly / horizon.Hours()
+}
 
 // allKnown is what it tells whoever knows the old version's rate to the last digit and
-// sees each burst as the one event that it is here: nobody is told more.
-func allKnown(c cell) float64 { return infer.KL(c.Base, margin*c.Base) * 2 / (c.Phi + 1) }
+// sees each burst as the one event that it is here: nobody is told more at these shares.
+func allKnown(c cell) float64 {
+	c.Weight = most
+	return infer.KL(c.Base, margin*c.Base) * 2 / (c.Phi + 1) * c.expected() / horizon.Hours()
+}
 
 // indistinct is the least probability at which an event of probability q is not told from
 // it by so many nats.
@@ -80,7 +93,7 @@ func (r report) price(b *strings.Builder) {
 			return "–"
 		}
 		lines = append(lines, append(setting(g.cell), result.Figure(g.Ratio), result.Figure(ours), r.contenders[s.best].Name, result.Figure(ours-s.difference),
-			result.Figure(min(allowed/costHour, period.Hours())*3600), result.Figure(100*leastMissed(g.cell, allowed, asFloors(g.cell))), result.Figure(100*leastMissed(g.cell, allowed, allKnown(g.cell))), missed(s.best), missed(0)))
+			result.Figure(min(allowed/costHour, period.Hours())*3600), result.Figure(100*leastMissed(allowed, asFloors(g.cell))), result.Figure(100*leastMissed(allowed, allKnown(g.cell))), missed(s.best), missed(0)))
 	}
 	if len(lines) == 0 {
 		return
@@ -89,8 +102,9 @@ func (r report) price(b *strings.Builder) {
 ## What the lower loss would cost
 
 In these cells some peer's loss is lower than ours. Bad releases there are so bad that everybody stops them soon, so the loss is that of good releases that wait: ours waits until failing %d times as often is excluded, at the plan's risk of %g %% (beta), and asks a person when the horizon comes first.
-But a controller does not know how bad a bad release would be. It sees the same good releases where the bad ones fail %d times as often, and whoever promotes these so soon promotes those too. What the time brings in information bounds how many, for any controller that stays at the first weight until it promotes: as the floors count information, and for somebody who knows the old version's rate to the last digit and tells every burst for what it is.
-Where that is above %g %%, the promise of beta and the peer's loss exclude each other; below, the bound leaves room that neither the peer, which misses what stands beside it, nor ours uses. The plan keeps its promise and asks. Whoever prefers the lower loss says so: a larger margin, or `+"`onHorizon: promote-with-watch`"+`.
+But a controller does not know how bad a bad release would be. It sees the same good releases where the bad ones fail %d times as often, and whoever promotes these so soon promotes those too. What the time brings in information bounds how many, for any controller that gives the new version at most half of the traffic, and as soon as it likes, until it promotes: as the floors count information, and for somebody who knows the old version's rate to the last digit and tells every burst for what it is.
+Where that is above %g %%, the promise of beta and the peer's loss exclude each other; below, the bound leaves room that neither the peer, which misses what stands beside it, nor ours uses. The plan keeps its promise and asks.
+More than half of the traffic tells less, because the old version is compared with. Without any of it a release is held against the past, which is what the `+"`watch`"+` after a promotion does: that is as good as knowing all where nothing ever changes, but an incident that hits both versions is then harm, and an old version that was worse yesterday excuses a bad release. So ours does not clear a release by it, and no promoted release is taken back here, neither ours nor a peer's. Whoever prefers the lower loss says so: a larger margin, or `+"`onHorizon: promote-with-watch`"+`.
 
 `, margin, 100*beta, margin, 100*beta)
 	result.Head(b, append(settings, "times worse", "ours", "best peer", "its loss", "seconds that it lets good ones wait", fmt.Sprintf("of %d times worse, least missed at that loss, %%", margin), "if all is known, %", "missed by the peer, %", "by ours, %")...)

@@ -9,11 +9,13 @@ import (
 // misses beta of the others; one that has half of that time misses its square root.
 func TestTheLeastMissedIsThatOfTheFloor(t *testing.T) {
 	c := cell{steady, 100, 0.01, 10, 1, 0.1}
-	hours := c.clearing() / (c.Traffic * c.Weight * 3600)
+	fastest := c
+	fastest.Weight = most
+	hours := fastest.clearing() / fastest.expected()
 	if got := indistinct(1, -math.Log(beta)); math.Abs(got-beta) > 1e-9 {
 		t.Errorf("at the floor %v is missed, want %v", got, beta)
 	}
-	if got, want := leastMissed(c, costHour*hours/2, asFloors(c)), math.Sqrt(beta); math.Abs(got-want) > 0.02 {
+	if got, want := leastMissed(costHour*hours/2, asFloors(c)), math.Sqrt(beta); math.Abs(got-want) > 0.02 {
 		t.Errorf("in half of the time %v is missed, want %v", got, want)
 	}
 	if allKnown(c) <= asFloors(c) {
@@ -21,13 +23,13 @@ func TestTheLeastMissedIsThatOfTheFloor(t *testing.T) {
 	}
 	before := 1.0
 	for loss := 0.0; loss < 0.02; loss += 0.0001 {
-		got := leastMissed(c, loss, asFloors(c))
+		got := leastMissed(loss, asFloors(c))
 		if got > before+1e-12 {
 			t.Fatalf("a loss of %v misses %v, more than a smaller one", loss, got)
 		}
 		before = got
 	}
-	if none := leastMissed(c, 0, asFloors(c)); none != 1 {
+	if none := leastMissed(0, asFloors(c)); none != 1 {
 		t.Errorf("who promotes at once misses %v", none)
 	}
 }
@@ -35,7 +37,7 @@ func TestTheLeastMissedIsThatOfTheFloor(t *testing.T) {
 // Who asks about all of them misses none, and pays for it.
 func TestNothingIsMissedByAskingAlways(t *testing.T) {
 	c := cell{steady, 1, 0.001, 10, 5, 0.1}
-	if got := leastMissed(c, costAsk+costHour*period.Hours(), asFloors(c)); got > 1e-9 {
+	if got := leastMissed(costAsk+costHour*period.Hours(), asFloors(c)); got > 1e-9 {
 		t.Errorf("%v", got)
 	}
 }

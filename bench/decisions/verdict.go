@@ -143,6 +143,19 @@ func (r report) misses() (worst float64) {
 	return worst
 }
 
+// shipped is what share of bad versions of exactly the margin ours promoted, of all cells
+// and in the worst, which is what beta promises.
+func (r report) shipped() (all, worst float64, runs int) {
+	n := 0
+	for _, c := range r.grid {
+		if y := c.tallies[0]; c.Ratio == margin {
+			n, runs = n+y.promoted, runs+y.runs
+			worst = max(worst, float64(y.promoted)/float64(y.runs))
+		}
+	}
+	return float64(n) / float64(max(runs, 1)), worst, runs
+}
+
 // regret is a contender's mean expected loss over the cells with enough traffic, above
 // the oracle's, in percent of the error budget, with its standard error.
 func (r report) regret(contender int) (mean, se float64) {
@@ -181,6 +194,7 @@ func (r report) rows() []result.Row {
 	}
 	ours, _ := r.regret(0)
 	best, least := r.bestPeer()
+	shipped, most, tried := r.shipped()
 	outage := 0
 	if len(r.outage) > 0 {
 		outage = r.outage[0].aborted + r.outage[0].promoted
@@ -190,6 +204,8 @@ func (r report) rows() []result.Row {
 		one("false aborts, worst healthy cell", "%", 100*worst, r.sizes.healthy),
 		one("healthy cells above 1 % beyond chance", "cells", float64(above), len(r.healthy)).Want("<=", 0),
 		one("missed regressions of 3 times and more, worst cell with enough traffic", "%", 100*r.misses(), r.sizes.bad).Want("<=", 5),
+		one(fmt.Sprintf("missed regressions of %d times, the margin, all cells", margin), "%", 100*shipped, tried).Want("<=", 100*beta),
+		one(fmt.Sprintf("missed regressions of %d times, the margin, worst cell", margin), "%", 100*most, r.sizes.bad),
 		one("cells with enough traffic", "cells", float64(claim.cells), r.sizes.bad),
 		one("of them with a higher loss than some documented peer, beyond chance", "cells", float64(standard.higher), standard.cells).Want("<=", 0),
 		one("of them with a higher loss than some peer, tuned ones too, beyond chance", "cells", float64(claim.higher), claim.cells).Want("<=", 0),
