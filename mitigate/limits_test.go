@@ -44,6 +44,32 @@ func TestAFullBacklogSendsClassesAwayWhateverElseIsKnown(t *testing.T) {
 	}
 }
 
+// A queue with an end turns away what comes, so that one that is full does not grow.
+func TestAQueueThatIsFullCountsAsOneThatGrows(t *testing.T) {
+	for name, c := range map[string]struct {
+		depth float64
+		cut   bool
+	}{
+		"above its bound, and never longer than before": {depth: 5900, cut: true},
+		"shorter each time, below its bound":            {depth: 4900, cut: false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := example(t, "throttle")
+			throttleTrouble(r)
+			r.set("latency", "", 0.2)
+			r.set("db_utilisation", "", 0.5)
+			r.set("queue_age", "", 10)
+			for i := range 30 {
+				r.set("queue_depth", "", c.depth-float64(i))
+				r.run(10*time.Second, 10*time.Second)
+			}
+			if got := r.at(assay.LeverConcurrency, ""); (got < 200) != c.cut {
+				t.Errorf("the limit is %v after five minutes: %s %v", got, r.last.Words, r.last.Reasons)
+			}
+		})
+	}
+}
+
 func TestClassesComeBackWhenNothingIsInside(t *testing.T) {
 	r := example(t, "throttle")
 	throttleTrouble(r)

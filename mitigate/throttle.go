@@ -28,7 +28,7 @@ type limit struct {
 //   - latency: the gradient of the p95 against the promised latency, not against the
 //     best latency ever seen, so that the limit means the objective;
 //   - queue: CoDel and AIMD, a cut of 30 % when entries have waited longer than the
-//     target for the interval and the queue grows, room otherwise;
+//     target for the interval and the queue grows or is above its bound, room otherwise;
 //   - database: the wait that its utilisation predicts, S·rho ⁄ (1 − rho), held below
 //     the budget.
 //
@@ -198,7 +198,8 @@ func (v *view) queue(l *policy.ThrottleLaw, current, used float64) (x limit, dec
 	if hasDepth {
 		v.next.Last["queue_depth"] = depth
 	}
-	growing := !hasDepth || !seen || depth >= before
+	// One that is full cannot grow: it turns away what comes.
+	growing := !hasDepth || !seen || depth >= before || l.MaxBacklog > 0 && depth > l.MaxBacklog
 	late := v.held("queue-late", age > l.QueueAge)
 	x.want = 1.1 * current
 	x.words = fmt.Sprintf("entries wait %s s for a target of %s s", number(age), number(l.QueueAge))
@@ -206,7 +207,7 @@ func (v *view) queue(l *policy.ThrottleLaw, current, used float64) (x limit, dec
 		x.want, x.trouble = current, true
 		if late >= l.QueueInterval.Value() && growing {
 			x.want = 0.7 * used
-			x.words += fmt.Sprintf(" for %s, and the queue grows", late)
+			x.words += fmt.Sprintf(" for %s, and the queue grows or is full", late)
 		}
 	}
 	return x, true, true
