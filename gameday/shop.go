@@ -57,6 +57,7 @@ var versions = []Version{
 	{"v7", "pages ask how many are left, of a service with a quota", []string{"consult_quota.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 	{"v8", "recommendations come through a circuit breaker, which is wrong", []string{"consult_breaker.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 	{"v9", "pages are kept for customers who go back", []string{"consult_hoarding.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
+	{"v10", "pages are made by a few workers, with a queue before them that has an end", []string{"consult_queue.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 }
 
 func versionNamed(name string) Version {

@@ -9,12 +9,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/enforce"
+	"assay.dev/assay/mitigate"
 )
 
 // yardStage is several small services behind one proxy, each with its levers, a
@@ -295,19 +297,22 @@ func (d *drama) strategyWords(name string) string {
 	return s.Decision.Words
 }
 
-// movesOf are the actions of a strategy among the facts, oldest first.
-func (d *drama) movesOf(strategy string) (out []assay.Action, err error) {
+// move is an action that a strategy took.
+type move struct {
+	assay.Action
+	time time.Time
+}
+
+// movesOf are the actions of strategies among the facts, oldest first.
+func (d *drama) movesOf(strategies ...string) (out []move, err error) {
 	list, err := d.ci.Facts(d.ctx, []string{assay.FactMitigationActed}, "", maxDecisions)
-	for _, f := range list {
-		var p struct {
-			Strategy string       `json:"strategy"`
-			Action   assay.Action `json:"action"`
-		}
+	for _, f := range slices.Backward(list) {
+		var p mitigate.ActedPayload
 		if err := json.Unmarshal(f.Payload, &p); err != nil {
 			return nil, err
 		}
-		if p.Strategy == strategy {
-			out = append(out, p.Action)
+		if slices.Contains(strategies, p.Strategy) {
+			out = append(out, move{p.Action, f.Time})
 		}
 	}
 	return out, err

@@ -61,7 +61,7 @@ out as described.`,
 	f.add(cmd, "127.0.0.1:7070")
 	cmd.Flags().BoolVar(&once, "once", false, "end with the play instead of staying up")
 	cmd.Flags().BoolVar(&healthy, "healthy", false, "switch the regression of v2 off: it is promoted")
-	cmd.AddCommand(a.demoLoadCmd(), a.demoFunctionCmd(), a.demoWorkerCmd())
+	cmd.AddCommand(a.demoLoadCmd(), a.demoCallerCmd(), a.demoFunctionCmd(), a.demoWorkerCmd())
 	return cmd
 }
 
@@ -172,6 +172,36 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	cmd.Flags().StringVar(&c.Target, "target", "", "URL of the shop")
 	cmd.Flags().Float64Var(&c.Rate, "rate", gameday.DefaultRate, "requests per second to aim at")
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "of arrivals and of what is asked for")
+	_ = cmd.MarkFlagRequired("target") // fails only for a flag that does not exist
+	return cmd
+}
+
+// demoCallerCmd is how a game day runs callers that try again as processes of their own.
+func (a *app) demoCallerCmd() *cobra.Command {
+	var c gameday.CallerConfig
+	cmd := &cobra.Command{
+		Use:    "caller",
+		Hidden: true,
+		Short:  "Send requests that are tried again to a service of a game day",
+		Long: `Send requests to a service of a game day, arriving by chance at a steady rate, try
+again what fails, and report on them as lines of JSON. Reads and changes nothing here.
+
+Exit codes: 0 stopped · 1 error · 2 usage.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return gameday.Caller(cmd.Context(), c, io.Writer(a.out))
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&c.Target, "target", "", "URL that requests are sent to")
+	fs.StringVar(&c.Host, "host", "", "that requests name (default the target's)")
+	fs.StringVar(&c.Class, "class", "", "of the requests")
+	fs.Float64Var(&c.Rate, "rate", 10, "requests per second")
+	fs.Uint64Var(&c.Seed, "seed", 1, "of arrivals")
+	fs.UintVar(&c.Tries, "tries", 4, "attempts of one request at most")
+	fs.DurationVar(&c.Timeout, "timeout", 250*time.Millisecond, "of one attempt")
+	fs.DurationVar(&c.Deadline, "deadline", time.Second, "of a request with all its attempts")
+	fs.Float64Var(&c.Budget, "budget", 0, "retries for each request, on average; 0 is no bound")
 	_ = cmd.MarkFlagRequired("target") // fails only for a flag that does not exist
 	return cmd
 }
