@@ -47,6 +47,7 @@ func Scenarios() []Scenario {
 		{Name: "telemetry-outage", About: "the control plane hears nothing while a bad version has a tenth of the traffic: it holds, and stops it when it hears again", play: telemetryOutage, stage: shopStage},
 		{Name: "late-fault", About: "v7 is well at a tenth of the traffic and breaks a quota with all of it: the watch takes it back", play: lateFault, stage: shopStage},
 		{Name: "slow-dependency", About: "v8 asks a new dependency through a wrong circuit breaker, which adds latency and no error: it is stopped", play: slowDependency, stage: shopStage},
+		{Name: "slow-burn", About: "v2 fails a little more often than v1 and within the objective: no burn-rate rule sees it, and it is stopped with a small part of the budget spent", play: slowBurn, stage: shopStage},
 		{Name: "memory-limit", About: "v9 keeps pages in memory and runs under a limit that the kernel enforces: the limit kills it while it has traffic, and the traffic is back", play: memoryLimit, stage: shopStage},
 		{Name: "regional-outage", About: "the eu of two regions dies: its traffic goes to the other one but for a probe, and comes back when it is well", play: regionalOutage, stage: yardStage},
 		{Name: "regional-spike", About: "eu becomes slow, retries fill the queues of the region that is well too: what has no room is held, the traffic goes where there is room, and all comes back when eu is well", play: regionalSpike, stage: yardStage},
