@@ -3,6 +3,7 @@ package gameday
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -200,14 +201,7 @@ func (s *spike) slow(region string, slow bool) error {
 func (s *spike) look() sight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := sight{queues: map[string]queued{}, calls: map[string]CallReport{}, time: time.Now()}
-	for k, v := range s.at {
-		out.queues[k] = v
-	}
-	for k, v := range s.calls {
-		out.calls[k] = v
-	}
-	return out
+	return sight{queues: maps.Clone(s.at), calls: maps.Clone(s.calls), time: time.Now()}
 }
 
 // since is what was counted since an earlier look.
@@ -229,7 +223,7 @@ func (s *spike) during(t time.Duration) (sight, error) {
 	return s.since(before), err
 }
 
-// all is what callers counted, all but those with a budget.
+// eager is what callers counted, all but those with a budget.
 func (x sight) eager() (sum CallReport) {
 	for _, c := range calls {
 		if c.budget == 0 {
