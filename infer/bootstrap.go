@@ -75,16 +75,16 @@ type sums struct {
 }
 
 // from is the row of a window whose values are counted from a level, so that sums of their
-// squares keep the digits that matter.
+// squares keep the digits that matter, with the window's weight.
 func (w around) from(level float64) [3]float64 {
-	return [3]float64{1, w.before - level, w.last - level}
+	return [3]float64{1 / w.scale, (w.before - level) / w.scale, (w.last - level) / w.scale}
 }
 
 // accumulate are the sums of the first windows, by how many.
 func accumulate(windows []around, f fitted, level float64) []sums {
 	out := make([]sums, len(windows)+1)
 	for i, w := range windows {
-		s, x, e := out[i], w.from(level), w.after-f.predict(w)
+		s, x, e := out[i], w.from(level), f.error(w)
 		for r := range x {
 			for c := range x {
 				s.xx[r][c] += x[r] * x[c]

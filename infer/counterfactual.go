@@ -2,6 +2,7 @@ package infer
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -34,7 +35,8 @@ type Aftermath struct {
 
 // Attribution is what an action did to an indicator, held against what would have been.
 // The error bound is calibrated: over series with an autocorrelation of up to 0.9, whose
-// actions were triggered by an extreme and did nothing, 5 % at most were called an effect.
+// actions were triggered by an extreme and did nothing, 5 % at most were called an effect,
+// and as many on recorded loads, whose noise grows with their level.
 type Attribution struct {
 	Effect assay.Effect `json:"effect"`
 	Why    string       `json:"why,omitempty"` // it is inconclusive or did not hold
@@ -55,14 +57,17 @@ type Attribution struct {
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	// P is the share of untreated windows with at least such a change for the better,
 	// PHarm for the worse: over all of them, or over those alone that began with a similar
-	// excursion, whichever is larger. Similar is how many those are.
+	// excursion, whichever is larger, each change counted in the spread of what follows such
+	// a window. Similar is how many those are.
 	P        float64 `json:"p"`
 	PHarm    float64 `json:"p_harm"`
 	Placebos int     `json:"placebos"`
 	Similar  int     `json:"similar"`
 	// Unseen means that the series was never as extreme before. Then nothing is known of
-	// how it goes back by itself, and Would is that it had stayed: a fault that happened to
-	// end within the window would be called a help.
+	// how it goes back by itself, and Would is that it had stayed. Similar are then the windows
+	// whose excursion was smaller and as old: if such went back by themselves, nobody can say
+	// whether this one did, and the share of P or PHarm and the interval hold that too. If it had outlasted all of
+	// them, a fault that happened to end within the window would be called a help.
 	Unseen bool `json:"unseen,omitempty"`
 }
 
@@ -81,7 +86,8 @@ const (
 // Attribute judges an action. What would have been is predicted from the window before it
 // and from its last steps, by the regression that the untreated windows of the series'
 // own past follow: a series that is extreme goes back by itself, and by how much is
-// measured instead of assumed. With controls, all of this is done to the difference
+// measured instead of assumed. How much follows is measured too: errors are counted in the
+// spread that they have from such a level, and after such a jump, on. With controls, all of this is done to the difference
 // between the series and their mean: difference in differences. The change is then ranked
 // among the same windows at untreated times (placebos). Errors: CodeInvalid for a window
 // outside the series, CodeTooLarge above the bounds.
@@ -104,16 +110,19 @@ func Attribute(a Aftermath) (Attribution, error) {
 		out.Why = "too little untreated past to compare with"
 		return out, nil
 	}
-	fit, ok := regress(placebos)
+	fit, ok := even(placebos, &target)
+	var past excursion
 	if ratio := a.unseen(placebos, target); ratio > 0 {
 		out.Unseen = true
+		uneven(placebos, &target)
 		fit, ok = stays(placebos, ratio)
+		past = excursionOf(y, placebos, target)
 	}
 	if !ok {
 		out.Why = "the past does not vary enough to say what would have been"
 		return out, nil
 	}
-	out.judge(a, fit, placebos, target)
+	out.judge(a, fit, placebos, target, past)
 	return out, nil
 }
 
@@ -184,13 +193,18 @@ func (a Aftermath) contrast() []float64 {
 	return y
 }
 
-// around is one window: the mean before it, of the last steps before it, after it, and of
-// its end.
-type around struct{ before, last, after, end float64 }
+// around is one window, at a step: the mean before it, of the last steps before it, after
+// it, and of its end; and the spread of the errors from there on, relative to others.
+type around struct {
+	at                       int
+	before, last, after, end float64
+	scale                    float64
+}
 
 // window is the series around an action at a step; false if less than half was measured.
 func (a Aftermath) window(y []float64, at int) (w around, ok bool) {
 	var oks [4]bool
+	w.at, w.scale = at, 1
 	w.before, oks[0] = mean(y[max(0, at-a.Window):at])
 	w.last, oks[1] = mean(y[max(0, at-a.recent()):at])
 	from := at + a.Dead
@@ -238,7 +252,10 @@ type fitted struct {
 	fixed     bool // it was not fitted to the windows
 }
 
-func (w around) row() [3]float64 { return [3]float64{1, w.before, w.last} }
+// row is what the regression predicts from, with the window's weight.
+func (w around) row() [3]float64 {
+	return [3]float64{1 / w.scale, w.before / w.scale, w.last / w.scale}
+}
 
 func regress(windows []around) (f fitted, ok bool) {
 	var xx [3][3]float64
@@ -250,9 +267,9 @@ func regress(windows []around) (f fitted, ok bool) {
 			for j := range x {
 				xx[i][j] += x[i] * x[j]
 			}
-			xy[i] += x[i] * w.after
+			xy[i] += x[i] * w.after / w.scale
 		}
-		scale += w.before*w.before + w.last*w.last
+		scale += x[1]*x[1] + x[2]*x[2]
 	}
 	// Where the two means before are the same, a ridge keeps them apart.
 	for i := 1; i < 3; i++ {
@@ -268,7 +285,7 @@ func regress(windows []around) (f fitted, ok bool) {
 	}
 	sum := 0.0
 	for _, w := range windows {
-		e := w.after - f.predict(w)
+		e := f.error(w)
 		sum += e * e
 	}
 	f.spread = math.Sqrt(sum / float64(len(windows)-3))
@@ -276,7 +293,7 @@ func regress(windows []around) (f fitted, ok bool) {
 		return f, false
 	}
 	for _, w := range windows {
-		f.residuals = append(f.residuals, (w.after-f.predict(w))/(f.spread*math.Sqrt(max(1-f.leverage(w), 0.05))))
+		f.residuals = append(f.residuals, f.error(w)/(f.spread*math.Sqrt(max(1-f.leverage(w), 0.05))))
 	}
 	return f, true
 }
@@ -319,8 +336,11 @@ func (f fitted) predict(w around) (out float64) {
 	for i, x := range w.row() {
 		out += f.beta[i] * x
 	}
-	return out
+	return out * w.scale
 }
+
+// error is by how much the prediction misses a window, with the window's weight.
+func (f fitted) error(w around) float64 { return (w.after - f.predict(w)) / w.scale }
 
 func (f fitted) leverage(w around) (out float64) {
 	x := w.row()
@@ -331,6 +351,9 @@ func (f fitted) leverage(w around) (out float64) {
 	}
 	return out
 }
+
+// unit is the standard deviation of a prediction's error.
+func (f fitted) unit(w around) float64 { return f.spread * w.scale * math.Sqrt(1+f.leverage(w)) }
 
 // invert is the inverse of a symmetric positive matrix by elimination.
 func invert(m [3][3]float64) (out [3][3]float64, ok bool) {
@@ -365,8 +388,8 @@ func invert(m [3][3]float64) (out [3][3]float64, ok bool) {
 }
 
 // judge ranks the change among the placebos and finds the verdict.
-func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around) {
-	unit := f.spread * math.Sqrt(1+f.leverage(target))
+func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around, past excursion) {
+	unit := f.unit(target)
 	out.Change = target.after - f.predict(target)
 	out.Would = out.After - out.Change
 	t := out.Change / unit
@@ -377,11 +400,19 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 		p, harm := rank(similar, t)
 		out.P, out.PHarm = max(out.P, p), max(out.PHarm, harm)
 	}
+	if out.Unseen {
+		out.Similar = len(past.back)
+		back := &out.P // to go back is better after a rise, worse after a fall
+		if past.side < 0 {
+			back = &out.PHarm
+		}
+		*back = max(*back, past.alone(target))
+	}
 	ahead := f.residuals
 	if a.Paths > 0 && len(similar) >= minSimilar && squares(similar) > squares(ahead) {
 		ahead = similar // what follows an extreme often varies more than what follows a calm hour
 	}
-	out.bound(a, f, placebos, target, ahead)
+	out.bound(a, f, placebos, target, ahead, past.changes(out.Change, target))
 	held := target.end - f.predict(target)
 	switch {
 	case out.P <= attributable && out.Change <= -a.Material && (a.Hold == 0 || held <= out.Change/2):
@@ -392,6 +423,8 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 		out.Effect = assay.EffectHarmed
 	case a.Material > 0 && out.Low > -a.Material && out.High < a.Material:
 		out.Effect = assay.EffectNone
+	case out.Unseen && len(past.back) > 0 && past.side*out.Change < 0:
+		out.Why = fmt.Sprintf("the extreme was %s old when acted on, and smaller excursions as old went back by themselves", steps(past.age))
 	default:
 		out.Why = "untreated windows change as much"
 	}
@@ -413,17 +446,19 @@ func squares(y []float64) (sum float64) {
 	return sum
 }
 
-// bound makes the interval of the change, and says how probably it is for the better.
-func (out *Attribution) bound(a Aftermath, f fitted, placebos []around, target around, ahead []float64) {
-	unit, roots := f.spread*math.Sqrt(1+f.leverage(target)), slices.Sorted(slices.Values(ahead))
+// bound makes the interval that holds each of the changes that it may have been, and says
+// how probably even the worst of them is for the better.
+func (out *Attribution) bound(a Aftermath, f fitted, placebos []around, target around, ahead, changes []float64) {
+	unit, roots := f.unit(target), slices.Sorted(slices.Values(ahead))
 	if a.Paths > 0 {
 		p := resample(a, f, placebos, target, ahead)
 		roots = p.roots
 		out.Bootstrap = &Bootstrap{Seed: a.Seed, Paths: a.Paths, Block: p.block}
 	}
-	out.Low, out.High = out.Change-unit*quantile(roots, 1-attributable), out.Change-unit*quantile(roots, attributable)
-	out.Low80, out.High80 = out.Change-unit*quantile(roots, 1-tenth), out.Change-unit*quantile(roots, tenth)
-	above, _ := slices.BinarySearch(roots, out.Change/unit)
+	low, high := slices.Min(changes), slices.Max(changes)
+	out.Low, out.High = low-unit*quantile(roots, 1-attributable), high-unit*quantile(roots, attributable)
+	out.Low80, out.High80 = low-unit*quantile(roots, 1-tenth), high-unit*quantile(roots, tenth)
+	above, _ := slices.BinarySearch(roots, high/unit)
 	out.Helped = float64(len(roots)-above) / float64(len(roots))
 }
 

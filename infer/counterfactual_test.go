@@ -113,6 +113,82 @@ func TestAnActionWithoutEffectIsSeldomCalledOne(t *testing.T) {
 	}
 }
 
+// The noise of a load grows with its level, and an action is taken when the level is high:
+// most of the past was calmer than what follows. The series is called extreme as an alarm
+// would, by its last step.
+func TestAnActionWithoutEffectIsSeldomCalledOneWhereNoiseGrowsWithTheLevel(t *testing.T) {
+	const past, runs = 714, 400
+	for name, tc := range map[string]struct {
+		noise func(level float64) float64
+		lasts float64 // autocorrelation of the level's logarithm, minute by minute
+	}{
+		"in proportion": {func(level float64) float64 { return level / 8 }, 0.995},
+		"as its root":   {func(level float64) float64 { return math.Sqrt(level) }, 0.995},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(51, 52))
+			wrong, in95, in80, found := 0, 0, 0, 0
+			for n := 0; n < runs; {
+				y, v := make([]float64, past+606), rng.NormFloat64()
+				for i := range y {
+					v = tc.lasts*v + math.Sqrt(1-tc.lasts*tc.lasts)*rng.NormFloat64()
+					level := 50 * math.Exp(1.5*v)
+					y[i] = max(0, level+tc.noise(level)*rng.NormFloat64())
+				}
+				at := past
+				for at < past+600 && !extreme(y[at-past:at]) {
+					at++
+				}
+				if at == past+600 {
+					continue
+				}
+				n++
+				a := infer.Aftermath{Series: y[at-past : at+6], At: past, Dead: 1, Window: 5, Hold: 2, Paths: 199, Seed: uint64(n)}
+				got, err := infer.Attribute(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got.P <= 0.025 || got.PHarm <= 0.025 {
+					wrong++
+				}
+				if got.Low <= 0 && 0 <= got.High {
+					in95++
+				}
+				if got.Low80 <= 0 && 0 <= got.High80 {
+					in80++
+				}
+				for i := past + 1; i < len(a.Series); i++ {
+					a.Series[i] *= 0.3
+				}
+				if got, _ = infer.Attribute(a); got.Effect == assay.EffectHelped {
+					found++
+				}
+			}
+			t.Logf("of %d: %d wrong, 95 %% hold %d, 80 %% hold %d, %d of those found that took seven tenths", runs, wrong, in95, in80, found)
+			if float64(wrong) > 0.05*runs+3*math.Sqrt(0.05*0.95*runs) {
+				t.Errorf("%d of %d actions without effect are called one", wrong, runs)
+			}
+			if float64(in95) < 0.92*runs || float64(in80) < 0.74*runs {
+				t.Errorf("95 %% hold %d, 80 %% hold %d of %d", in95, in80, runs)
+			}
+			if float64(found) < 0.55*runs {
+				t.Errorf("%d of %d are found that took seven tenths", found, runs)
+			}
+		})
+	}
+}
+
+// extreme reports whether the last value of a past is among its highest twentieth.
+func extreme(past []float64) bool {
+	above, last := 0, past[len(past)-1]
+	for _, v := range past {
+		if v > last {
+			above++
+		}
+	}
+	return 20*above < len(past)
+}
+
 func TestARealEffectIsFound(t *testing.T) {
 	const runs = 200
 	for name, tc := range map[string]struct {
@@ -179,6 +255,50 @@ func TestSeriesThatSayNothingAreInconclusive(t *testing.T) {
 	}
 	if _, err := infer.Attribute(infer.Aftermath{Series: make([]float64, infer.MaxSteps+1), At: 1, Window: 1}); assay.CodeOf(err) != assay.CodeTooLarge {
 		t.Errorf("%v", err)
+	}
+}
+
+// Nothing of the size was seen before. Minutes that were a little high passed by themselves,
+// so one that is very high may pass too; what has outlasted all of them is of another kind.
+func TestAnExtremeThatWasNeverSeenIsAHelpOnlyIfItHadOutlastedWhatPassedByItself(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lasted int // steps before the action
+		size   float64
+		wrong  assay.Effect // what its end must not be called
+		want   assay.Effect // what it must be
+	}{
+		"a spike of a step":         {1, 20, assay.EffectHelped, assay.EffectInconclusive},
+		"a dip of a step":           {1, -20, assay.EffectHarmed, assay.EffectInconclusive},
+		"a fault of five steps":     {5, 20, "", assay.EffectHelped},
+		"a fall of five steps ends": {5, -20, "", assay.EffectHarmed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(23, 24))
+			const runs = 100
+			seen := map[assay.Effect]int{}
+			for range runs {
+				y := make([]float64, 300)
+				for i := range y {
+					y[i] = 30 + rng.NormFloat64()
+					if i >= 250-tc.lasted && i < 251 {
+						y[i] += tc.size
+					}
+				}
+				got, err := infer.Attribute(infer.Aftermath{Series: y, At: 250, Dead: 1, Window: 5, Hold: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !got.Unseen {
+					t.Fatalf("it was seen: %+v", got)
+				}
+				if seen[got.Effect]++; got.Effect == tc.wrong || tc.lasted == 1 && (got.Similar == 0 || got.Low > 0 || got.High < 0 || got.Why == "") {
+					t.Fatalf("%+v", got)
+				}
+			}
+			if t.Logf("%v", seen); seen[tc.want] < 95 {
+				t.Errorf("%v, want %s", seen, tc.want)
+			}
+		})
 	}
 }
 

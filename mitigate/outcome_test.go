@@ -32,9 +32,10 @@ func spending(t *testing.T, burn func() float64) *board {
 	return b
 }
 
-// judged runs two calm hours, then load that doubles what is spent tenfold until the new
-// replicas serve it, or for ever if they do not help.
-func judged(t *testing.T, helps bool) (*board, []mitigate.JudgedPayload) {
+// judged runs two calm hours, then trouble that makes what is spent a hundredfold until the
+// new replicas serve it, or for ever if they do not help. The load that the strategy acts on
+// is seen a while after the trouble began.
+func judged(t *testing.T, helps bool, seen time.Duration) (*board, []mitigate.JudgedPayload) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(17, 18))
 	var b *board
@@ -51,6 +52,9 @@ func judged(t *testing.T, helps bool) (*board, []mitigate.JudgedPayload) {
 		b.step(30 * time.Second)
 	}
 	trouble = true
+	for range seen / (30 * time.Second) {
+		b.step(30 * time.Second)
+	}
 	b.set("load", 1000)
 	for range 40 {
 		b.step(30 * time.Second)
@@ -70,7 +74,7 @@ func judged(t *testing.T, helps bool) (*board, []mitigate.JudgedPayload) {
 }
 
 func TestAnActionIsHeldAgainstWhatWouldHaveBeen(t *testing.T) {
-	b, list := judged(t, true)
+	b, list := judged(t, true, 5*time.Minute)
 	if len(list) == 0 {
 		t.Fatal("nothing is judged")
 	}
@@ -96,13 +100,31 @@ func TestAnActionIsHeldAgainstWhatWouldHaveBeen(t *testing.T) {
 	if s := b.step(time.Second); s.Outcome == nil || s.Attempts == 0 || s.Helped > s.Attempts {
 		t.Errorf("people see %+v, %d of %d", s.Outcome, s.Helped, s.Attempts)
 	}
-	_, list = judged(t, false)
+	_, list = judged(t, false, 5*time.Minute)
 	for _, p := range list {
 		if p.Outcome.Effect == assay.EffectHelped {
 			t.Errorf("nothing changed, and it is called a help: %s", p.Outcome.Reason)
 		}
 		if p.Outcome.Effect == assay.EffectConfounded && !strings.Contains(p.Outcome.Reason, "fell into the window") {
 			t.Errorf("%s", p.Outcome.Reason)
+		}
+	}
+}
+
+// The budget never was spent like that, and it had been so for a minute. The minutes that
+// were high before passed by themselves: nobody can say that this one would not have.
+func TestAnActionOnASpikeThatIsAMinuteOldIsNotCalledAHelp(t *testing.T) {
+	_, list := judged(t, true, 0)
+	if len(list) == 0 {
+		t.Fatal("nothing is judged")
+	}
+	first := list[0]
+	if first.Outcome.Effect != assay.EffectInconclusive || !first.Seen.Unseen || !strings.Contains(first.Outcome.Reason, "smaller excursions as old went back by themselves") || first.Seen.High < 0 {
+		t.Errorf("%s: %s, %+v", first.Outcome.Effect, first.Outcome.Reason, first.Seen)
+	}
+	for _, p := range list {
+		if p.Outcome.Effect == assay.EffectHarmed {
+			t.Errorf("it harmed: %s", p.Outcome.Reason)
 		}
 	}
 }

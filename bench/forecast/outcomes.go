@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"assay.dev/assay"
 	"assay.dev/assay/bench/result"
 	"assay.dev/assay/bench/run"
 	"assay.dev/assay/infer"
@@ -22,20 +23,36 @@ const (
 	outcomeEvery = 97
 	// extreme is the share of the past that is less than what triggers an action.
 	extreme = 0.95
+	// claimed is the share of actions without effect that the placebos call one, in percent.
+	claimed = 5
+)
+
+// moment says when the actions of a count are taken, in the words of its rows.
+type moment string
+
+const (
+	anyTime moment = ""
+	// afterExtreme is after a value that was high in the half day before the search for one
+	// began, which is as often as not a load that grows by the hour.
+	afterExtreme moment = ", after an extreme"
+	// afterOwn is after a value that is high in the half day that it is held against.
+	afterOwn moment = ", after an extreme of its last half day"
 )
 
 // intervals counts how often what an action that did nothing changed, which is nothing,
 // lies within its intervals: of resampled pasts, and of the ranks of the past as it was.
 type intervals struct {
-	n         int
-	hold      [2][2]int // 95 and 80 %; resampled and by ranks
-	width     []float64 // of 95 %, resampled by ranks
-	wrong     int       // called an effect
-	triggered bool
+	n     int
+	hold  [2][2]int // 95 and 80 %; resampled and by ranks
+	width []float64 // of 95 %, resampled by ranks
+	wrong int       // called an effect
+	found int       // called a help had a part of it gone
+	gone  float64   // that part
+	when  moment
 }
 
 func (c *intervals) add(y []float64, seed uint64) error {
-	a := infer.Aftermath{Series: y, At: outcomePast, Dead: outcomeDead, Window: outcomeSpan, Hold: 2, Paths: infer.BootstrapPaths, Seed: seed}
+	a := infer.Aftermath{Series: slices.Clone(y), At: outcomePast, Dead: outcomeDead, Window: outcomeSpan, Hold: 2, Paths: infer.BootstrapPaths, Seed: seed}
 	var widths [2]float64
 	for k := range 2 {
 		if k == 1 {
@@ -58,6 +75,16 @@ func (c *intervals) add(y []float64, seed uint64) error {
 			c.wrong++
 		}
 	}
+	for i := outcomePast + outcomeDead; i < len(y); i++ {
+		a.Series[i] *= 1 - c.gone
+	}
+	got, err := infer.Attribute(a)
+	if err != nil {
+		return err
+	}
+	if got.Effect == assay.EffectHelped {
+		c.found++
+	}
 	c.n++
 	c.width = append(c.width, widths[0]/widths[1])
 	return nil
@@ -65,9 +92,7 @@ func (c *intervals) add(y []float64, seed uint64) error {
 
 // rows hold both against what they say; least are the targets of 95 % and of 80 %.
 func (c *intervals) rows(name string, least [2]float64) []result.Row {
-	if c.triggered {
-		name += ", after an extreme"
-	}
+	name += string(c.when)
 	var out []result.Row
 	for i, says := range []string{"95 %", "80 %"} {
 		share := func(k int) []float64 { return []float64{100 * float64(c.hold[i][k]) / float64(max(c.n, 1))} }
@@ -76,16 +101,20 @@ func (c *intervals) rows(name string, least [2]float64) []result.Row {
 		out = append(out, r.Want(">=", least[i]))
 	}
 	width := result.New(name+": width of 95 % intervals, of that by ranks", "", []float64{result.Median(c.width)})
-	wrong := result.New(name+": no effect called one by placebos", "%", []float64{100 * float64(c.wrong) / float64(max(c.n, 1))})
-	width.Rounds, wrong.Rounds = c.n, c.n
-	return append(out, width, wrong)
+	percent := func(n int) []float64 { return []float64{100 * float64(n) / float64(max(c.n, 1))} }
+	wrong := result.New(name+": no effect called one by placebos", "%", percent(c.wrong))
+	found := result.New(fmt.Sprintf("%s: %.0f %% of it gone called a help", name, 100*c.gone), "%", percent(c.found))
+	width.Rounds, wrong.Rounds, found.Rounds = c.n, c.n, c.n
+	// As many as are claimed, and two standard errors of so many actions.
+	most := claimed + 2*math.Sqrt(claimed*(100-claimed)/float64(max(c.n, 1)))
+	return append(out, width, wrong.Want("<=", math.Round(10*most)/10), found)
 }
 
 // outcomes counts on series in which nobody acted.
 func outcomes(_ context.Context, b *run.Bench) error {
 	for _, phi := range []float64{0, 0.5, 0.8} {
-		for _, triggered := range []bool{false, true} {
-			c, err := autocorrelated(phi, triggered)
+		for _, when := range []moment{anyTime, afterExtreme} {
+			c, err := autocorrelated(phi, when)
 			if err != nil {
 				return err
 			}
@@ -97,13 +126,13 @@ func outcomes(_ context.Context, b *run.Bench) error {
 		return err
 	}
 	for _, l := range list {
-		for _, triggered := range []bool{false, true} {
-			c, err := l.intervals(triggered)
+		for _, when := range []moment{anyTime, afterExtreme, afterOwn} {
+			c, err := l.intervals(when)
 			if err != nil {
 				return err
 			}
 			least := [2]float64{92, 76}
-			if triggered { // no past of half a day says all of what follows its rarest minutes
+			if when != anyTime { // no past of half a day says all of what follows its rarest minutes
 				least = [2]float64{88, 70}
 			}
 			b.Rows = append(b.Rows, c.rows(l.name, least)...)
@@ -113,8 +142,8 @@ func outcomes(_ context.Context, b *run.Bench) error {
 }
 
 // autocorrelated are 1,000 pasts of an AR(1) with the standard deviation 1.
-func autocorrelated(phi float64, triggered bool) (intervals, error) {
-	out := intervals{triggered: triggered}
+func autocorrelated(phi float64, when moment) (intervals, error) {
+	out := intervals{when: when, gone: 0.15} // one and a half standard deviations
 	rng := rand.New(rand.NewPCG(2026, uint64(100*phi)))
 	for seed := uint64(0); out.n < 1000; seed++ {
 		y, v := make([]float64, outcomePast+500), rng.NormFloat64()
@@ -123,7 +152,7 @@ func autocorrelated(phi float64, triggered bool) (intervals, error) {
 			y[i] = 10 + v
 		}
 		at := outcomePast
-		for triggered && at+outcomeDead+outcomeSpan < len(y) && y[at-1] < 11.645 { // 5 of 100 are above
+		for when != anyTime && at+outcomeDead+outcomeSpan < len(y) && y[at-1] < 11.645 { // 5 of 100 are above
 			at++
 		}
 		if at+outcomeDead+outcomeSpan > len(y) {
@@ -138,13 +167,20 @@ func autocorrelated(phi float64, triggered bool) (intervals, error) {
 
 // intervals of a recorded load, at times that have nothing to do with it, or whenever a
 // minute is among the highest of its past.
-func (l recorded) intervals(triggered bool) (intervals, error) {
-	out, y := intervals{triggered: triggered}, l.values
+func (l recorded) intervals(when moment) (intervals, error) {
+	out, y := intervals{when: when, gone: 0.5}, l.values
+	high := func(at int) float64 {
+		past := slices.Sorted(slices.Values(y[at-outcomePast : at]))
+		return past[int(extreme*float64(len(past)))]
+	}
 	for at := outcomePast; at+outcomeDead+outcomeSpan <= len(y); at += outcomeEvery {
-		if triggered {
-			past := slices.Sorted(slices.Values(y[at-outcomePast : at]))
-			high := past[int(extreme*float64(len(past)))]
-			for at+outcomeDead+outcomeSpan < len(y) && y[at-1] < high {
+		switch when {
+		case afterExtreme:
+			for bound := high(at); at+outcomeDead+outcomeSpan < len(y) && y[at-1] < bound; {
+				at++
+			}
+		case afterOwn:
+			for at+outcomeDead+outcomeSpan < len(y) && y[at-1] < high(at) {
 				at++
 			}
 		}
