@@ -20,8 +20,8 @@ func Aftermath(a assay.Action, h Hypothesis, indicator string, seen infer.Attrib
 	if seen.Placebos > 0 && !math.IsInf(seen.Low, 0) && !math.IsInf(seen.High, 0) && seen.Would != 0 {
 		out.Change, out.Interval = new(seen.Change), [2]float64{seen.Low, seen.High}
 	}
-	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s, 95 %% between %s and %s%s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after a similar excursion)",
-		indicator, short(seen.Before), short(seen.After), short(seen.Would), changeWords(seen.Change), short(seen.Low), short(seen.High), resampled(seen), seen.P, seen.PHarm, seen.Placebos, seen.Similar)
+	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s, 95 %% between %s and %s%s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after %s)",
+		indicator, short(seen.Before), short(seen.After), short(seen.Would), changeWords(seen.Change), short(seen.Low), short(seen.High), resampled(seen), seen.P, seen.PHarm, seen.Placebos, seen.Similar, similar(seen))
 	if seen.Unseen {
 		words += "; it was never that extreme before, so this is held against its staying so"
 	}
@@ -36,6 +36,14 @@ func Aftermath(a assay.Action, h Hypothesis, indicator string, seen infer.Attrib
 		out.Reason = words
 	}
 	return out
+}
+
+// similar says what is meant by windows like the one that is judged.
+func similar(seen infer.Attribution) string {
+	if seen.Unseen {
+		return "a smaller excursion as old"
+	}
+	return "a similar excursion"
 }
 
 // resampled says what resampled pasts say more, if there are any.
