@@ -65,6 +65,10 @@ func slowBurn(d *drama) error {
 		return err
 	}
 	return d.step("slow burn", "v2", func() (bool, string, error) {
+		had, failed, err := d.earlier(r.Version.Name)
+		if err != nil {
+			return false, "", err
+		}
 		p, err := d.begun(r, "shop-slow-burn", nil)
 		if err != nil {
 			return false, "", err
@@ -90,12 +94,21 @@ func slowBurn(d *drama) error {
 		if err != nil {
 			return false, "", err
 		}
+		exposed, harmed = exposed-had, harmed-failed
 		d.check("until then no burn-rate rule pages for it or the service, nor writes a ticket for the service", len(fired) == 0 && end.Canary.Total >= enoughCounted, "%s after %d requests", strings.Join(fired, ", "), end.Canary.Total)
 		cost, allowed := beyond(exposed, harmed, end.Control), (1-slowObjective)*float64(end.Canary.Total+end.Control.Total)
 		d.check("it ate less than a quarter of what the objective allows for that traffic", cost < allowed/4, "%.0f of %.0f errors", cost, allowed)
 		return false, fmt.Sprintf("v2  %s of %s requests fail against %s of v1's: it is stopped after %.0f s with %.0f of %.0f errors of the budget spent; alone it burns the budget %.1f times, and rules page from %g times on",
 			percentOf(end.Canary), Thousands(end.Canary.Total), percentOf(end.Control), end.Ended.Sub(end.Began).Seconds(), cost, allowed, burned(end.Canary), leastPaging()), nil
 	})
+}
+
+// earlier is what a version of this name had and failed in the plays before, if any.
+func (d *drama) earlier(version string) (requests, failed uint64, err error) {
+	if share, err := d.percent(version); err != nil || share < 0 {
+		return 0, 0, err
+	}
+	return d.exposure(version)
 }
 
 // burned is how many times too fast a rate burns the budget of the objective.

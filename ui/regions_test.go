@@ -50,7 +50,7 @@ func (w *town) compared() *diverge.Watcher {
 func aServiceShowsHowItsRegionsCompare(t *testing.T, w *town) {
 	page := w.get("/services/shop").Body.String()
 	for _, want := range []string{
-		"<h2>Regions</h2>", "at most 2 is declared", "diverges", "alike", "cannot say yet", "us &lt;b&gt;", "Eu of shop is worse than the rest", `class="bar bad"`,
+		"<h2>Regions</h2>", "at most 2 is declared", "diverges", "alike", "cannot say yet", "us &lt;b&gt;", "eu of shop is worse than the rest", `class="bar bad"`,
 		"Divergences between regions", "began", "percentage points above that of the 2 other regions",
 	} {
 		if !strings.Contains(page, want) {
