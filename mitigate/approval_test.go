@@ -83,6 +83,30 @@ func TestAStoppedJobIsJudgedByWhatItSpentUntilANewDay(t *testing.T) {
 	}
 }
 
+// The look after the one that stopped it is the first to see that, and may be in the new day.
+func TestAJobThatIsStoppedJustBeforeMidnightComesBackAfterIt(t *testing.T) {
+	r := example(t, "cost")
+	jobs(r)
+	vienna, err := time.LoadLocation("Europe/Vienna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, m, d := r.now.In(vienna).Date()
+	midnight := time.Date(y, m, d+1, 0, 0, 0, 0, vienna)
+	r.set("spent", "", 1000)
+	r.set("spend_rate", "load-tests", 100) // there is never room for it
+	if r.step(midnight.Sub(r.now) - time.Second); r.at(assay.LeverClass, "load-tests") != 0 {
+		t.Fatalf("it runs on at the cap: %s", r.last.Words)
+	}
+	r.set("spent", "", 0)
+	r.set("spend_rate", "load-tests", 0)
+	r.step(2 * time.Second)
+	r.run(2*time.Hour, time.Minute)
+	if r.at(assay.LeverClass, "load-tests") != 100 {
+		t.Errorf("a new day has begun and it stays stopped: %s %v", r.last.Words, r.last.Reasons)
+	}
+}
+
 func TestAnAllowanceThatHasRoomForAStoppedJobLetsItBack(t *testing.T) {
 	r := example(t, "cost")
 	jobs(r)

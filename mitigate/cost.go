@@ -128,6 +128,9 @@ func (v *view) stop(f *finding, l *policy.CostLaw, jobs []job, spent, limit floa
 		if j.Essential || j.allowance == 0 {
 			continue
 		}
+		// A stop is of the day in which it was decided, also where the next look, which sees it,
+		// is in the day after. A look that sees the job run forgets this.
+		v.next.Since["stopped/"+j.Name] = v.now
 		words := fmt.Sprintf("job %s stops: %s %s are spent, and the cap is %s", j.Name, number(spent), l.Currency, number(limit))
 		f.options = append(f.options, decide.Option{
 			Action: v.action(assay.ActionStop, assay.LeverClass, j.Name, j.allowance, 0), Words: words, Reversible: true,
