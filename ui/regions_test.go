@@ -29,12 +29,13 @@ func (r regional) Read(_ context.Context, q signal.Query) (out []assay.Reading, 
 	return out, nil
 }
 
-// compared compares the regions of the shop, over the last half hour for real.
+// compared compares the regions of the shop, at noon of yesterday: what is known of a day
+// depends on how old it is.
 func (w *town) compared() *diverge.Watcher {
 	w.t.Helper()
-	now := w.world.Now()
+	now := w.world.Now().UTC().Truncate(24 * time.Hour).Add(-12 * time.Hour)
 	c := diverge.New(diverge.Config{
-		Source: regional{now.Add(-40 * time.Minute)}, Store: w.Store, Namespace: namespace, Now: w.world.Now, Log: slog.New(slog.DiscardHandler),
+		Source: regional{now.Add(-40 * time.Minute)}, Store: w.Store, Namespace: namespace, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 	})
 	o := w.objective("shop", "0.985")
 	o.Regions = &slo.Regions{Label: "region", Bound: 0.02, Error: 0.01}
