@@ -30,6 +30,9 @@ import (
 // time they wait for the next checkpoint.
 const atATime = 6
 
+// childLimit is when a child is taken for stuck: it gives up by itself long before.
+const childLimit = 4 * time.Minute
+
 // run is one child and what it did.
 type run struct {
 	heard  *promises
@@ -56,6 +59,7 @@ func (r run) hit() (calls []string) {
 func childCommand(ctx context.Context, data string, facts int, f fault, strace ...string) *exec.Cmd {
 	args := append(strace, os.Args[0], "-test.run=^$")
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.WaitDelay = 10 * time.Second // if strace is killed, whom it watches goes on
 	cmd.Env = append(os.Environ(), childDir+"="+data, fmt.Sprintf("%s=%d", childFacts, facts),
 		"GODEBUG=asyncpreemptoff=1", // no signals that interrupt a call while it is decided about
 		"GORACE=atexit_sleep_ms=0")  // the race detector waits a second at exit otherwise
@@ -65,11 +69,22 @@ func childCommand(ctx context.Context, data string, facts int, f fault, strace .
 	return cmd
 }
 
-// runChild runs a child to its end. What it said is added to p.
+// runChild runs a child to its end. What it said is added to p. One that is stuck is
+// made to say where and ends the tests, as the go command's own limit would.
 func runChild(cmd *exec.Cmd, p *promises) run {
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
-	r := run{heard: p, err: cmd.Run()}
+	r := run{heard: p}
+	if r.err = cmd.Start(); r.err == nil {
+		limit := time.AfterFunc(childLimit, func() {
+			_ = cmd.Process.Signal(syscall.SIGQUIT) // it may have ended
+			_ = time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		})
+		r.err = cmd.Wait()
+		if !limit.Stop() {
+			panic(fmt.Sprintf("a child was stuck for %v (%v): %s", childLimit, r.err, stderr.String()))
+		}
+	}
 	r.stderr = stderr.String()
 	for line := range strings.Lines(out.String()) {
 		if text, whole := strings.CutSuffix(line, "\n"); whole {

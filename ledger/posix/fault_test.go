@@ -26,7 +26,7 @@ import (
 const (
 	syncCalls  = "sync"  // fsync, fdatasync, rename and link: where something becomes durable or visible
 	writeCalls = "write" // write and pwrite into files
-	openCalls  = "open"  // openat
+	openCalls  = "open"  // openat that may create a file
 )
 
 // fault says what happens to a process.
@@ -64,9 +64,11 @@ const (
 	returnAllow       = 0x7fff0000
 	loadWord          = 0x20
 	jumpIfEqual       = 0x15
+	jumpIfSet         = 0x45
 	returnValue       = 0x06
 	offsetNumber      = 0
 	offsetFirstArg    = 16
+	offsetThirdArg    = 32
 	linkatOnArm64     = 37
 	renameOnAmd64     = 82
 	linkOnAmd64       = 86
@@ -151,7 +153,9 @@ func callsOf(kind string) map[int32]string {
 
 // arm installs the filter in all threads. Writes to the standard streams and to the
 // descriptor by which Go wakes its poller pass: the deciding thread makes such
-// writes itself.
+// writes itself. So do opens that only read: the C library makes some when a thread
+// is new (its first allocation counts processors), of which Go's scheduler knows
+// nothing, and while as many threads wait there as may run Go, nobody decides.
 func (in *injector) arm() error {
 	var program []instruction
 	if in.calls == writeCalls {
@@ -159,6 +163,10 @@ func (in *injector) arm() error {
 		for _, fd := range passing() {
 			program = append(program, instruction{jumpIfEqual, 0, 1, fd}, instruction{code: returnValue, k: returnAllow})
 		}
+	}
+	if in.calls == openCalls {
+		program = append(program, instruction{code: loadWord, k: offsetThirdArg},
+			instruction{jumpIfSet, 1, 0, syscall.O_CREAT}, instruction{code: returnValue, k: returnAllow})
 	}
 	program = append(program, instruction{code: loadWord, k: offsetNumber})
 	for nr := range in.names {
