@@ -393,15 +393,18 @@ func (t *tide) follows() error {
 	d := t.d
 	return d.step("day", "the rest of the day", func() (bool, string, error) {
 		var m api.Model
-		_, whole, err := d.until(tideDay+2*reactTime, func() (_ bool, err error) {
+		var moves []desired
+		whole, down := false, false
+		// A night's first moments may still be within the shortest time between two moves.
+		_, _, err := d.until(tideDay+2*reactTime, func() (_ bool, err error) {
 			m, err = d.ci.Model(d.ctx, "strategy/"+forecastsBy+"/load")
-			return m.Steps > quarters || err == nil && m.Active == decide.ModelRules, err
+			moves = d.yard.platform.movesOf(ahead)
+			whole, down = m.Steps > quarters, slices.ContainsFunc(moves, isLess)
+			return whole && down || err == nil && m.Active == decide.ModelRules, err
 		})
 		if err != nil {
 			return false, "", err
 		}
-		moves := d.yard.platform.movesOf(ahead)
-		down := slices.ContainsFunc(moves, isLess)
 		d.check("the forecast decides as long as days go as they do", whole && m.Active != decide.ModelRules, "%s after %d steps: %s", m.Active, m.Steps, m.Reason)
 		d.check("at night workers are given back", down, "%s", count(len(moves), "move"))
 		return down && whole, fmt.Sprintf("%d steps were held against the forecast, and the workers moved %s", m.Steps, count(len(moves), "time")), nil
