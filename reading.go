@@ -110,7 +110,8 @@ func (r Reading) Check() error {
 type Signal struct {
 	Indicator    string  `json:"indicator"`
 	Known        bool    `json:"known"`
-	Reason       string  `json:"reason,omitempty"` // why it is unknown, one sentence
+	Reason       string  `json:"reason,omitempty"`  // why it is unknown, one sentence
+	Instead      string  `json:"instead,omitempty"` // why its second source was read, empty if the first was
 	AgeSeconds   float64 `json:"age_seconds"`      // of the older arm
 	Completeness float64 `json:"completeness"`     // of the less complete arm
 }

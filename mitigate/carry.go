@@ -13,7 +13,6 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/act"
 	"assay.dev/assay/decide"
-	"assay.dev/assay/signal"
 	"assay.dev/assay/store"
 )
 
@@ -29,16 +28,10 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 	now, s := c.cfg.Now().UTC(), rec.Strategy
 	in := Inputs{Burn: -1, Worth: rec.Strategy.Spec.BudgetWorth, Extra: rec.extra(now), Cleared: rec.cleared(now)}
 	for _, sig := range s.Spec.Signals {
-		q := signal.GaugeQuery{Namespace: s.Namespace, Expr: sig.Query, By: sig.By, Time: now, MaxAge: s.Spec.MaxAge.Value()}
-		list, err := c.cfg.Gauges.Gauge(ctx, q)
-		if err != nil {
-			c.cfg.Log.Warn("a signal cannot be read", "strategy", s.Name, "signal", sig.Name, "error", err)
-		}
-		for _, g := range list {
-			if math.IsNaN(g.Value) || math.IsInf(g.Value, 0) {
-				g.Value, g.Completeness = 0, 0 // a record has no room for what is no number; it is unknown
-			}
-			in.Values = append(in.Values, Value{Name: sig.Name, Scope: g.Scope, Value: g.Value, Time: g.Time.UTC(), Completeness: g.Completeness})
+		values, why := c.readEither(ctx, &s, sig, now)
+		in.Values = append(in.Values, values...)
+		if why != "" {
+			in.Second = append(in.Second, Second{Name: sig.Name, Why: why})
 		}
 	}
 	movable := c.settings(ctx, rec, &in)
@@ -181,6 +174,9 @@ func signatureOf(d assay.Decision) string {
 	}
 	for _, s := range d.Signals {
 		fmt.Fprintf(&b, " %s=%t", s.Indicator, s.Known)
+		if s.Instead != "" {
+			b.WriteString(" (second source)")
+		}
 	}
 	return b.String()
 }

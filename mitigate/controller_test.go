@@ -199,6 +199,34 @@ func (b *board) at(l assay.Lever) float64 {
 	return math.NaN()
 }
 
+// newest are the records of the newest decision: of the choice, and of the law with it.
+func (b *board) newest() (choice, law []byte) {
+	b.t.Helper()
+	decided := b.facts(assay.FactMitigationDecided)
+	if len(decided) == 0 {
+		b.t.Fatal("nothing is decided")
+	}
+	var p mitigate.DecidedPayload
+	if err := json.Unmarshal(decided[len(decided)-1].Payload, &p); err != nil {
+		b.t.Fatal(err)
+	}
+	return b.blob(p.Record), b.blob(p.Law)
+}
+
+func (b *board) blob(d assay.Digest) []byte {
+	b.t.Helper()
+	r, err := b.blobs.Open(b.t.Context(), d)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return data
+}
+
 func (b *board) facts(kinds ...string) (out []assay.Fact) {
 	b.t.Helper()
 	err := b.store.View(b.t.Context(), func(r store.Reader) error {
@@ -265,22 +293,7 @@ func TestMoneyIsWeighedAgainstADeclaredWorthOfTheBudget(t *testing.T) {
 		b.restart()
 		b.set("load", 1000)
 		b.step(time.Second)
-		decided := b.facts(assay.FactMitigationDecided)
-		if len(decided) == 0 {
-			t.Fatal("nothing is decided")
-		}
-		var p mitigate.DecidedPayload
-		if err := json.Unmarshal(decided[len(decided)-1].Payload, &p); err != nil {
-			t.Fatal(err)
-		}
-		r, err := b.blobs.Open(t.Context(), p.Record)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data, _ := b.newest()
 		if stated := bytes.Contains(data, []byte(`"budget_worth":20000`)); stated != (worth > 0) {
 			t.Errorf("worth %v: the decision weighs money: %t", worth, stated)
 		}

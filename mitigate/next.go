@@ -48,6 +48,9 @@ func (r *Record) decide(guard decide.Guard) error {
 	v.undo(&f)
 	v.freeze()
 	r.After.quiet(f, r.Now)
+	for _, x := range r.Inputs.Second {
+		f.notes = append(f.notes, fmt.Sprintf("%s is read from its second source: %s", x.Name, x.Why))
+	}
 	if r.Inputs.Reactive != "" {
 		f.notes = append(f.notes, "reactive: declared thresholds decide, for "+r.Inputs.Reactive)
 	}

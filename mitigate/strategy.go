@@ -41,6 +41,12 @@ type Value struct {
 	Completeness float64   `json:"completeness"` // share of the sources that reported, 0 to 1
 }
 
+// Second is a signal of which the second source was read, because the first was of no use.
+type Second struct {
+	Name string `json:"name"` // of the signal
+	Why  string `json:"why"`  // the first was not read, one sentence
+}
+
 // Setting is where a lever stands, as the world was read back.
 type Setting struct {
 	Lever assay.Lever `json:"lever"`
@@ -93,6 +99,8 @@ type Inputs struct {
 	Settings  []Setting  `json:"settings"`
 	Forecasts []Forecast `json:"forecasts,omitempty"`
 	Changes   []Change   `json:"changes,omitempty"`
+	// Second are the signals whose second source was read.
+	Second []Second `json:"second,omitempty"`
 	// Unknown is what could not be read beside the declared signals: nothing is done
 	// automatically without it.
 	Unknown []assay.Signal `json:"unknown,omitempty"`

@@ -83,6 +83,9 @@ func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
 		if seen == 0 {
 			sig.Known, sig.Reason, sig.Completeness = false, fmt.Sprintf("%s has no data", decl.Name), 0
 		}
+		if i := slices.IndexFunc(in.Second, func(x Second) bool { return x.Name == decl.Name }); i >= 0 {
+			sig.Instead = in.Second[i].Why
+		}
 		if !sig.Known {
 			if v.why == nil {
 				v.why = map[string]string{}
@@ -97,6 +100,22 @@ func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
 // apart reports whether each scope is judged by its own values alone: sources come and
 // go, and what is not known of one says nothing of the others.
 func (s *Strategy) apart() bool { return s.Spec.Contain != nil }
+
+// unfit says why a source's values of a signal are of no use, "" if they are.
+func (s *Strategy) unfit(name string, values []Value, now time.Time) (why string) {
+	if len(values) == 0 {
+		return name + " has no data"
+	}
+	for i := range values {
+		switch reason := s.unusable(&values[i], now); {
+		case reason == "" && s.apart():
+			return ""
+		case why == "":
+			why = reason
+		}
+	}
+	return why
+}
 
 // unusable says why a value is unknown, "" if it is not.
 func (s *Strategy) unusable(x *Value, now time.Time) string {

@@ -114,6 +114,8 @@ type StrategySignal struct {
 	Name string `json:"name"`
 	// Query is PromQL that gives one number, or one for each value of the label in by.
 	Query string `json:"query"`
+	// Fallback is PromQL over a second source of the same, of the same labels: it is read while what Query gives is missing, stale or incomplete, and every decision says so.
+	Fallback string `json:"fallback,omitempty"`
 	// By is the label that tells regions, tenants, classes, tiers, jobs, sources or versions apart; left out for one number.
 	By string `json:"by,omitempty"`
 }

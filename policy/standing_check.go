@@ -130,10 +130,20 @@ func (s Strategy) checkSignals(d strict.Document) error {
 			return d.Errorf(in("name"), "%q is declared twice", sig.Name)
 		case strings.TrimSpace(sig.Query) == "":
 			return d.Errorf(in("query"), "is missing")
+		case sig.Fallback != "" && strings.TrimSpace(sig.Fallback) == strings.TrimSpace(sig.Query):
+			return d.Errorf(in("fallback"), "is the query itself: it would be missing with it; name series of another sender, or leave it out")
 		case by && sig.By == "":
 			return d.Errorf(in("by"), "is missing: law %s reads %s for each of several; name the label that tells them apart", law, sig.Name)
 		case !by && sig.By != "":
 			return d.Errorf(in("by"), "is %q, but law %s reads %s as one number", sig.By, law, sig.Name)
+		}
+		if err := checkPromQL(d, in("query"), sig.Query); err != nil {
+			return err
+		}
+		if sig.Fallback != "" {
+			if err := checkPromQL(d, in("fallback"), sig.Fallback); err != nil {
+				return err
+			}
 		}
 		have[sig.Name] = true
 	}
@@ -171,6 +181,10 @@ func (s StrategySpec) checkLevers(d strict.Document) error {
 			return d.Errorf(append(at, "by"), "belongs to query; door %s knows its scopes", l.Door)
 		case l.Door != "" && s.Door(l.Lever) != l.Door:
 			return d.Errorf(append(at, "door"), "is the second one of %s: %s is named already", l.Lever, s.Door(l.Lever))
+		case l.Query != "":
+			if err := checkPromQL(d, append(at, "query"), l.Query); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -39,6 +39,9 @@ func (a *app) explain(d assay.Decision) {
 		if !s.Known {
 			state = a.out.Paint(term.Purple, "unknown") + ": " + s.Reason
 		}
+		if s.Instead != "" {
+			state += " from its second source (" + s.Instead + ")"
+		}
 		fmt.Fprintf(a.out, "  %s  %s, %.1f s old, %.0f %% complete\n", s.Indicator, state, s.AgeSeconds, 100*s.Completeness)
 	}
 }
