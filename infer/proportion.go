@@ -18,7 +18,10 @@ func ClopperPearson(events, n uint64, confidence float64) (low, high float64) {
 	t, tail := binomialsOf(few[:0], events, n), (1-confidence)/2
 	high = 1
 	if events < n {
-		high = bisect(func(p float64) bool { return t.atMost(events, p, func(sum float64) bool { return sum > tail }) })
+		from, to := t.near(events, tail)
+		high = bisect(func(p float64) bool {
+			return p <= from || p < to && t.atMost(events, p, func(sum float64) bool { return sum > tail })
+		})
 	}
 	if events > 0 {
 		low = bisect(func(p float64) bool { return t.atMost(events-1, p, func(sum float64) bool { return 1-sum < tail }) })
@@ -45,6 +48,54 @@ const (
 	heldTerms = 64
 	keptTerms = 1 << 16
 )
+
+const (
+	// nearWidth is how far, relative to it, near looks on both sides of what it found, and
+	// nearSure by how much, relative to the level, the sums must be on their side there. In
+	// their range, up to heldTerms events in nearTrials, rounding moves them by a tenth of it.
+	nearWidth  = 1e-11
+	nearSure   = 3e-12
+	nearTrials = 1 << 32
+	nearSteps  = 20
+)
+
+// near is where the probability of k or fewer events falls to a level below a half: it is
+// surely above it up to from, and surely below it from to on, so that a bisection need not
+// reckon there. By Newton's method in ln(1−p), of which the logarithm of that probability is
+// a concave function. Where it cannot be sure it is everything, 0 to 1.
+func (b binomials) near(k uint64, level float64) (from, to float64) {
+	if k >= heldTerms || b.n > nearTrials {
+		return 0, 1
+	}
+	x, n := float64(k+1), float64(b.n)
+	u := -math.Log1p(-min((x+2*math.Sqrt(x)+2)/(n+1), x/(x+1))) // beyond it, for the usual levels
+	for range nearSteps {
+		sum, last := b.sum(k, -math.Expm1(-u))
+		step := math.Log(sum/level) * sum / ((n - float64(k)) * last)
+		u += step
+		if math.Abs(step) <= nearWidth/10*u {
+			break
+		}
+	}
+	p := -math.Expm1(-u)
+	from, to = p*(1-nearWidth), p*(1+nearWidth)
+	above, _ := b.sum(k, from)
+	below, _ := b.sum(k, to)
+	if !(above > level*(1+nearSure) && below < level*(1-nearSure) && to < 1) {
+		return 0, 1
+	}
+	return from, to
+}
+
+// sum is the probability of k or fewer events, and that of k.
+func (b binomials) sum(k uint64, p float64) (sum, last float64) {
+	yes, no := math.Log(p), math.Log1p(-p)
+	for x := range k + 1 {
+		last = math.Exp(b.ways[x] + float64(x)*yes + float64(b.n-x)*no)
+		sum += last
+	}
+	return sum, last
+}
 
 // binomials are the numbers of ways to have 0, 1, 2 … events in n trials, as logarithms:
 // the same at every probability that a bisection tries.

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"math"
 	"testing"
 )
@@ -15,12 +16,12 @@ func TestClopperPearsonIsToTheBitWhatItsDefinitionGives(t *testing.T) {
 		}
 		return min(sum, 1)
 	}
-	for _, n := range []uint64{1, 2, 7, 100, 5_000, 123_456, 1 << 40} {
-		for _, k := range []uint64{0, 1, 3, 10, 63, 64, 90} {
+	for _, n := range []uint64{1, 2, 3, 7, 31, 100, 128, 777, 5_000, 123_456, 1 << 32, 1<<32 + 1, 1 << 40} {
+		for _, k := range []uint64{0, 1, 2, 3, 5, 10, 17, 50, 62, 63, 64, 90} {
 			if k > n/2 {
 				continue
 			}
-			for _, confidence := range []float64{0.5, 0.95, 0.998} {
+			for _, confidence := range []float64{0.001, 0.5, 0.95, 0.998, 1 - 1e-9} {
 				tail, wantLow, wantHigh := (1-confidence)/2, 0.0, 1.0
 				wantHigh = bisect(func(p float64) bool { return atMost(k, n, p) > tail })
 				if k > 0 {
@@ -31,5 +32,17 @@ func TestClopperPearsonIsToTheBitWhatItsDefinitionGives(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A strategy asks for several at every look.
+func BenchmarkClopperPearson(b *testing.B) {
+	for _, events := range []uint64{0, 3, 20, 50} {
+		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				ClopperPearson(events, 5_000, 0.95)
+			}
+		})
 	}
 }
