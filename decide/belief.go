@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync"
 
 	"assay.dev/assay"
 )
@@ -80,24 +81,37 @@ func Believe(prior Prior, clues []Clue, limit float64) ([]assay.Belief, error) {
 	if !(limit > 0 && limit <= 50) {
 		return nil, assay.Errorf(assay.CodeInvalid, "the cap of a likelihood ratio is %v, want above 0 and at most 50", limit)
 	}
-	before, err := prior.shares()
+	shares := prior.shares
+	if prior == nil {
+		shares = usualShares
+	}
+	before, err := shares()
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range clues {
-		if err := c.check(); err != nil {
+	stated, said := make([]ratios, len(clues)), 0
+	for i := range clues {
+		n, err := stated[i].read(&clues[i])
+		if err != nil {
 			return nil, err
 		}
+		said += n
 	}
 	out := make([]assay.Belief, 0, len(hypotheses))
-	logs := make([]float64, 0, len(hypotheses))
-	for i, h := range hypotheses {
-		if before[i] == 0 {
+	var room [len(hypotheses)]float64
+	logs, weights := room[:0], make([]assay.ClueWeight, 0, said) // of all hypotheses
+	for h := range hypotheses {
+		if before[h] == 0 {
 			continue
 		}
-		weights, sum := worth(h, clues, limit)
-		out = append(out, assay.Belief{Hypothesis: string(h), Before: before[i], Clues: weights})
-		logs = append(logs, math.Log(before[i])+sum)
+		from, sum := len(weights), 0.0
+		weights, sum = worth(weights, h, clues, stated, limit)
+		b := assay.Belief{Hypothesis: string(hypotheses[h]), Before: before[h]}
+		if len(weights) > from {
+			b.Clues = weights[from:len(weights):len(weights)]
+		}
+		out = append(out, b)
+		logs = append(logs, math.Log(before[h])+sum)
 	}
 	top, total := slices.Max(logs), 0.0
 	for i := range logs {
@@ -111,11 +125,11 @@ func Believe(prior Prior, clues []Clue, limit float64) ([]assay.Belief, error) {
 	return out, nil
 }
 
+// usualShares are those of DefaultPrior, which most beliefs begin with.
+var usualShares = sync.OnceValues(DefaultPrior().shares)
+
 // shares are the prior by hypothesis, adding up to 1.
 func (p Prior) shares() (out [len(hypotheses)]float64, err error) {
-	if p == nil {
-		p = DefaultPrior()
-	}
 	total, named := 0.0, 0
 	for i, h := range hypotheses {
 		v, ok := p[h]
@@ -140,40 +154,46 @@ func (p Prior) shares() (out [len(hypotheses)]float64, err error) {
 	return out, nil
 }
 
-func (c Clue) check() error {
+// ratios are a clue's log likelihood ratios, in the order of hypotheses.
+type ratios [len(hypotheses)]float64
+
+// read takes a clue's, and returns how many of them say something.
+func (r *ratios) read(c *Clue) (said int, err error) {
 	named := 0
-	for _, h := range hypotheses {
+	for i, h := range hypotheses {
 		v, ok := c.LogLR[h]
 		if ok {
 			named++
 		}
 		if !(math.Abs(v) <= maxLogLR) {
-			return assay.Errorf(assay.CodeInvalid, "clue %q has the log likelihood ratio %v for %s", c.Name, v, h)
+			return 0, assay.Errorf(assay.CodeInvalid, "clue %q has the log likelihood ratio %v for %s", c.Name, v, h)
+		}
+		if r[i] = v; v != 0 {
+			said++
 		}
 	}
 	if c.Name == "" || named != len(c.LogLR) {
-		return assay.Errorf(assay.CodeInvalid, "clue %q has no name or speaks of a hypothesis that is not one of %v", c.Name, hypotheses)
+		return 0, assay.Errorf(assay.CodeInvalid, "clue %q has no name or speaks of a hypothesis that is not one of %v", c.Name, hypotheses)
 	}
-	return nil
+	return said, nil
 }
 
-// worth are the clues' weights for one hypothesis and their sum.
-func worth(h Hypothesis, clues []Clue, limit float64) (out []assay.ClueWeight, sum float64) {
-	for i, c := range clues {
-		v := c.LogLR[h]
+// worth appends the clues' weights for one hypothesis to room, and returns their sum.
+func worth(room []assay.ClueWeight, h int, clues []Clue, stated []ratios, limit float64) (out []assay.ClueWeight, sum float64) {
+	out = room
+	for i := range clues {
+		v := stated[i][h]
 		if v == 0 {
 			continue
 		}
+		c := &clues[i]
 		w := assay.ClueWeight{Clue: c.Name, LogLR: min(max(v, -limit), limit)}
 		// What clues of the same source brought before leaves room for the rest only.
-		if said := ofSource(out, clues[:i], c.source()); said != 0 {
+		if said := ofSource(out[len(room):], clues[:i], c.source()); said != 0 {
 			w.LogLR = min(max(said+w.LogLR, -limit), limit) - said
 		}
 		if w.LogLR != v {
 			w.Stated = v
-		}
-		if out == nil {
-			out = make([]assay.ClueWeight, 0, len(clues)-i)
 		}
 		out = append(out, w)
 		sum += w.LogLR
@@ -181,7 +201,7 @@ func worth(h Hypothesis, clues []Clue, limit float64) (out []assay.ClueWeight, s
 	return out, sum
 }
 
-func (c Clue) source() string {
+func (c *Clue) source() string {
 	if c.Source == "" {
 		return c.Name
 	}
@@ -190,13 +210,15 @@ func (c Clue) source() string {
 
 // ofSource is what the clues of one source brought so far.
 func ofSource(weights []assay.ClueWeight, clues []Clue, source string) (sum float64) {
-	i := 0
-	for _, c := range clues {
-		if i < len(weights) && weights[i].Clue == c.Name {
+	for i := range clues {
+		if len(weights) == 0 {
+			break
+		}
+		if c := &clues[i]; weights[0].Clue == c.Name {
 			if c.source() == source {
-				sum += weights[i].LogLR
+				sum += weights[0].LogLR
 			}
-			i++
+			weights = weights[1:]
 		}
 	}
 	return sum

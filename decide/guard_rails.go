@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"assay.dev/assay"
@@ -99,7 +100,7 @@ func (g rails) limit(a assay.Action) string {
 	return ""
 }
 
-func percentOf(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }
+func percentOf(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) + " %" }
 
 // EffectiveLevel is the declared level, or what is left of it while a prerequisite does
 // not hold, and why.

@@ -21,22 +21,11 @@ type Mitigation struct {
 
 // Mitigate is Weigh that keeps its inputs and writes their digest into the decision.
 func Mitigate(p Problem, guard Guard, now time.Time, draws []float64) (Mitigation, error) {
-	m, err := Keep(p, guard, now, draws)
-	if err != nil {
+	m := Mitigation{Problem: p, Draws: draws, Now: now.UTC()}
+	if err := m.Choose(guard); err != nil {
 		return Mitigation{}, err
 	}
 	return m.Sealed()
-}
-
-// Keep is Mitigate without the digest: most decisions are to do nothing as before and
-// are never written down, and to digest what they were made of costs more than to make
-// them.
-func Keep(p Problem, guard Guard, now time.Time, draws []float64) (m Mitigation, err error) {
-	m = Mitigation{Problem: p, Draws: draws, Now: now.UTC()}
-	if m.Decision, err = Weigh(p, guard, now, draws); err != nil {
-		return Mitigation{}, err
-	}
-	return m, nil
 }
 
 // Sealed has the digest of its inputs in its decision.

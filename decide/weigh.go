@@ -39,35 +39,54 @@ const (
 // needed only if the problem explores. CodeInvalid for a problem that cannot be,
 // CodeTooLarge above the bounds.
 func Weigh(p Problem, guard Guard, now time.Time, draws []float64) (assay.Decision, error) {
-	if err := p.check(guard, draws); err != nil {
-		return assay.Decision{}, err
+	m := Mitigation{Problem: p, Draws: draws, Now: now.UTC()}
+	err := m.Choose(guard)
+	return m.Decision, err
+}
+
+// Choose is Weigh of m's problem at its time; the decision is m's from then on, without a
+// digest: most decisions are to do nothing as before and are never written down, and to
+// digest what they were made of costs more than to make them.
+func (m *Mitigation) Choose(guard Guard) error {
+	m.Decision = assay.Decision{}
+	p, d := &m.Problem, &m.Decision
+	if err := p.check(guard, m.Draws); err != nil {
+		return err
 	}
-	d := assay.Decision{Engine: WeighEngine, Plan: p.Strategy, Service: p.Service, Time: now.UTC(), Signals: p.Signals, Remaining: -1}
-	w := weighing{guard: guard, d: &d}
+	beliefs, err := p.beliefs()
+	if err != nil {
+		return err
+	}
+	d.Engine, d.Plan, d.Service, d.Time = WeighEngine, p.Strategy, p.Service, m.Now
+	d.Signals, d.Beliefs, d.Remaining = p.Signals, beliefs, -1
 	if !p.byRules() {
-		for _, c := range p.Clues {
-			d.Clues = append(d.Clues, assay.Clue{Name: c.Name, Words: c.Words})
-		}
-		var err error
-		if d.Beliefs, err = Believe(p.Prior, p.Clues, p.Cap); err != nil {
-			return assay.Decision{}, err
+		d.Clues = slices.Grow(d.Clues, len(p.Clues))
+		for i := range p.Clues {
+			d.Clues = append(d.Clues, assay.Clue{Name: p.Clues[i].Name, Words: p.Clues[i].Words})
 		}
 	}
-	w.view = newView(&p, d.Beliefs, d.Time)
-	w.options = make([]option, len(p.Options))
-	for i, o := range p.Options {
-		w.options[i].Option = o
+	w := weighing{view: newView(p, beliefs, m.Now), guard: guard, d: d, options: make([]option, len(p.Options))}
+	for i := range p.Options {
+		w.options[i].Option = p.Options[i]
 		if p.byRules() {
 			w.disable(&w.options[i])
 			continue
 		}
 		if w.weigh(&w.options[i]); p.Explore > 0 {
-			w.draw(&w.options[i], draws[i])
+			w.draw(&w.options[i], m.Draws[i])
 		}
 	}
 	w.choose()
 	w.finish()
-	return d, nil
+	return nil
+}
+
+// beliefs are what the clues say, none where there is no model.
+func (p *Problem) beliefs() ([]assay.Belief, error) {
+	if p.byRules() {
+		return nil, nil
+	}
+	return Believe(p.Prior, p.Clues, p.Cap)
 }
 
 func (p *Problem) byRules() bool { return p.Rules || p.Deterministic }
@@ -164,8 +183,8 @@ func (w *weighing) byRulesOrWorse(o *option) bool {
 
 // thin says which input is unknown; empty if all are known.
 func (w *weighing) thin() string {
-	for _, s := range w.p.Signals {
-		if !s.Known {
+	for i := range w.p.Signals {
+		if s := &w.p.Signals[i]; !s.Known {
 			return s.Indicator + " is unknown: " + s.Reason
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,10 +25,10 @@ func describe(a assay.Action) string {
 	return fmt.Sprintf("Set %s from %s to %s", a.Target(), short(a.Now), short(a.Want))
 }
 
-func short(v float64) string { return fmt.Sprintf("%.4g", v) }
+func short(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
 // budget writes a share of the error budget.
-func budget(v float64) string { return fmt.Sprintf("%.3g %%", 100*v) }
+func budget(v float64) string { return strconv.FormatFloat(100*v, 'g', 3, 64) + " %" }
 
 func (w *weighing) takeWords(o *option) string {
 	if w.p.byRules() {
@@ -49,16 +50,16 @@ func (w *weighing) nothingWords() string {
 		return "no rule fires"
 	}
 	best := 0
-	for i, o := range w.options {
-		if o.loss.Total < w.options[best].loss.Total {
+	for i := range w.options {
+		if w.options[i].loss.Total < w.options[best].loss.Total {
 			best = i
 		}
 	}
-	o := w.options[best]
+	o := &w.options[best]
 	if o.suppressed {
 		return fmt.Sprintf("to %s had no effect against %s too often", lower(describe(o.Action)), w.beliefs[0].Hypothesis)
 	}
-	return fmt.Sprintf("it is expected to cost %s of the error budget in %s, and the best action %s", budget(w.nothing.Total), span(w.p.Stands), budget(o.loss.Total))
+	return "it is expected to cost " + budget(w.nothing.Total) + " of the error budget in " + span(w.p.Stands) + ", and the best action " + budget(o.loss.Total)
 }
 
 func span(d time.Duration) string {
@@ -100,7 +101,7 @@ func (w *weighing) finish() {
 		d.Candidates = append(d.Candidates, c)
 	}
 	always(assay.ActionHold, w.nothing, "doing nothing is always possible")
-	always(assay.ActionAsk, w.ask(best), fmt.Sprintf("an answer takes about %s", span(w.p.Rates.Answer)))
+	always(assay.ActionAsk, w.ask(best), "an answer takes about "+span(w.p.Rates.Answer))
 	if d.Action.Kind == assay.ActionPage {
 		always(assay.ActionPage, w.ask(best), "the automation has disabled itself")
 	}
@@ -144,7 +145,7 @@ func (w *weighing) reasons() {
 
 // beliefWords says what a belief was, is, and what moved it most.
 func beliefWords(b assay.Belief, clues []assay.Clue) string {
-	out := fmt.Sprintf("%s: %.0f %% before, %.0f %% after", b.Hypothesis, 100*b.Before, 100*b.After)
+	out := b.Hypothesis + ": " + percentOf(b.Before) + " before, " + percentOf(b.After) + " after"
 	if len(b.Clues) == 0 {
 		return out
 	}
@@ -153,7 +154,7 @@ func beliefWords(b assay.Belief, clues []assay.Clue) string {
 	})
 	for _, c := range clues {
 		if c.Name == most.Clue {
-			return fmt.Sprintf("%s; most by %s", out, factor(most.LogLR)+" because "+strings.TrimSuffix(c.Words, "."))
+			return out + "; most by " + factor(most.LogLR) + " because " + strings.TrimSuffix(c.Words, ".")
 		}
 	}
 	return out
@@ -164,7 +165,7 @@ func cmpAbs(x, y float64) int { return cmp.Compare(math.Abs(x), math.Abs(y)) }
 // factor writes a likelihood ratio.
 func factor(logLR float64) string {
 	if logLR < 0 {
-		return fmt.Sprintf("÷%.2g", math.Exp(-logLR))
+		return "÷" + strconv.FormatFloat(math.Exp(-logLR), 'g', 2, 64)
 	}
-	return fmt.Sprintf("×%.2g", math.Exp(logLR))
+	return "×" + strconv.FormatFloat(math.Exp(logLR), 'g', 2, 64)
 }

@@ -171,7 +171,7 @@ func (v *view) forgetSources() {
 	maps.DeleteFunc(v.next.Dampers, func(target string, d Damper) bool {
 		n := len(d.Moves)
 		lets, listed := free[target]
-		return known && (lets || !listed) && (n == 0 || v.now.Sub(d.Moves[n-1].Time) > max(toggleWindow, v.s.Rails().DeadTime, widest*v.s.Rails().MinInterval))
+		return known && (lets || !listed) && (n == 0 || v.now.Sub(d.Moves[n-1].Time) > max(toggleWindow, v.rails.DeadTime, widest*v.rails.MinInterval))
 	})
 }
 

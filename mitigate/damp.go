@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"assay.dev/assay"
@@ -145,7 +146,6 @@ type Settled struct {
 // recommendation. The move itself is remembered by Took, when it was made. For the
 // same memory a more protective want never gives a less protective result.
 func (d Damping) Settle(m Damper, now time.Time, current, want float64) (Settled, Damper) {
-	m = m.clone()
 	want = d.bound(want)
 	out := Settled{Now: current, Want: want, To: current, Turns: m.turns(now, toggleWindow), Wide: 1}
 	wide := m.wide(now)
@@ -180,11 +180,11 @@ func (d Damping) Settle(m Damper, now time.Time, current, want float64) (Settled
 	case sign*(current-relax) > down*unit:
 		d.toward(&out, m, now, d.Relax, relax, false)
 	case sign*(want-current) > up*unit:
-		out.Held = fmt.Sprintf("it has not been wanted for %s yet", d.Protect.Window)
+		out.Held = "it has not been wanted for " + d.Protect.Window.String() + " yet"
 	case sign*(current-want) > down*unit:
-		out.Held = fmt.Sprintf("in the last %s as much as %s was wanted", relaxWindow, number(relax))
+		out.Held = "in the last " + relaxWindow.String() + " as much as " + number(relax) + " was wanted"
 	case want != current:
-		out.Held = fmt.Sprintf("it is inside the dead band from %s to %s", number(out.Low), number(out.High))
+		out.Held = "it is inside the dead band from " + number(out.Low) + " to " + number(out.High)
 	}
 	return out, m
 }
@@ -217,7 +217,7 @@ func (d Damping) toward(out *Settled, m Damper, now time.Time, p Pace, target fl
 		// What moved in this period already may have used it up, never more: a rate
 		// limit must not turn a move round.
 		if sign := math.Copysign(1, target-out.Now); sign*(to-out.Now) <= 0 {
-			out.Held = fmt.Sprintf("%s in %s is as far as it goes", number(most), p.Period)
+			out.Held = number(most) + " in " + p.Period.String() + " is as far as it goes"
 			return
 		}
 	}
@@ -313,8 +313,9 @@ func (m Damper) at(t time.Time, current float64) float64 {
 	return current
 }
 
-// remember adds to a window of which only the extreme is asked: an entry that a newer
-// one outdoes can never be it again. sign 1 keeps the greatest first.
+// remember is a window of which only the extreme is asked, with one entry more: an entry
+// that a newer one outdoes can never be it again. sign 1 keeps the greatest first. The list
+// is not changed.
 func remember(list []Advice, a Advice, from time.Time, sign float64) []Advice {
 	for len(list) > 0 && sign*(list[len(list)-1].Want-a.Want) <= 0 {
 		list = list[:len(list)-1]
@@ -322,21 +323,23 @@ func remember(list []Advice, a Advice, from time.Time, sign float64) []Advice {
 	for len(list) > 0 && list[0].Time.Before(from) {
 		list = list[1:]
 	}
-	if list = append(list, a); len(list) > maxAdvice {
-		list = append(list[:1], list[2:]...) // the extreme stays
+	out := make([]Advice, 0, len(list)+1)
+	if len(list) >= maxAdvice {
+		out, list = append(out, list[0]), list[2:] // the extreme stays
 	}
-	return list
+	return append(append(out, list...), a)
 }
 
 // number writes a value for people.
 func number(v float64) string {
 	switch a := math.Abs(v); {
-	case v == math.Trunc(v) && a < 1e15:
-		return fmt.Sprintf("%.0f", v)
-	case a >= 100:
-		return fmt.Sprintf("%.0f", v)
+	case a >= 100 || v == math.Trunc(v):
+		return digits(v, 0)
 	case a >= 1:
-		return fmt.Sprintf("%.2f", v)
+		return digits(v, 2)
 	}
-	return fmt.Sprintf("%.3g", v)
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
+
+// digits writes a value with so many of them after the point. Every decision has many.
+func digits(v float64, n int) string { return strconv.FormatFloat(v, 'f', n, 64) }

@@ -60,18 +60,18 @@ func (v *view) health(l *policy.DivertLaw, r policy.DivertRegion) (h regionHealt
 	low, high := interval(bad, total)
 	h.bad = total > 0 && low > l.MaxBad
 	own := total > 0 && high < l.MaxBad
-	h.words = fmt.Sprintf("%s of %s requests are bad (%.2f to %.2f %%, bound %.2f %%)", number(bad), number(total), 100*low, 100*high, 100*l.MaxBad)
+	h.words = number(bad) + " of " + number(total) + " requests are bad (" + digits(100*low, 2) + " to " + digits(100*high, 2) + " %, bound " + digits(100*l.MaxBad, 2) + " %)"
 	outside, clear := false, true
 	probe, okP := v.get("probe", r.Name)
 	if okP {
 		outside, clear = probe > l.MaxProbe, probe < l.MaxProbe/2
-		h.words += fmt.Sprintf(", %.0f %% of the probes fail", 100*probe)
+		h.words += ", " + digits(100*probe, 0) + " % of the probes fail"
 	}
 	p95, okL := v.get("latency", r.Name)
 	if okL && l.MaxLatency > 0 {
 		outside = outside || p95 > l.MaxLatency
 		clear = clear && p95 < l.MaxLatency
-		h.words += fmt.Sprintf(", p95 %s s", number(p95))
+		h.words += ", p95 " + number(p95) + " s"
 	}
 	h.known = okP || okL && l.MaxLatency > 0
 	if !h.known {

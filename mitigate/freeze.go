@@ -43,7 +43,6 @@ type FrozenPayload struct {
 // strategies that move them.
 func (v *view) freeze() {
 	v.next.Frozen = nil
-	var all decide.History // made where there is something to look at
 	for target, d := range v.next.Dampers {
 		if len(d.Moves) == 0 {
 			continue
@@ -52,12 +51,9 @@ func (v *view) freeze() {
 		if past := d.swung(v.now); len(past) >= oscillationAt-1 {
 			f = Freeze{Turns: len(past), Until: past[len(past)-oscillationAt+1].Add(oscillationWindow)}
 		}
-		if all.Strategy == "" {
-			all = v.history()
-		}
 		lever, scope, _ := strings.Cut(target, "/")
 		at := assay.Action{Service: v.s.Spec.Service, Lever: assay.Lever(lever), Scope: scope}
-		if n, until := decide.Swing(all, at, v.now); n > 0 {
+		if n, until := decide.Swing(v.history(), at, v.now); n > 0 {
 			f.Turns, f.All = max(f.Turns, n), true
 			if until.After(f.Until) {
 				f.Until = until
@@ -74,8 +70,8 @@ func (v *view) freeze() {
 }
 
 // thaws are the freezes that a person lifted.
-func (v *view) thaws() (out []decide.Thaw) {
-	for _, target := range slices.Sorted(maps.Keys(v.next.Dampers)) {
+func (v *view) thaws(targets []string) (out []decide.Thaw) {
+	for _, target := range targets {
 		if at := v.next.Dampers[target].Thawed; !at.IsZero() {
 			out = append(out, decide.Thaw{Time: at, Target: target})
 		}

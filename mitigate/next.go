@@ -26,7 +26,7 @@ const stands = 10 * time.Minute
 // changed. The digest of the inputs is not in it, see Record.Sealed. Errors: CodeInvalid for a strategy without a law, CodeTooLarge for inputs
 // above the bounds.
 func Next(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) (assay.Decision, State, error) {
-	r, err := Decide(s, st, in, guard, now)
+	r, err := decided(s, st, in, guard, now)
 	return r.Decision(), r.After, err
 }
 
@@ -36,8 +36,8 @@ func (r *Record) decide(guard decide.Guard) error {
 		return err
 	}
 	r.After = r.Before.clone()
-	r.After.forget(r.Strategy, r.Now)
 	v := newView(&r.Strategy, &r.After, &r.Inputs, r.Now)
+	v.forget()
 	f, err := v.law()
 	if err != nil {
 		return err
@@ -55,21 +55,22 @@ func (r *Record) decide(guard decide.Guard) error {
 		f.notes = append(f.notes, "reactive: declared thresholds decide, for "+r.Inputs.Reactive)
 	}
 	r.Notes = append(f.notes, f.held...)
-	p := v.problem(f)
+	m := &r.Mitigation
+	m.Problem, m.Now = v.problem(f), r.Now
+	m.Draws = draws(&m.Problem, r.Inputs.Seed)
 	own := v.guard(guard)
-	drawn := draws(p, r.Inputs.Seed)
-	if r.Mitigation, err = decide.Keep(p, own, r.Now, drawn); err != nil {
+	if err := m.Choose(own); err != nil {
 		return err
 	}
-	if v.snap(&p, r.Mitigation.Decision) {
-		r.Mitigation, err = decide.Keep(p, own, r.Now, drawn)
+	if v.snap(&m.Problem, &m.Decision) {
+		return m.Choose(own)
 	}
-	return err
+	return nil
 }
 
 // draws are uniform numbers in (0, 1), one for each option, that follow from the seed
 // that is recorded; none where nothing is drawn.
-func draws(p decide.Problem, seed uint64) (out []float64) {
+func draws(p *decide.Problem, seed uint64) (out []float64) {
 	if p.Explore == 0 {
 		return nil
 	}
@@ -132,7 +133,7 @@ func (v *view) problem(f finding) decide.Problem {
 	}
 	p.Deterministic, p.Rules = v.s.Spec.Deterministic, f.rules || v.in.Reactive != ""
 	p.Rates.BudgetWorth, p.Explore = v.in.Worth, v.s.Spec.Explore
-	p.Answers = v.s.Rails().Answers(v.in.History, v.now)
+	p.Answers = v.rails.Answers(v.in.History, v.now)
 	if v.in.Learned.HalfLife > 0 {
 		p.Learned = v.in.Learned.About(v.s.Spec.Service, f.options, v.now)
 	}
@@ -145,24 +146,38 @@ func (v *view) problem(f finding) decide.Problem {
 }
 
 // history is what is known of the service's levers, the strategy's own moves among them.
+// It is put together once in a decision, which makes no move itself.
 func (v *view) history() decide.History {
-	h := v.in.History
-	h.Strategy = v.s.Name
-	h.Moves = v.moves(h.Moves)
-	h.Thaws = v.thaws()
-	return h
+	if v.past == nil {
+		h := v.in.History
+		h.Strategy = v.s.Name
+		targets := slices.AppendSeq(make([]string, 0, len(v.next.Dampers)), maps.Keys(v.next.Dampers))
+		slices.Sort(targets)
+		h.Moves = v.moves(h.Moves, targets)
+		h.Thaws = v.thaws(targets)
+		v.past = &h
+	}
+	return *v.past
 }
 
-// guard is the strategy's rails and then the caller's.
-func (v *view) guard(more decide.Guard) decide.Guard {
+// ownRails are the strategy's rails with what it remembers.
+func (v *view) ownRails() decide.Guard {
 	h := v.history()
 	h.Quiet = v.next.Quiet
-	rails := v.s.Rails()
-	if rails.Dwell == 0 && h.Quiet.IsZero() {
+	if v.rails.Dwell == 0 && h.Quiet.IsZero() {
 		h.Quiet = v.now // the law itself says, scope by scope, what has been quiet long enough
 	}
-	own := decide.Guardrails(rails, h, v.now)
+	return decide.Guardrails(v.rails, h, v.now)
+}
+
+// guard is the strategy's rails and then the caller's. The rails are made when they are
+// first asked: in most decisions nothing is proposed that they could forbid.
+func (v *view) guard(more decide.Guard) decide.Guard {
+	var own decide.Guard
 	return func(a assay.Action) []assay.GuardVerdict {
+		if own == nil {
+			own = v.ownRails()
+		}
 		out := own(a)
 		if l := v.s.Spec.Level; a.Kind == assay.ActionStop && (l == policy.LevelObserve || l == policy.LevelPropose) {
 			out = append(out, assay.GuardVerdict{
@@ -220,9 +235,18 @@ func (s Strategy) Rails() decide.Rails {
 }
 
 // moves are the strategy's own, from its memory, among those of others, oldest first.
-func (v *view) moves(others []decide.Move) []decide.Move {
-	out := slices.DeleteFunc(slices.Clone(others), func(m decide.Move) bool { return m.Strategy == v.s.Name })
-	for _, target := range slices.Sorted(maps.Keys(v.next.Dampers)) {
+func (v *view) moves(others []decide.Move, targets []string) []decide.Move {
+	n := len(others)
+	for _, target := range targets {
+		n += len(v.next.Dampers[target].Moves)
+	}
+	out := make([]decide.Move, 0, n)
+	for i := range others {
+		if others[i].Strategy != v.s.Name {
+			out = append(out, others[i])
+		}
+	}
+	for _, target := range targets {
 		for _, m := range v.next.Dampers[target].Moves {
 			out = append(out, decide.Move{
 				Time: m.Time, Strategy: v.s.Name, Rank: v.s.Rank(), Kind: m.Kind, Service: v.s.Spec.Service,
@@ -237,7 +261,7 @@ func (v *view) moves(others []decide.Move) []decide.Move {
 // snap lets an answer meet the value of the moment: the option that would be asked about
 // is what a person allowed, if it goes as far as that or further. It reports whether that
 // is so. What is automatic, refused or unanswered stays as the law wants it.
-func (v *view) snap(p *decide.Problem, d assay.Decision) bool {
+func (v *view) snap(p *decide.Problem, d *assay.Decision) bool {
 	if d.Action.Kind != assay.ActionAsk || d.Proposed == nil {
 		return false
 	}
@@ -263,7 +287,7 @@ func (v *view) snap(p *decide.Problem, d assay.Decision) bool {
 // allowed are the questions whose answer is a yes that still counts, oldest first. Where a
 // strategy declares that silence is one, it is, for what only its level lets a person decide.
 func (v *view) allowed() []decide.Approval {
-	rails := v.s.Rails()
+	rails := v.rails
 	out := slices.DeleteFunc(rails.Answers(v.in.History, v.now), func(a decide.Approval) bool { return a.Answer != "yes" })
 	level, _ := decide.EffectiveLevel(rails.Level, v.in.History.Prerequisites)
 	for _, a := range v.in.History.Approvals {

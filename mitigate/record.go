@@ -26,15 +26,21 @@ type Record struct {
 }
 
 // Decision is the choice, with what the law has to say about it.
-func (r Record) Decision() assay.Decision {
+func (r *Record) Decision() assay.Decision {
 	d := r.Mitigation.Decision
-	d.Reasons = append(slices.Clone(d.Reasons), r.Notes...)
+	d.Reasons = slices.Concat(d.Reasons, r.Notes)
 	return d
 }
 
 // Decide is Next that keeps its inputs.
 func Decide(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) (Record, error) {
-	r := Record{Engine: Engine, Strategy: s, Before: st, Inputs: in, Now: now.UTC()}
+	r, err := decided(s, st, in, guard, now)
+	return *r, err
+}
+
+// decided is Decide without a copy of the record, which is large.
+func decided(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) (*Record, error) {
+	r := &Record{Engine: Engine, Strategy: s, Before: st, Inputs: in, Now: now.UTC()}
 	outer := decide.Guard(func(a assay.Action) []assay.GuardVerdict {
 		if guard == nil {
 			return nil
@@ -51,7 +57,7 @@ func Decide(s Strategy, st State, in Inputs, guard decide.Guard, now time.Time) 
 		return said
 	})
 	if err := r.decide(outer); err != nil {
-		return Record{After: st}, err
+		return &Record{After: st}, err
 	}
 	return r, nil
 }

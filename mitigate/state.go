@@ -34,17 +34,16 @@ func (s State) clone() State {
 // forget drops what is remembered of levers that were given back and that nothing was
 // said about for so long that it changes nothing any more: sources and tenants come and
 // go, and each that was ever moved would be kept for good.
-func (s *State) forget(st Strategy, now time.Time) {
-	rails := st.Rails()
-	moved := max(toggleWindow, rails.DeadTime, widest*rails.MinInterval)
+func (v *view) forget() {
+	moved := max(toggleWindow, v.rails.DeadTime, widest*v.rails.MinInterval)
 	said := 24 * time.Hour // the longest window that a law has
-	if d := st.Spec.Damping; d != nil && d.Relax != nil {
+	if d := v.s.Spec.Damping; d != nil && d.Relax != nil {
 		said = max(said, d.Relax.Window.Value())
 	}
-	maps.DeleteFunc(s.Dampers, func(_ string, d Damper) bool {
+	maps.DeleteFunc(v.next.Dampers, func(_ string, d Damper) bool {
 		n := len(d.Moves)
-		back := n == 0 || d.Moves[n-1].Kind == assay.ActionRestore && now.Sub(d.Moves[n-1].Time) > moved
-		return back && now.Sub(d.Seen) > widest*said
+		back := n == 0 || d.Moves[n-1].Kind == assay.ActionRestore && v.now.Sub(d.Moves[n-1].Time) > moved
+		return back && v.now.Sub(d.Seen) > widest*said
 	})
 }
 

@@ -46,7 +46,8 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 		current = l.Max
 	}
 	used := v.used(l, current)
-	var all []limit
+	all := make([]limit, 0, 3)
+	f.notes, f.clues = make([]string, 0, 4), make([]decide.Clue, 0, cap(all))
 	for _, one := range []func(*policy.ThrottleLaw, float64, float64) (limit, bool, bool){v.gradient, v.queue, v.database} {
 		x, declared, known := one(l, current, used)
 		if !declared {
@@ -73,9 +74,9 @@ func (v *view) throttle(l *policy.ThrottleLaw) (f finding) {
 			least = x
 		}
 	}
-	for _, x := range all {
-		f.trouble = f.trouble || x.trouble
-		f.clues = append(f.clues, x.clue())
+	for i := range all {
+		f.trouble = f.trouble || all[i].trouble
+		f.clues = append(f.clues, all[i].clue())
 	}
 	if i := slices.IndexFunc(all, func(x limit) bool { return x.whole && x.want > current }); i >= 0 && !f.trouble {
 		least = all[i] // who feels for room in steps need not find what is known
@@ -115,7 +116,7 @@ func (v *view) limitOption(f *finding, l *policy.ThrottleLaw, stands, current, u
 	d.Free, d.Toggles, d.Burst = true, 5, 20
 	set := v.settle(d, l.Lever, "", current, x.want)
 	if set.Held != "" {
-		f.held = append(f.held, fmt.Sprintf("the limit stays at %s: %s", number(current), set.Held))
+		f.held = append(f.held, "the limit stays at "+number(current)+": "+set.Held)
 	}
 	if f.trouble {
 		f.burn = burnOf(0.05)
@@ -170,7 +171,7 @@ func (v *view) gradient(l *policy.ThrottleLaw, current, used float64) (x limit, 
 		return x, true, true
 	}
 	if inflight, ok := v.get("inflight", ""); ok && inflight < current/2 && p95 <= l.Latency {
-		x.words = fmt.Sprintf("%s of %s are in use: the limit is not what limits", number(inflight), number(current))
+		x.words = number(inflight) + " of " + number(current) + " are in use: the limit is not what limits"
 		return x, true, true
 	}
 	g := min(max(l.Latency/max(p95, 1e-9), 0.5), 1.1)
@@ -178,7 +179,7 @@ func (v *view) gradient(l *policy.ThrottleLaw, current, used float64) (x limit, 
 	if p95 > l.Latency { // the square root looks for room; above the promise there is none
 		x.want = 0.8*used + 0.2*used*g
 	}
-	x.words = fmt.Sprintf("p95 is %s s for a promise of %s s: gradient %.2f", number(p95), number(l.Latency), g)
+	x.words = "p95 is " + number(p95) + " s for a promise of " + number(l.Latency) + " s: gradient " + digits(g, 2)
 	return x, true, true
 }
 
@@ -202,7 +203,7 @@ func (v *view) queue(l *policy.ThrottleLaw, current, used float64) (x limit, dec
 	growing := !hasDepth || !seen || depth >= before || l.MaxBacklog > 0 && depth > l.MaxBacklog
 	late := v.held("queue-late", age > l.QueueAge)
 	x.want = 1.1 * current
-	x.words = fmt.Sprintf("entries wait %s s for a target of %s s", number(age), number(l.QueueAge))
+	x.words = "entries wait " + number(age) + " s for a target of " + number(l.QueueAge) + " s"
 	if age > l.QueueAge {
 		x.want, x.trouble = current, true
 		if late >= l.QueueInterval.Value() && growing {
@@ -231,7 +232,7 @@ func (v *view) database(l *policy.ThrottleLaw, current, used float64) (x limit, 
 	most := fullest(l)
 	x.want = current * min(most/max(rho, 1e-9), 1.1)
 	x.trouble = wait > l.WaitBudget
-	x.words = fmt.Sprintf("utilisation %.2f predicts a wait of %s s, the budget is %s s (utilisation %.2f)", rho, number(min(wait, 1e6)), number(l.WaitBudget), most)
+	x.words = "utilisation " + digits(rho, 2) + " predicts a wait of " + number(min(wait, 1e6)) + " s, the budget is " + number(l.WaitBudget) + " s (utilisation " + digits(most, 2) + ")"
 	if rho > most {
 		x.want = used * max(most/rho, 0.5)
 		if l.Lever == assay.LeverConcurrency {

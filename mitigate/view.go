@@ -14,13 +14,15 @@ import (
 // it leaves for the next decision.
 type view struct {
 	s       *Strategy
+	rails   decide.Rails // of the strategy
 	in      *Inputs
 	now     time.Time
 	next    *State // of which the law writes Since, Last, Dampers and Bands
 	values  map[key]float64
 	why     map[string]string // by signal: why it is unknown
 	signals []assay.Signal
-	partly  []string // signals of which some scopes are unknown, where that says nothing of the others
+	partly  []string        // signals of which some scopes are unknown, where that says nothing of the others
+	past    *decide.History // once it was asked for
 }
 
 type key struct{ name, scope string }
@@ -41,7 +43,7 @@ type finding struct {
 
 // newView sorts the inputs into known and unknown.
 func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
-	v := &view{s: s, in: in, now: now, next: next, values: make(map[key]float64, len(in.Values))}
+	v := &view{s: s, rails: s.Rails(), in: in, now: now, next: next, values: make(map[key]float64, len(in.Values))}
 	if v.next.Since == nil {
 		v.next.Since = map[string]time.Time{}
 	}
@@ -56,17 +58,15 @@ func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
 	for _, decl := range s.Spec.Signals {
 		sig := assay.Signal{Indicator: decl.Name, Known: true, Completeness: 1}
 		seen, usable := 0, 0
-		for _, x := range in.Values {
+		for i := range in.Values {
+			x := &in.Values[i]
 			if x.Name != decl.Name {
 				continue
 			}
 			seen++
-			if x.Name == "disk_growth" && !math.IsInf(x.Value, 0) {
-				x.Value = max(x.Value, 0) // a disk that empties does not fill
-			}
-			age, reason := now.Sub(x.Time), s.unusable(&x, now)
+			age, reason := now.Sub(x.Time), s.unusable(x, now)
 			if reason == "" {
-				v.values[key{x.Name, x.Scope}] = x.Value
+				v.values[key{x.Name, x.Scope}] = x.counted()
 				usable++
 			} else if sig.Known {
 				sig.Known, sig.Reason = false, reason
@@ -117,14 +117,22 @@ func (s *Strategy) unfit(name string, values []Value, now time.Time) (why string
 	return why
 }
 
+// counted is what a value counts as: a disk that empties does not fill.
+func (x *Value) counted() float64 {
+	if x.Name == "disk_growth" && !math.IsInf(x.Value, 0) {
+		return max(x.Value, 0)
+	}
+	return x.Value
+}
+
 // unusable says why a value is unknown, "" if it is not.
 func (s *Strategy) unusable(x *Value, now time.Time) string {
-	age, maxAge := now.Sub(x.Time), s.Spec.MaxAge.Value()
+	value, age, maxAge := x.counted(), now.Sub(x.Time), s.Spec.MaxAge.Value()
 	switch {
-	case math.IsNaN(x.Value) || math.IsInf(x.Value, 0):
+	case math.IsNaN(value) || math.IsInf(value, 0):
 		return fmt.Sprintf("%s is not a number", label(x.Name, x.Scope))
-	case x.Value < 0:
-		return fmt.Sprintf("%s is %s, below 0", label(x.Name, x.Scope), number(x.Value))
+	case value < 0:
+		return fmt.Sprintf("%s is %s, below 0", label(x.Name, x.Scope), number(value))
 	case age > maxAge:
 		return fmt.Sprintf("%s is %s old, and at most %s is fresh", label(x.Name, x.Scope), age.Round(time.Second), maxAge)
 	case age < -maxAge:
