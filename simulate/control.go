@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"slices"
-	"sort"
 	"time"
 
 	"assay.dev/assay"
@@ -103,9 +102,13 @@ func (p *past) probes(r simtest.Report) {
 	}
 }
 
-// since are the views that ended after a time. A view is large: none is copied.
+// since are the views that ended after a time, mostly the last few. A view is large: none
+// is copied.
 func since(list []simtest.View, from time.Time) []simtest.View {
-	i := sort.Search(len(list), func(i int) bool { return list[i].End.After(from) })
+	i := len(list)
+	for i > 0 && list[i-1].End.After(from) {
+		i--
+	}
 	return list[i:]
 }
 

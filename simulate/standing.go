@@ -17,6 +17,8 @@ type standing struct {
 	strategy mitigate.Strategy
 	scenario *Scenario
 	service  simtest.Service // empty for a database
+	classes  []string        // of the service's flows
+	tenants  []string
 	approves time.Duration
 	team     *team
 	state    mitigate.State
@@ -40,6 +42,8 @@ func newStanding(r policy.Strategy, s *Scenario, c *Controller, t *team) *standi
 			h.service = o
 		}
 	}
+	h.classes = names(h.service.Flows, func(f *simtest.Flow) string { return f.Class })
+	h.tenants = names(h.service.Flows, func(f *simtest.Flow) string { return f.Tenant })
 	if l := r.Spec.Scale; l != nil && l.Forecast != nil {
 		h.load = history{step: l.Forecast.Step.Value(), keep: int(l.Forecast.Past.Value() / l.Forecast.Step.Value())}
 	}
@@ -219,7 +223,7 @@ func (h *standing) worth() float64 {
 
 // settings are where the levers stand that the law may move.
 func (h *standing) settings(w *simtest.World) (out []mitigate.Setting) {
-	spec := h.strategy.Spec
+	spec := &h.strategy.Spec
 	add := func(lever assay.Lever, scopes ...string) {
 		for _, scope := range scopes {
 			if now, ok := w.Standing(spec.Service, lever, scope); ok {
@@ -232,23 +236,24 @@ func (h *standing) settings(w *simtest.World) (out []mitigate.Setting) {
 		add(assay.LeverReplicas, "")
 	case "throttle":
 		add(spec.Throttle.Lever, "")
-		add(assay.LeverClass, h.classes()...)
+		add(assay.LeverClass, h.classes...)
 	case "divert":
 		for _, r := range h.scenario.Spec.World.Regions {
 			add(assay.LeverRegion, r.Name)
 		}
 	case "isolate":
-		add(assay.LeverQuota, h.tenants()...)
+		add(assay.LeverQuota, h.tenants...)
 	case "tiers":
-		add(assay.LeverCostClass, h.classes()...)
+		add(assay.LeverCostClass, h.classes...)
 	case "cost":
-		add(assay.LeverClass, h.classes()...)
+		add(assay.LeverClass, h.classes...)
 		add(assay.LeverSpend, "")
 		if h.service.Price.Cheap > 0 {
-			add(assay.LeverCostClass, h.classes()...)
+			add(assay.LeverCostClass, h.classes...)
 		}
 	case "contain":
-		add(assay.LeverQuarantine, append(h.tenants(), simtest.Attacker)...)
+		add(assay.LeverQuarantine, h.tenants...)
+		add(assay.LeverQuarantine, simtest.Attacker)
 	case "rollback":
 		for _, v := range h.service.Versions {
 			add(assay.LeverShare, v.Name)
@@ -260,17 +265,10 @@ func (h *standing) settings(w *simtest.World) (out []mitigate.Setting) {
 	return out
 }
 
-func (h *standing) classes() []string {
-	return h.names(func(f simtest.Flow) string { return f.Class })
-}
-
-func (h *standing) tenants() []string {
-	return h.names(func(f simtest.Flow) string { return f.Tenant })
-}
-
-func (h *standing) names(of func(simtest.Flow) string) (out []string) {
-	for _, f := range h.service.Flows {
-		if n := of(f); n != "" && !slices.Contains(out, n) {
+// names are those that flows have, each once.
+func names(flows []simtest.Flow, of func(*simtest.Flow) string) (out []string) {
+	for i := range flows {
+		if n := of(&flows[i]); n != "" && !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}

@@ -55,11 +55,11 @@ func (w *World) one(s *service, n int, fails, burst, seconds, detour float64, wa
 	median := seconds * math.Exp(-s.Spread*s.Spread/2)
 	left, before := n-gone, 0.0
 	for i, b := range s.bounds {
-		p := below(b-detour, median, s.Spread, wait)
 		if before < 1 && left > 0 { // of those slower than the last bound, how many are not slower than this one
+			p := below(b-detour, median, s.Spread, wait)
 			left -= binomial(w.outcome, left, (p-before)/(1-before))
+			before = max(before, p)
 		}
-		before = max(before, p)
 		t.buckets[i] = n - gone - left
 	}
 	// Those that gave up are failures, and slow.
