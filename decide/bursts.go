@@ -27,6 +27,11 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 	if len(next) == 0 {
 		next = make([]Bursts, len(control))
 	}
+	slots := make([]infer.Count, 0, 2*len(control)) // one array for all of them
+	slot := func(c infer.Count) infer.Slot {
+		slots = append(slots, c)
+		return slots[len(slots)-1 : len(slots) : len(slots)]
+	}
 	for i, c := range control {
 		b := &next[i]
 		b.Worst = max(b.Worst, canary[i].Events)
@@ -43,11 +48,11 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 			continue
 		}
 		var err error
-		if b.Learned, err = b.Learned.Observe(infer.Slot{b.Slot}); err != nil {
+		if b.Learned, err = b.Learned.Observe(slot(b.Slot)); err != nil {
 			return err
 		}
 		if len(ind.Bounds) == 0 {
-			if b.Spread, err = b.Spread.Observe(infer.Slot{b.Canary}); err != nil {
+			if b.Spread, err = b.Spread.Observe(slot(b.Canary)); err != nil {
 				return err
 			}
 		}
@@ -59,8 +64,8 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 
 // dispersion is what a test's evidence of harm and of safety is divided by, and where that
 // comes from.
-func (t test) dispersion(p Plan, w Watch) (harm, safe float64, why string) {
-	ind := p.Indicators[t.indicator]
+func (t *test) dispersion(p *Plan, w *Watch) (harm, safe float64, why string) {
+	ind := &p.Indicators[t.indicator]
 	stated := max(ind.Dispersion, 1)
 	if p.Certainty == assay.Exact || len(w.Bursts) == 0 {
 		return stated, ind.safeDispersion(stated), ind.dividedWords(stated)

@@ -11,9 +11,10 @@ import (
 // excess is bad responses per canary request beyond the old version's, of the worst
 // indicator without bounds: plug-in rates, half a bad event added to each arm. An
 // estimate, not a bound.
-func excess(d assay.Decision) float64 {
+func excess(d *assay.Decision) float64 {
 	worst := 0.0
-	for _, t := range d.Tests {
+	for i := range d.Tests {
+		t := &d.Tests[i]
 		if t.Bound != 0 || t.Canary.Total == 0 || t.Control.Total == 0 {
 			continue
 		}
@@ -25,13 +26,15 @@ func excess(d assay.Decision) float64 {
 }
 
 // perSecond is how many requests both versions served together.
-func perSecond(d assay.Decision, s State) float64 {
+func perSecond(d *assay.Decision, s State) float64 {
 	most := uint64(0)
-	for _, t := range d.Tests {
+	for i := range d.Tests {
+		t := &d.Tests[i]
 		most = max(most, t.Canary.Total+t.Control.Total)
 	}
 	last := s.Began
-	for _, w := range s.Watches {
+	for i := range s.Watches {
+		w := &s.Watches[i]
 		if w.Through.After(last) {
 			last = w.Through
 		}
@@ -44,7 +47,7 @@ func perSecond(d assay.Decision, s State) float64 {
 
 // candidates are all actions that the rollout could take now, with their expected
 // loss until the next look and whether the evidence allows them.
-func candidates(p Plan, s State, e evidence, d assay.Decision) []assay.Candidate {
+func candidates(p Plan, s State, e evidence, d *assay.Decision) []assay.Candidate {
 	from, each := s.Weight(p), excess(d)*perSecond(d, s)*p.Look.Seconds()
 	weigh := func(kind assay.ActionKind, weight int, eligible bool, reason string) assay.Candidate {
 		c := assay.Candidate{
@@ -69,7 +72,7 @@ func candidates(p Plan, s State, e evidence, d assay.Decision) []assay.Candidate
 		weigh(assay.ActionAsk, from, true, "always possible"))
 }
 
-func harmReason(e evidence, d assay.Decision) string {
+func harmReason(e evidence, d *assay.Decision) string {
 	if l := d.Look; e.harmful && l != nil {
 		return fmt.Sprintf("%s has z %.2f at look %d of %d, the boundary is %.2f", l.Test, l.Z, l.Number, l.Of, l.Boundary)
 	}
@@ -91,7 +94,7 @@ func compared(name string, e float64, how string, at float64) string {
 }
 
 // mayAdvance reports whether the evidence and the step's minimum are there.
-func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
+func mayAdvance(p Plan, s State, e evidence, d *assay.Decision) (bool, string) {
 	switch {
 	case !e.known:
 		return false, "a required signal is unknown"
@@ -108,7 +111,7 @@ func mayAdvance(p Plan, s State, e evidence, d assay.Decision) (bool, string) {
 }
 
 // missing is what the next step lacks besides evidence of safety, "" if nothing.
-func missing(p Plan, s State, d assay.Decision) string {
+func missing(p Plan, s State, d *assay.Decision) string {
 	requests := uint64(math.MaxUint64)
 	for i, w := range s.Watches {
 		if p.Indicators[i].Required {

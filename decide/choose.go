@@ -11,24 +11,25 @@ import (
 
 // choice picks the action of a decision and finds its words.
 type choice struct {
-	plan  Plan
+	plan  *Plan
 	guard Guard
 	d     *assay.Decision
 
-	abort, forward, hold, ask assay.Candidate
+	abort, forward, hold, ask *assay.Candidate
 }
 
 // choose decides by the evidence, not by expected losses: those are there to be
 // read, and break no tie.
 func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
-	d.Candidates = candidates(p, s, e, *d)
-	c := choice{p, guard, d, d.Candidates[0], d.Candidates[1], d.Candidates[2], d.Candidates[3]}
-	at := fmt.Sprintf("Hold at %d %%: ", c.hold.Action.Weight)
+	d.Candidates = candidates(p, s, e, d)
+	k := d.Candidates
+	c := choice{&p, guard, d, &k[0], &k[1], &k[2], &k[3]}
+	hold := func(why string) { c.settle(c.hold, "Hold at "+strconv.Itoa(c.hold.Action.Weight)+" %: "+why+".") }
 	switch {
 	case c.abort.Eligible:
 		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s is worse than %s; %s.", p.Canary, p.Control, c.abort.Reason))
-	case overspent(p, *d) != "":
-		c.settle(c.ask, fmt.Sprintf("Ask: %s, and harm is not shown; %s.", overspent(p, *d), c.abort.Reason))
+	case overspent(p, d) != "":
+		c.settle(c.ask, fmt.Sprintf("Ask: %s, and harm is not shown; %s.", overspent(p, d), c.abort.Reason))
 	case c.forward.Eligible && !e.safe:
 		c.take(c.forward, c.hold, fmt.Sprintf("Advance to %d %% early: neither harm nor safety is shown, and more traffic shows it sooner; %s.",
 			c.forward.Action.Weight, c.forward.Reason))
@@ -38,18 +39,18 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 	case d.Time.Sub(s.Began) >= p.Horizon && !e.safe:
 		c.horizon(s, e)
 	case e.unknown != "" && !e.known:
-		c.settle(c.hold, at+e.unknown+".")
+		hold(e.unknown)
 	case e.safe:
-		c.settle(c.hold, at+c.forward.Reason+".")
+		hold(c.forward.Reason)
 	case e.alone != "":
-		c.settle(c.hold, at+c.abort.Reason+".")
+		hold(c.abort.Reason)
 	default:
-		c.settle(c.hold, at+"neither harm nor safety is shown; "+remaining(*d)+".")
+		hold("neither harm nor safety is shown; " + remaining(d))
 	}
 	c.reasons(e)
 }
 
-func forwardWord(c assay.Candidate) string {
+func forwardWord(c *assay.Candidate) string {
 	if c.Action.Kind == assay.ActionFinish {
 		return "Finish at"
 	}
@@ -58,26 +59,26 @@ func forwardWord(c assay.Candidate) string {
 
 // horizon applies the plan's policy for a rollout that has not been decided in
 // time. Nothing is aborted or promoted while a required signal is unknown.
-func (c choice) horizon(s State, e evidence) {
+func (c *choice) horizon(s State, e evidence) {
 	begin := fmt.Sprintf("the horizon of %s is over and neither harm nor safety is shown", c.plan.Horizon)
 	switch {
 	case !e.known:
 		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, e.unknown))
 	case c.plan.OnHorizon == HorizonAbort:
 		c.take(c.abort, c.ask, fmt.Sprintf("Abort: %s; the plan says to abort then.", begin))
-	case c.plan.OnHorizon == HorizonPromote && missing(c.plan, s, *c.d) != "":
+	case c.plan.OnHorizon == HorizonPromote && missing(*c.plan, s, c.d) != "":
 		// Without proof, the least that a step asks for is asked for all the more.
-		c.settle(c.hold, fmt.Sprintf("Hold at %d %%: %s; the plan says to go on, but %s.", c.hold.Action.Weight, begin, missing(c.plan, s, *c.d)))
+		c.settle(c.hold, fmt.Sprintf("Hold at %d %%: %s; the plan says to go on, but %s.", c.hold.Action.Weight, begin, missing(*c.plan, s, c.d)))
 	case c.plan.OnHorizon == HorizonPromote:
 		c.take(c.forward, c.ask, fmt.Sprintf("%s %d %% without proof: %s; the plan says to go on and watch.",
 			forwardWord(c.forward), c.forward.Action.Weight, begin))
 	default:
-		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, remaining(*c.d)))
+		c.settle(c.ask, fmt.Sprintf("Ask: %s; %s.", begin, remaining(c.d)))
 	}
 }
 
 // take chooses want if every guard passes it, otherwise instead.
-func (c choice) take(want, instead assay.Candidate, words string) {
+func (c *choice) take(want, instead *assay.Candidate, words string) {
 	verdicts := slices.Clone(c.guard(want.Action))
 	for i := range verdicts {
 		verdicts[i].Action = want.Action.Kind
@@ -97,16 +98,16 @@ func (c choice) take(want, instead assay.Candidate, words string) {
 	c.d.Reasons = append(c.d.Reasons, words)
 }
 
-func (c choice) settle(k assay.Candidate, words string) {
+func (c *choice) settle(k *assay.Candidate, words string) {
 	c.d.Action, c.d.Words = k.Action, words
 }
 
 func title(k assay.ActionKind) string { return strings.ToUpper(string(k[:1])) + string(k[1:]) }
 
 // reasons lists the numbers behind the words.
-func (c choice) reasons(e evidence) {
+func (c *choice) reasons(e evidence) {
 	d := c.d
-	d.Reasons = append(slices.Grow(d.Reasons, len(d.Tests)+5), combined(c.plan, *d), least(c.plan, *d))
+	d.Reasons = append(slices.Grow(d.Reasons, len(d.Tests)+5), combined(c.plan, d), least(c.plan, d))
 	if d.AbortBasis != "" {
 		d.Reasons = append(d.Reasons, "the abort threshold is "+d.AbortBasis)
 	}
@@ -123,14 +124,14 @@ func (c choice) reasons(e evidence) {
 	}
 }
 
-func combined(p Plan, d assay.Decision) string {
+func combined(p *Plan, d *assay.Decision) string {
 	b := appendE(append(make([]byte, 0, 96), "combined harm e "...), d.Harm)
 	b = appendE(append(b, ", abort at "...), d.AbortAt)
 	b = strconv.AppendFloat(append(b, " (alpha "...), 100*p.Alpha, 'g', -1, 64)
 	return string(append(b, " %)"...))
 }
 
-func least(p Plan, d assay.Decision) string {
+func least(p *Plan, d *assay.Decision) string {
 	b := appendE(append(make([]byte, 0, 96), "least safety e "...), d.Safe)
 	b = appendE(append(b, ", go on at "...), d.ShipAt)
 	b = strconv.AppendFloat(append(b, " (beta "...), 100*p.Beta, 'g', -1, 64)

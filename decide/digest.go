@@ -45,12 +45,13 @@ type words struct{ buf []byte }
 // rooms keep the bytes of the last digests: all of them are about as long.
 var rooms = sync.Pool{New: func() any { return new([]byte) }}
 
-func (w *words) number(v uint64) {
+func (w *words) number(v uint64) { w.buf = appendNumber(w.buf, v) }
+
+func appendNumber(b []byte, v uint64) []byte {
 	if v < 1<<7 { // most are: a varint of one byte
-		w.buf = append(w.buf, byte(v))
-		return
+		return append(b, byte(v))
 	}
-	w.buf = binary.AppendUvarint(w.buf, v)
+	return binary.AppendUvarint(b, v)
 }
 
 func (w *words) eight(v uint64)   { w.buf = binary.BigEndian.AppendUint64(w.buf, v) }
@@ -62,12 +63,16 @@ func (w *words) text(s string) {
 	w.buf = append(w.buf, s...)
 }
 
-func (w *words) floats(v []float64) {
-	b := binary.AppendUvarint(slices.Grow(w.buf, 8*len(v)+binary.MaxVarintLen64), uint64(len(v)))
-	for _, x := range v {
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(x))
+func (w *words) floats(v []float64) { w.buf = appendFloats(w.buf, v) }
+
+func appendFloats(b []byte, v []float64) []byte {
+	b = appendNumber(b, uint64(len(v)))
+	n := len(b)
+	b = slices.Grow(b, 8*len(v))[:n+8*len(v)]
+	for i, to := 0, b[n:]; i < len(v) && len(to) >= 8; i, to = i+1, to[8:] {
+		binary.BigEndian.PutUint64(to, math.Float64bits(v[i]))
 	}
-	w.buf = b
+	return b
 }
 
 func (w *words) texts(v []string) {
@@ -139,9 +144,10 @@ func (w *words) indicator(i *Indicator) {
 	}
 }
 
-func (w *words) count(c infer.Count) {
-	w.number(c.Events)
-	w.number(c.Exposure)
+func (w *words) count(c infer.Count) { w.buf = appendCount(w.buf, c) }
+
+func appendCount(b []byte, c infer.Count) []byte {
+	return appendNumber(appendNumber(b, c.Events), c.Exposure)
 }
 
 func (w *words) state(s State) {
@@ -181,20 +187,16 @@ func (w *words) state(s State) {
 }
 
 func (w *words) evidence(s *infer.State) {
-	w.number(s.Pairs)
-	w.count(s.Treated)
-	w.count(s.Control)
-	w.floats(s.LogNorm)
-	w.count(s.Open.Treated)
-	w.count(s.Open.Control)
-	w.floats(s.Closed)
-	w.number(uint64(len(s.Starts)))
+	b := appendCount(appendCount(appendNumber(w.buf, s.Pairs), s.Treated), s.Control)
+	b = appendFloats(b, s.LogNorm)
+	b = appendFloats(appendCount(appendCount(b, s.Open.Treated), s.Open.Control), s.Closed)
+	b = appendNumber(b, uint64(len(s.Starts)))
 	for i := range s.Starts {
 		at := &s.Starts[i]
-		w.number(at.Events)
-		w.floats(at.LogNorm)
-		w.float(at.Weight)
+		b = appendFloats(appendNumber(b, at.Events), at.LogNorm)
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(at.Weight))
 	}
+	w.buf = b
 }
 
 func (w *words) bursts(b *Bursts) {
@@ -207,23 +209,25 @@ func (w *words) bursts(b *Bursts) {
 }
 
 func (w *words) dispersion(d *infer.Dispersion) {
+	b := w.buf
 	for i := range d.Scales {
 		a := &d.Scales[i]
-		w.number(a.Terms)
-		w.floats([]float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
-		w.number(uint64(a.Held))
+		b = appendFloats(appendNumber(b, a.Terms), []float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
+		b = appendNumber(b, uint64(a.Held))
 		for _, slot := range a.Last {
-			w.slot(slot)
+			b = appendSlot(b, slot)
 		}
-		w.slot(a.Block)
+		b = appendSlot(b, a.Block)
 	}
+	w.buf = b
 }
 
-func (w *words) slot(s infer.Slot) {
-	w.number(uint64(len(s)))
-	for _, c := range s {
-		w.count(c)
+func appendSlot(b []byte, s infer.Slot) []byte {
+	b = appendNumber(b, uint64(len(s)))
+	for i := range s {
+		b = appendCount(b, s[i])
 	}
+	return b
 }
 
 func (w *words) reading(r *assay.Reading) {

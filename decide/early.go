@@ -15,7 +15,7 @@ import (
 // or a person is asked. Both versions still serve then, so that what hits both is still
 // told from what the new one does; all traffic is only given to a version that is shown
 // to be safe.
-func early(p Plan, s State, e evidence, d assay.Decision) (words string, ok bool) {
+func early(p Plan, s State, e evidence, d *assay.Decision) (words string, ok bool) {
 	weight := p.Steps[min(s.Step+1, len(p.Steps)-1)]
 	if p.StepBudget == 0 || p.Budget == 0 || p.Fixed != nil || weight == 100 || d.Time.Sub(s.Began) >= p.Horizon || !e.known || d.Harm > 0 || missing(p, s, d) != "" {
 		return "", false

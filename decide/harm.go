@@ -10,9 +10,10 @@ import (
 
 // spent is how many bad events the new version had beyond the old one's rate, of the
 // worst test of all bad events.
-func spent(d assay.Decision) float64 {
+func spent(d *assay.Decision) float64 {
 	worst := 0.0
-	for _, t := range d.Tests {
+	for i := range d.Tests {
+		t := &d.Tests[i]
 		if t.Bound == 0 && t.Control.Total > 0 {
 			worst = max(worst, float64(t.Canary.Bad)-float64(t.Canary.Total)*rate(t.Control))
 		}
@@ -24,10 +25,11 @@ func spent(d assay.Decision) float64 {
 // still plausible would cost at a weight before the evidence stops it: until harm is
 // shown, about a quarter above the floor, and one look and one age of a signal more.
 // And that ratio. An estimate: rates are plugged in.
-func exposed(p Plan, s State, d assay.Decision, weight int) (events, ratio float64) {
+func exposed(p Plan, s State, d *assay.Decision, weight int) (events, ratio float64) {
 	w := min(float64(weight)/100, 0.99)
 	wait := perSecond(d, s) * w * (p.Look + p.MaxAge).Seconds()
-	for _, t := range d.Tests {
+	for i := range d.Tests {
+		t := &d.Tests[i]
 		if t.Bound != 0 || t.Canary.Total == 0 || t.Control.Total == 0 {
 			continue
 		}
@@ -55,7 +57,7 @@ func exposed(p Plan, s State, d assay.Decision, weight int) (events, ratio float
 }
 
 // withinBudget says why the next weight would not keep the harm budget, "" if it does.
-func withinBudget(p Plan, s State, d assay.Decision, weight int) string {
+func withinBudget(p Plan, s State, d *assay.Decision, weight int) string {
 	if p.HarmBudget == 0 {
 		return ""
 	}
@@ -70,7 +72,7 @@ func withinBudget(p Plan, s State, d assay.Decision, weight int) string {
 }
 
 // overspent says that the harm budget is gone, "" if it is not.
-func overspent(p Plan, d assay.Decision) string {
+func overspent(p Plan, d *assay.Decision) string {
 	if p.HarmBudget == 0 || spent(d) < p.HarmBudget*p.Budget {
 		return ""
 	}

@@ -95,8 +95,8 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	eta := arrival{}
 	for i := range tests {
 		t := &tests[i]
-		old, new := before.Watches[t.indicator], after.Watches[t.indicator]
-		phi, calm, why := t.dispersion(p, new)
+		old, new := &before.Watches[t.indicator], &after.Watches[t.indicator]
+		phi, calm, why := t.dispersion(&p, new)
 		phis = append(phis, phi)
 		t.deflate(phi, calm)
 		v := value(&p, t, d.ShipAt, &old.Tests[t.slot], &new.Tests[t.slot])
@@ -119,7 +119,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi, calm))
 	}
 	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
-	diverge(p, d.Tests, tests)
+	diverge(d.Tests, tests)
 	d.Harm, _ = infer.Average(all) // weights were checked with the plan
 	d.Safe = infer.All(safe...)
 	e.harm = math.Inf(-1)
@@ -133,7 +133,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		e.harmful = e.alone == ""
 	}
 	e.safe = d.Safe >= d.ShipAt
-	d.Score = new(score(*d))
+	d.Score = new(score(d))
 	return e
 }
 

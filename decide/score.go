@@ -9,7 +9,7 @@ import (
 // score puts a decision on a scale for people who think in scores: 0 when harm is
 // shown, 100 when safety is shown, 50 when nothing is known. It is made of how far the
 // evidence has come to its thresholds, and decides nothing.
-func score(d assay.Decision) int {
+func score(d *assay.Decision) int {
 	way := func(e, at float64) float64 {
 		if math.IsNaN(e / at) {
 			return 0
@@ -21,7 +21,8 @@ func score(d assay.Decision) int {
 
 // diverge fills in how far the versions are apart: for rates in percentage points at
 // the old version's rate, for bounds in relative latency.
-func diverge(p Plan, values []assay.TestValue, tests []test) {
+func diverge(values []assay.TestValue, tests []test) {
+	out := make([]assay.Divergence, 0, len(values)) // each is pointed to
 	for i := range values {
 		v := &values[i]
 		if v.Canary.Bad == 0 || v.Control.Bad == 0 || v.Canary.Total == 0 || v.Control.Total == 0 {
@@ -29,7 +30,8 @@ func diverge(p Plan, values []assay.TestValue, tests []test) {
 		}
 		x, y := rate(v.Canary), rate(v.Control)
 		if v.Bound == 0 {
-			v.Divergence = &assay.Divergence{Value: 100 * (x - y), Low: 100 * y * (v.RatioLow - 1), Unit: "points"}
+			out = append(out, assay.Divergence{Value: 100 * (x - y), Low: 100 * y * (v.RatioLow - 1), Unit: "points"})
+			v.Divergence = &out[len(out)-1]
 			if v.RatioHigh > 0 {
 				v.Divergence.High = 100 * y * (v.RatioHigh - 1)
 			}
@@ -40,7 +42,8 @@ func diverge(p Plan, values []assay.TestValue, tests []test) {
 			continue
 		}
 		shift := func(odds float64) float64 { return math.Expm1(slope * math.Log(odds)) }
-		v.Divergence = &assay.Divergence{Value: shift(x / (1 - x) / (y / (1 - y))), Low: -1, Unit: "relative"}
+		out = append(out, assay.Divergence{Value: shift(x / (1 - x) / (y / (1 - y))), Low: -1, Unit: "relative"})
+		v.Divergence = &out[len(out)-1]
 		if v.RatioLow > 0 {
 			v.Divergence.Low = shift(v.RatioLow)
 		}

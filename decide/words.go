@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 
@@ -66,10 +65,11 @@ func testWords(d *assay.Decision, t *assay.TestValue, abortAt, shipAt []byte) st
 }
 
 // remaining says how long it will still take.
-func remaining(d assay.Decision) string {
+func remaining(d *assay.Decision) string {
 	if d.Remaining < 0 {
 		return "at these rates it will not be shown safe"
 	}
-	return fmt.Sprintf("about %.0f more canary requests until it is shown safe at these rates (80 %%: %.0f to %.0f)",
-		math.Ceil(d.Remaining), math.Ceil(d.RemLow), math.Ceil(d.RemHigh))
+	b := strconv.AppendFloat(append(make([]byte, 0, 128), "about "...), math.Ceil(d.Remaining), 'f', 0, 64)
+	b = strconv.AppendFloat(append(b, " more canary requests until it is shown safe at these rates (80 %: "...), math.Ceil(d.RemLow), 'f', 0, 64)
+	return string(append(strconv.AppendFloat(append(b, " to "...), math.Ceil(d.RemHigh), 'f', 0, 64), ')'))
 }

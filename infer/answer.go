@@ -28,15 +28,15 @@ const (
 
 func (k *Comparison) harmOf(s State, without uint64) float64 {
 	var rooms [2][fewTerms]float64
-	out, weights := k.gains(rooms[0][:0], s, k.harm), append(rooms[1][:0], k.harm.weights...)
+	out, weights := k.gains(rooms[0][:0], &s, &k.harm), append(rooms[1][:0], k.harm.weights...)
 	if k.late > 0 {
 		for i := range weights {
 			weights[i] *= 1 - k.late
 		}
-		for _, at := range s.Starts {
-			out = k.since(out, s, at)
+		for n := range s.Starts {
+			out = k.since(out, &s, &s.Starts[n])
 			for _, w := range k.harm.weights {
-				weights = append(weights, at.Weight*w)
+				weights = append(weights, s.Starts[n].Weight*w)
 			}
 		}
 	}
@@ -57,32 +57,41 @@ func (k *Comparison) takeAway(gains []float64, s State, events uint64) {
 	null := k.ratios[k.harm.null]
 	for i, j := range k.harm.sizes {
 		norm := math.Log1p(w*(k.ratios[j]-1)) - math.Log1p(w*(null-1))
-		gains[i] -= x * (k.nodes[j] - k.nodes[k.harm.null] - norm) / k.phi
+		gains[i] -= x * (k.harm.spans[i] - norm) / k.phi
 	}
 }
 
 // since appends to out what each size of the harm side gained if the evidence begins at at.
-func (k *Comparison) since(out []float64, s State, at Start) []float64 {
+func (k *Comparison) since(out []float64, s *State, at *Start) []float64 {
 	x := float64(s.Treated.Events - at.Events)
 	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
 	for i, j := range k.harm.sizes {
-		out = append(out, (x*(k.nodes[j]-k.nodes[k.harm.null])-(s.LogNorm[j]-at.LogNorm[i+1]-null))/k.phi)
+		out = append(out, k.divided(x*k.harm.spans[i]-(s.LogNorm[j]-at.LogNorm[i+1]-null)))
 	}
 	return out
+}
+
+// divided is a gain divided by the dispersion, which is usually 1; a division costs as much
+// as the rest.
+func (k *Comparison) divided(gain float64) float64 {
+	if k.phi == 1 {
+		return gain
+	}
+	return gain / k.phi
 }
 
 // Safe is ln E against "ratio ≥ Safe.Null". Reject when it reaches ln(1/β).
 func (k *Comparison) Safe(s State) float64 {
 	var room [fewSizes]float64
-	return logMeanExp(k.gains(room[:0], s, k.safe), k.safe.weights)
+	return logMeanExp(k.gains(room[:0], &s, &k.safe), k.safe.weights)
 }
 
 // gains appends to out, which is empty, what each size of one side gained.
-func (k *Comparison) gains(out []float64, s State, d side) []float64 {
-	for _, j := range d.sizes {
+func (k *Comparison) gains(out []float64, s *State, d *side) []float64 {
+	for i := range d.sizes {
 		gain := 0.0
 		if len(s.LogNorm) > 0 {
-			gain = k.gain(&s, j, d.null)
+			gain = k.gain(s, d, i)
 		}
 		out = append(out, gain)
 	}
@@ -95,19 +104,15 @@ func (k *Comparison) components(out []float64, s State, d side) []float64 {
 	if len(s.LogNorm) == 0 {
 		return out
 	}
-	for i, j := range d.sizes {
-		out[i] += k.gain(&s, j, d.null)
+	for i := range d.sizes {
+		out[i] += k.gain(&s, &d, i)
 	}
 	return out
 }
 
-// gain is the log likelihood ratio of node j against node null.
-func (k *Comparison) gain(s *State, j, null int) float64 {
-	gain := float64(s.Treated.Events)*(k.nodes[j]-k.nodes[null]) - (s.LogNorm[j] - s.LogNorm[null])
-	if k.phi == 1 { // usually, and a division costs as much as the rest
-		return gain
-	}
-	return gain / k.phi
+// gain is the log likelihood ratio of a side's size against its null.
+func (k *Comparison) gain(s *State, d *side, size int) float64 {
+	return k.divided(float64(s.Treated.Events)*d.spans[size] - (s.LogNorm[d.sizes[size]] - s.LogNorm[d.null]))
 }
 
 // Posterior is the weight of each size of harm given that there is harm, in the
@@ -161,9 +166,10 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	}
 	var rooms [2][fewNodes]float64
 	u, f := rooms[0][:0], rooms[1][:0] // f is ln E with the lattice point as the null
+	null := k.harm.null
 	for _, j := range k.lattice {
 		u = append(u, k.nodes[j])
-		f = append(f, k.gain(&s, j, k.harm.null))
+		f = append(f, k.divided(float64(s.Treated.Events)*(k.nodes[j]-k.nodes[null])-(s.LogNorm[j]-s.LogNorm[null])))
 	}
 	m := logSumExp(f) + math.Log(alpha/float64(len(k.lattice)))
 	for i := range f {

@@ -138,6 +138,7 @@ type Comparison struct {
 type side struct {
 	null    int
 	sizes   []int
+	spans   []float64 // of the sizes, from the null: ln of the ratio between them
 	weights []float64 // of the sizes, summing to 1
 	logw    []float64
 }
@@ -211,7 +212,9 @@ func (k *Comparison) compile(name string, s Side, sign float64) (side, error) {
 	}
 	out := side{null: k.node(s.Null)}
 	for _, z := range s.Sizes {
-		out.sizes = append(out.sizes, k.node(z.Ratio))
+		j := k.node(z.Ratio)
+		out.sizes = append(out.sizes, j)
+		out.spans = append(out.spans, k.nodes[j]-k.nodes[out.null])
 		out.weights = append(out.weights, z.Weight/total)
 		out.logw = append(out.logw, math.Log(z.Weight/total))
 	}

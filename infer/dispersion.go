@@ -72,11 +72,12 @@ func (d *Dispersion) observe(s Slot, scale int) {
 	if len(at.Block) != len(s) {
 		at.Block, at.Held = nil, 0 // the arms changed: what was begun is given up
 	}
-	sum := make(Slot, len(s))
-	copy(sum, at.Block)
-	for i, c := range s {
-		sum[i].Events += c.Events
-		sum[i].Exposure += c.Exposure
+	sum := s
+	if at.Block != nil {
+		sum = make(Slot, len(s))
+		for i, c := range s {
+			sum[i] = at.Block[i].plus(c)
+		}
 	}
 	at.Block = sum
 	if at.Held++; at.Held < 4 {
@@ -231,14 +232,16 @@ const (
 func (d Dispersion) Beyond(known float64) float64 {
 	known = max(known, 1)
 	out := known
-	for _, a := range d.Scales {
+	for i := range d.Scales {
+		a := &d.Scales[i]
 		if a.Terms < beyondTerms || a.Den == 0 {
 			continue
 		}
-		p, se := a.estimate()
 		null := a.independent()
 		skew := null * null / 9 // of a chi-squared variable per degree of freedom, by Wilson and Hilferty
-		if p > known*math.Pow(1-skew+beyondNormal*math.Sqrt(skew), 3) {
+		root := 1 - skew + beyondNormal*math.Sqrt(skew)
+		if a.Num/a.Den > known*(root*(root*root)) {
+			p, se := a.estimate()
 			out = max(out, Burst(p+1.645*se))
 		}
 	}

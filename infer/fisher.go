@@ -49,11 +49,8 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 	lo, hi := m.support()
 	if hi-lo <= shortSupport {
 		var terms [shortSupport + 1]float64
-		if m.polynomial(lo, hi, ratios, &terms) {
-			n, sum := int(hi-lo), 0.0
-			for _, t := range terms[:n+1] {
-				sum += t
-			}
+		if sum, ok := m.polynomial(lo, hi, ratios, &terms); ok {
+			n := int(hi - lo)
 			for i := 0; i < len(ratios); i += lanes {
 				for j, p := range evaluate(terms[:n+1], ratios[i:min(i+lanes, len(ratios))]) {
 					if i+j < len(ratios) {
@@ -89,17 +86,21 @@ func evaluate(terms, ratios []float64) (out [lanes]float64) {
 	return [lanes]float64{a, b, c, d, e, f, g, h, i, k, l, m}
 }
 
-// polynomial fills in the terms relative to the one at lo, and reports whether their
-// powers stay within a float for all ratios.
-func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSupport + 1]float64) bool {
+// polynomial fills in the terms relative to the one at lo, returns their sum, and reports
+// whether their powers stay within a float for all ratios.
+func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSupport + 1]float64) (sum float64, ok bool) {
 	n := int(hi - lo)
-	terms[0] = 1
-	most := 1.0
+	t, most := 1.0, 1.0
+	terms[0], sum = t, t
 	for i := range n {
-		terms[i+1] = terms[i] * m.step(lo+uint64(i))
-		most = max(most, terms[i+1])
+		t *= m.step(lo + uint64(i))
+		terms[i+1] = t
+		sum += t
+		if t > most {
+			most = t
+		}
 	}
-	return math.Log(most)+float64(n)*math.Log(max(ratios[len(ratios)-1], 1)) < 690 // e^709 is the end
+	return sum, math.Log(most)+float64(n)*math.Log(max(ratios[len(ratios)-1], 1)) < 690 // e^709 is the end
 }
 
 // support is the least and greatest number of treated events.
@@ -112,8 +113,9 @@ func (m margins) support() (lo, hi uint64) {
 
 // step is the untilted term at x+1 over the one at x; lo ≤ x < hi.
 func (m margins) step(x uint64) float64 {
-	a := float64(m.treated-x) * float64(m.events-x)
-	b := float64(x+1) * float64(m.control+x+1-m.events)
+	// Whole numbers below 2^63, as these are, become floats quicker with a sign.
+	a := float64(int64(m.treated-x)) * float64(int64(m.events-x))
+	b := float64(int64(x+1)) * float64(int64(m.control+x+1-m.events))
 	return a / b
 }
 
