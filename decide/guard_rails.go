@@ -100,7 +100,11 @@ func (g rails) limit(a assay.Action) string {
 	return ""
 }
 
-func percentOf(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) + " %" }
+func percentOf(v float64) string { return string(appendPercent(nil, v)) }
+
+func appendPercent(b []byte, v float64) []byte {
+	return append(strconv.AppendFloat(b, 100*v, 'f', 0, 64), " %"...)
+}
 
 // EffectiveLevel is the declared level, or what is left of it while a prerequisite does
 // not hold, and why.

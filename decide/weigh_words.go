@@ -145,27 +145,30 @@ func (w *weighing) reasons() {
 
 // beliefWords says what a belief was, is, and what moved it most.
 func beliefWords(b assay.Belief, clues []assay.Clue) string {
-	out := b.Hypothesis + ": " + percentOf(b.Before) + " before, " + percentOf(b.After) + " after"
+	var room [256]byte
+	out := appendPercent(append(append(room[:0], b.Hypothesis...), ": "...), b.Before)
+	out = append(appendPercent(append(out, " before, "...), b.After), " after"...)
 	if len(b.Clues) == 0 {
-		return out
+		return string(out)
 	}
 	most := slices.MaxFunc(b.Clues, func(x, y assay.ClueWeight) int {
 		return cmpAbs(x.LogLR, y.LogLR)
 	})
 	for _, c := range clues {
 		if c.Name == most.Clue {
-			return out + "; most by " + factor(most.LogLR) + " because " + strings.TrimSuffix(c.Words, ".")
+			out = append(appendFactor(append(out, "; most by "...), most.LogLR), " because "...)
+			return string(append(out, strings.TrimSuffix(c.Words, ".")...))
 		}
 	}
-	return out
+	return string(out)
 }
 
 func cmpAbs(x, y float64) int { return cmp.Compare(math.Abs(x), math.Abs(y)) }
 
-// factor writes a likelihood ratio.
-func factor(logLR float64) string {
+// appendFactor writes a likelihood ratio.
+func appendFactor(b []byte, logLR float64) []byte {
 	if logLR < 0 {
-		return "÷" + strconv.FormatFloat(math.Exp(-logLR), 'g', 2, 64)
+		return strconv.AppendFloat(append(b, "÷"...), math.Exp(-logLR), 'g', 2, 64)
 	}
-	return "×" + strconv.FormatFloat(math.Exp(logLR), 'g', 2, 64)
+	return strconv.AppendFloat(append(b, "×"...), math.Exp(logLR), 'g', 2, 64)
 }

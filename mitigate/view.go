@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -18,14 +20,32 @@ type view struct {
 	in      *Inputs
 	now     time.Time
 	next    *State // of which the law writes Since, Last, Dampers and Bands
-	values  map[key]float64
+	values  []readings
 	why     map[string]string // by signal: why it is unknown
 	signals []assay.Signal
 	partly  []string        // signals of which some scopes are unknown, where that says nothing of the others
 	past    *decide.History // once it was asked for
 }
 
-type key struct{ name, scope string }
+// readings are the values of one signal that can be used, ascending by scope.
+type readings struct {
+	name   string
+	values []reading
+}
+
+type reading struct {
+	scope string
+	value float64
+}
+
+// at is the value of a scope, the last one where there are several.
+func (r *readings) at(scope string) (float64, bool) {
+	i := sort.Search(len(r.values), func(i int) bool { return r.values[i].scope > scope })
+	if i == 0 || r.values[i-1].scope != scope {
+		return 0, false
+	}
+	return r.values[i-1].value, true
+}
 
 // finding is what a law found: what could be done, and what speaks for which cause.
 type finding struct {
@@ -43,7 +63,8 @@ type finding struct {
 
 // newView sorts the inputs into known and unknown.
 func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
-	v := &view{s: s, rails: s.Rails(), in: in, now: now, next: next, values: make(map[key]float64, len(in.Values))}
+	v := &view{s: s, rails: s.Rails(), in: in, now: now, next: next, values: make([]readings, 0, len(s.Spec.Signals))}
+	usable := make([]reading, 0, len(in.Values)) // of all signals
 	if v.next.Since == nil {
 		v.next.Since = map[string]time.Time{}
 	}
@@ -55,9 +76,10 @@ func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
 	}
 	v.next.Bands = map[string]Settled{}
 	v.signals = append(slices.Grow(v.signals, len(in.Unknown)+len(s.Spec.Signals)), in.Unknown...)
-	for _, decl := range s.Spec.Signals {
+	for n := range s.Spec.Signals {
+		decl := &s.Spec.Signals[n]
 		sig := assay.Signal{Indicator: decl.Name, Known: true, Completeness: 1}
-		seen, usable := 0, 0
+		seen, from := 0, len(usable)
 		for i := range in.Values {
 			x := &in.Values[i]
 			if x.Name != decl.Name {
@@ -66,8 +88,7 @@ func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
 			seen++
 			age, reason := now.Sub(x.Time), s.unusable(x, now)
 			if reason == "" {
-				v.values[key{x.Name, x.Scope}] = x.counted()
-				usable++
+				usable = append(usable, reading{x.Scope, x.counted()})
 			} else if sig.Known {
 				sig.Known, sig.Reason = false, reason
 			}
@@ -76,10 +97,13 @@ func newView(s *Strategy, next *State, in *Inputs, now time.Time) *view {
 				sig.Completeness = min(sig.Completeness, x.Completeness)
 			}
 		}
-		if s.apart() && usable > 0 && usable < seen {
-			v.partly = append(v.partly, fmt.Sprintf("%s: %d of %d are not known, and nothing is done about those: %s", decl.Name, seen-usable, seen, sig.Reason))
+		known := usable[from:]
+		if s.apart() && len(known) > 0 && len(known) < seen {
+			v.partly = append(v.partly, fmt.Sprintf("%s: %d of %d are not known, and nothing is done about those: %s", decl.Name, seen-len(known), seen, sig.Reason))
 			sig.Known, sig.Reason = true, ""
 		}
+		slices.SortStableFunc(known, func(a, b reading) int { return strings.Compare(a.scope, b.scope) })
+		v.values = append(v.values, readings{decl.Name, known})
 		if seen == 0 {
 			sig.Known, sig.Reason, sig.Completeness = false, fmt.Sprintf("%s has no data", decl.Name), 0
 		}
@@ -152,8 +176,12 @@ func label(name, scope string) string {
 
 // get is a signal's value, if it is known.
 func (v *view) get(name, scope string) (float64, bool) {
-	x, ok := v.values[key{name, scope}]
-	return x, ok
+	for i := range v.values {
+		if v.values[i].name == name {
+			return v.values[i].at(scope)
+		}
+	}
+	return 0, false
 }
 
 // declared reports whether the strategy reads a signal at all.
