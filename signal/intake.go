@@ -121,7 +121,7 @@ func (in *Intake) arrived(from Origin, kept []Sample, now time.Time) {
 	if in.cfg.Arrived == nil {
 		return
 	}
-	a := Arrival{Namespace: from.Namespace, Source: from.Name, Received: now, Indicators: in.cfg.Watch.touched(from.Namespace, kept)}
+	a := Arrival{Namespace: from.Namespace, Source: from.Name, Received: now, Indicators: in.cfg.Watch.Touched(from.Namespace, kept)}
 	for _, s := range kept {
 		if t := time.UnixMilli(s.Time).UTC(); t.After(a.Newest) {
 			a.Newest = t
@@ -199,13 +199,18 @@ func check(s *Sample, b *labels.Builder, namespace string, now time.Time) (Reaso
 	if why, detail := checkValue(s); why != "" {
 		return why, detail
 	}
-	b.Reset(s.Labels)
-	if brought := s.Labels.Get(NamespaceLabel); brought != "" {
+	s.Labels = owned(b, s.Labels, namespace)
+	return "", ""
+}
+
+// owned are labels with whose they are; a namespace that they brought is kept beside.
+func owned(b *labels.Builder, ls labels.Labels, namespace string) labels.Labels {
+	b.Reset(ls)
+	if brought := ls.Get(NamespaceLabel); brought != "" {
 		b.Set(exportedNamespace, brought)
 	}
 	b.Set(NamespaceLabel, namespace)
-	s.Labels = b.Labels()
-	return "", ""
+	return b.Labels()
 }
 
 // CheckTime refuses an event time, Unix milliseconds, that is too far from now.

@@ -95,8 +95,8 @@ func (w *Watch) Remove(id string) {
 	delete(w.places, id)
 }
 
-// touched lists the ids that the samples touch, sorted.
-func (w *Watch) touched(namespace string, samples []Sample) []string {
+// Touched lists the ids that the samples touch, sorted.
+func (w *Watch) Touched(namespace string, samples []Sample) []string {
 	if w == nil {
 		return nil
 	}

@@ -8,14 +8,10 @@
 package remotewrite
 
 import (
-	"fmt"
 	"mime"
 	"net/http"
 
-	"assay.dev/assay"
 	"assay.dev/assay/signal"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/prompb"
 )
 
 // Path is where Prometheus puts the receiver.
@@ -63,7 +59,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var res signal.Result
-	samples, err := Unmarshal(data, &res)
+	samples, err := signal.UnmarshalWrite(data, &res)
 	if err != nil {
 		h.refuse(w, err, sent)
 		return
@@ -93,45 +89,6 @@ func unsupported(head http.Header) string {
 		return "the content encoding is not snappy"
 	}
 	return ""
-}
-
-// Unmarshal decodes a write request, whole or not at all: CodeInvalid, or
-// CodeTooLarge for more than signal.MaxSamples. Series whose labels are out of
-// order or twice are refused in res. Exemplars and metadata are passed over.
-func Unmarshal(data []byte, res *signal.Result) ([]signal.Sample, error) {
-	var req prompb.WriteRequest
-	if err := req.Unmarshal(data); err != nil {
-		return nil, assay.Errorf(assay.CodeInvalid, "the body is no remote-write request: %w", err)
-	}
-	n := 0
-	for _, ts := range req.Timeseries {
-		n += len(ts.Samples) + len(ts.Histograms)
-	}
-	if n > signal.MaxSamples {
-		return nil, assay.Errorf(assay.CodeTooLarge, "the request holds %d samples; at most %d are taken at once", n, signal.MaxSamples)
-	}
-	samples := make([]signal.Sample, 0, n)
-	builder := labels.NewScratchBuilder(16)
-	for _, ts := range req.Timeseries {
-		if len(ts.Labels) >= signal.MaxLabels {
-			res.Refuse(signal.RefusedLabels, len(ts.Samples)+len(ts.Histograms), fmt.Sprintf("a series has %d labels; at most %d are taken", len(ts.Labels), signal.MaxLabels-1))
-			continue
-		}
-		ls := ts.ToLabels(&builder, nil)
-		for _, s := range ts.Samples {
-			samples = append(samples, signal.Sample{Labels: ls, Time: s.Timestamp, Value: s.Value})
-		}
-		for _, h := range ts.Histograms {
-			s := signal.Sample{Labels: ls, Time: h.Timestamp}
-			if h.IsFloatHistogram() {
-				s.FH = h.ToFloatHistogram()
-			} else {
-				s.H = h.ToIntHistogram()
-			}
-			samples = append(samples, s)
-		}
-	}
-	return samples, nil
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, err error, sent int) {

@@ -48,6 +48,8 @@ type Options struct {
 	Retention  time.Duration         // DefaultRetention if 0
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // of Prometheus' own metrics; may be nil
+	// Free is how many bytes are left on the disk of a folder; nil asks the system.
+	Free func(dir string) (uint64, error)
 }
 
 // DB is an open database. It is a signal.Sink and a signal.Source. Safe for
@@ -56,6 +58,10 @@ type DB struct {
 	db     *tsdb.DB
 	engine *promql.Engine
 	parser parser.Parser
+
+	log       *slog.Logger
+	retention time.Duration
+	free      func(dir string) (uint64, error) // bytes left on the disk of a folder
 
 	mu       sync.Mutex       // guards what follows
 	arrivals map[uint64]int64 // by the hash of a series' labels, Unix milliseconds
@@ -76,6 +82,9 @@ func Open(dir string, opts Options) (*DB, error) {
 	if opts.Retention == 0 {
 		opts.Retention = DefaultRetention
 	}
+	if opts.Free == nil {
+		opts.Free = freeSpace
+	}
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = opts.Retention.Milliseconds()
 	o.OutOfOrderTimeWindow = (signal.MaxBehind + signal.MaxAhead).Milliseconds() // relative to the newest sample, which may be MaxAhead of now
@@ -89,7 +98,7 @@ func Open(dir string, opts Options) (*DB, error) {
 	}
 	p := parser.NewParser(parser.Options{})
 	return &DB{
-		db: db, parser: p, arrivals: map[uint64]int64{},
+		db: db, parser: p, arrivals: map[uint64]int64{}, log: opts.Logger, retention: opts.Retention, free: opts.Free,
 		engine: promql.NewEngine(promql.EngineOpts{
 			Logger: opts.Logger, MaxSamples: MaxQuerySamples, Timeout: MaxQueryTime, LookbackDelta: signal.Lookback,
 			NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
