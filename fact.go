@@ -91,4 +91,5 @@ const (
 	FactModelDemoted       = "model.demoted"
 	FactModelPromoted      = "model.promoted"
 	FactModelRolledBack    = "model.rolled-back"
+	FactTelemetryImported  = "telemetry.imported" // history of another server or file came into the series
 )

@@ -101,6 +101,33 @@ func (w *Watcher) forget(s *service) {
 	}
 }
 
+// Forget drops what was learnt of a service in tx: it is learnt anew from the series. A
+// Watcher that watches it must be told by Relearn.
+func Forget(tx store.Tx, namespace, service string) error {
+	return tx.Delete(store.Key{Namespace: namespace, Bucket: bucketService, Name: service}, store.AnyVersion)
+}
+
+// Relearn lets fn change the past of services, by Forget and in the series, while no
+// minute is read and no page is written, and learns them anew from it: the alarms of that
+// past are nobody's news. With an error of fn everything stays as it was.
+func (w *Watcher) Relearn(services []string, fn func() error) error {
+	w.stepping.Lock()
+	defer w.stepping.Unlock()
+	if err := fn(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, s := range w.services {
+		if slices.Contains(services, s.name) {
+			w.services[i] = newService(s.name, s.zone, s.subjects)
+			w.services[i].pending = s.pending // what was found is not lost
+			w.forget(w.services[i])
+		}
+	}
+	return nil
+}
+
 // readPage reads a page; false if there is none that can be read.
 func readPage(r store.Reader, k store.Key, into any) (bool, error) {
 	v, err := r.Get(k)

@@ -37,8 +37,8 @@ const (
 	MinutesShown = 120
 )
 
-// watchPrefix starts the ids under which a signal.Watch knows our indicators.
-const watchPrefix = "objective/"
+// WatchPrefix starts the ids under which a signal.Watch knows our indicators; "slo/index" follows.
+const WatchPrefix = "objective/"
 
 // Config is what Books are made of.
 type Config struct {
@@ -94,7 +94,7 @@ func (b *Books) SetObjectives(list []slo.Objective) error {
 			a.books = old[i].books
 			old = slices.Delete(slices.Clone(old), i, i+1)
 		} else if a.refused == nil && b.cfg.Watch != nil {
-			b.cfg.Watch.Add(watchPrefix+a.id, b.cfg.Namespace, a.indicator)
+			b.cfg.Watch.Add(WatchPrefix+a.id, b.cfg.Namespace, a.indicator)
 		}
 		b.accounts = append(b.accounts, a)
 	}
@@ -110,10 +110,10 @@ func (b *Books) unwatch(gone []*account) {
 		return
 	}
 	for _, was := range gone {
-		b.cfg.Watch.Remove(watchPrefix + was.id)
+		b.cfg.Watch.Remove(WatchPrefix + was.id)
 		for _, a := range b.accounts {
 			if a.id == was.id && a.refused == nil {
-				b.cfg.Watch.Add(watchPrefix+a.id, b.cfg.Namespace, a.indicator)
+				b.cfg.Watch.Add(WatchPrefix+a.id, b.cfg.Namespace, a.indicator)
 			}
 		}
 	}
@@ -125,9 +125,24 @@ func (b *Books) Arrived(batch signal.Arrival) {
 		return
 	}
 	if b.cfg.Watch != nil {
-		ours := func(id string) bool { return strings.HasPrefix(id, watchPrefix) }
+		ours := func(id string) bool { return strings.HasPrefix(id, WatchPrefix) }
 		if !slices.ContainsFunc(batch.Indicators, ours) {
 			return
+		}
+	}
+	b.poke()
+}
+
+// Recount reads the past of accounts, "slo/index", anew: samples of it came in by an
+// import. Until a minute is read it stays what it was.
+func (b *Books) Recount(ids []string) {
+	b.stepping.Lock() // a step that is under way has read some of it already
+	defer b.stepping.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.accounts {
+		if slices.Contains(ids, a.id) {
+			a.books.low = a.books.high
 		}
 	}
 	b.poke()

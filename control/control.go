@@ -63,6 +63,7 @@ type Config struct {
 	Books      Books    // of objectives; nil if this plane keeps none
 	Watched    Watched  // for anomalies; nil if this plane watches nothing
 	Compared   Compared // regions of services; nil if this plane compares none
+	History    *History // where history is imported to; nil if this plane keeps no series
 	// Halts are the kill switches that are pulled; nil if this plane knows none.
 	Halts func() ([]halt.Pulled, error)
 }
@@ -82,6 +83,7 @@ type Plane struct {
 	current atomic.Pointer[attest.Signer] // that signs now; a rotation replaces Config.Signer
 
 	admission *admission
+	imports   importing
 
 	uploads sync.RWMutex // held for reading while an upload is noted, by retention while it removes
 	copying sync.RWMutex // held for reading while payloads are copied, by retention throughout

@@ -78,7 +78,10 @@ func (c *Controller) foresee(ctx context.Context, rec *record, now time.Time) {
 		rec.Forecast = nil
 		return
 	}
-	if rec.Forecast != nil && now.Sub(rec.Forecast.At) < Refresh(s) && rec.Forecast.Version == rec.cared.load.Care.Active {
+	imports, name := c.imports.Load(), s.Namespace+"/"+s.Name
+	made, _ := c.foreseen.Swap(name, imports)
+	anew := made != nil && made != imports
+	if rec.Forecast != nil && !anew && now.Sub(rec.Forecast.At) < Refresh(s) && rec.Forecast.Version == rec.cared.load.Care.Active {
 		return
 	}
 	f := s.Spec.Scale.Forecast

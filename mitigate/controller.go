@@ -101,6 +101,9 @@ type Controller struct {
 	lease   *store.Tenure // held while Run is under way
 
 	wake chan struct{}
+
+	imports  atomic.Uint64 // of history, so far
+	foreseen sync.Map      // by namespace and strategy: how many there were when its forecast was made
 }
 
 // New returns a controller that does nothing until Run or Step is called.
@@ -157,6 +160,13 @@ func (c *Controller) Halted(namespace, service string) string {
 
 // Arrived says that data came: strategies look again. It never blocks.
 func (c *Controller) Arrived(signal.Arrival) { c.nudge() }
+
+// Foresee lets every strategy make its forecast anew when it is looked at next: the past
+// is another than it was.
+func (c *Controller) Foresee() {
+	c.imports.Add(1)
+	c.nudge()
+}
 
 func (c *Controller) nudge() {
 	select {

@@ -13,7 +13,7 @@ import (
 
 // slowRoutes move or go through more than others, and get more time: net/http ends a
 // request's context with the time for reading it.
-var slowRoutes = []string{"POST /v1/evidence", "POST /v1/inventory/scans", "POST /v1/inventory/rebuild", "POST /v1/reports/compliance"}
+var slowRoutes = []string{"POST /v1/evidence", "POST /v1/inventory/scans", "POST /v1/inventory/rebuild", "POST /v1/reports/compliance", "POST /v1/telemetry/imports/{id}/completion"}
 
 // routes maps patterns to what they do, one line each.
 func routes() map[string]handler {
@@ -89,6 +89,11 @@ func runTimeRoutes() map[string]handler {
 		"GET /v1/decisions/{id}":                     decision,
 		"GET /v1/decisions/{id}/record":              decisionRecord,
 		"GET /v1/forecasts/{service}/{objective...}": foreseen,
+
+		"POST /v1/telemetry/imports":                 beginImport,
+		"POST /v1/telemetry/imports/{id}/pieces/{n}": importPiece,
+		"POST /v1/telemetry/imports/{id}/completion": completeImport,
+		"DELETE /v1/telemetry/imports/{id}":          abandonImport,
 	}
 }
 

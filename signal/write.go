@@ -50,8 +50,7 @@ func UnmarshalWrite(data []byte, res *Result) ([]Sample, error) {
 }
 
 // MarshalWrite encodes samples as a request of remote write, version 1, in snappy: what a
-// piece of an import is. Samples that follow each other with the same labels share one
-// series. It encodes values alone, not native histograms.
+// piece of an import is. Samples that follow each other with the same labels share a series.
 func MarshalWrite(samples []Sample) ([]byte, error) {
 	var req prompb.WriteRequest
 	last := labels.EmptyLabels()
@@ -61,7 +60,14 @@ func MarshalWrite(samples []Sample) ([]byte, error) {
 			req.Timeseries = append(req.Timeseries, prompb.TimeSeries{Labels: prompb.FromLabels(s.Labels, nil)})
 		}
 		ts := &req.Timeseries[len(req.Timeseries)-1]
-		ts.Samples = append(ts.Samples, prompb.Sample{Timestamp: s.Time, Value: s.Value})
+		switch {
+		case s.H != nil:
+			ts.Histograms = append(ts.Histograms, prompb.FromIntHistogram(s.Time, s.H))
+		case s.FH != nil:
+			ts.Histograms = append(ts.Histograms, prompb.FromFloatHistogram(s.Time, s.FH))
+		default:
+			ts.Samples = append(ts.Samples, prompb.Sample{Timestamp: s.Time, Value: s.Value})
+		}
 	}
 	raw, err := req.Marshal()
 	if err != nil {

@@ -66,7 +66,7 @@ func BuiltinUpcasters() Upcasters {
 		assay.FactRolloutCommanded, assay.FactRolloutEnded, assay.FactRolloutJudged, assay.FactRolloutRenewed,
 		assay.FactMitigationDecided, assay.FactMitigationActed, assay.FactMitigationRefused, assay.FactMitigationTold, assay.FactMitigationJudged, assay.FactMitigationFrozen,
 		assay.FactAdmissionDenied, assay.FactAdmissionAllowed, assay.FactAnomalyFound, assay.FactDivergenceJudged,
-		assay.FactModelRefitted, assay.FactModelDemoted, assay.FactModelPromoted, assay.FactModelRolledBack,
+		assay.FactModelRefitted, assay.FactModelDemoted, assay.FactModelPromoted, assay.FactModelRolledBack, assay.FactTelemetryImported,
 		assay.FactAutomationHalted, assay.FactAutomationLifted,
 	} {
 		u.kinds[kind] = KindVersions{Kind: kind}

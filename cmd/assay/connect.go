@@ -41,6 +41,7 @@ type operations struct {
 	inventorySearches
 	reports
 	admissions
+	histories
 	close func()
 }
 
@@ -51,7 +52,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
+		return &operations{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, func() {}}, nil
 	}
 	if n == stateOptional && !a.cfg.chosen("dir") {
 		if _, err := os.Stat(a.cfg.get("dir")); errors.Is(err, fs.ErrNotExist) {
@@ -71,7 +72,7 @@ func (a *app) connect(ctx context.Context, n need) (*operations, error) {
 		return nil, err
 	}
 	s := in.plane.As(caller)
-	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, in.close}, nil
 }
 
 // remote is the control plane on the network that the configuration names.

@@ -14,6 +14,7 @@ import (
 	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/internal/term"
 	"assay.dev/assay/report"
+	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 )
 
@@ -246,8 +247,12 @@ is no line to verify, or one without a proof.`,
 	return cmd
 }
 
-// parsePast reads RFC 3339, a date (its start, UTC) or a duration back from now.
+// parsePast reads RFC 3339, a date (its start, UTC) or a duration back from now, also in
+// days and weeks.
 func parsePast(s string, now time.Time) (time.Time, error) {
+	if d, err := model.ParseDuration(s); err == nil {
+		return now.Add(-time.Duration(d)).UTC(), nil
+	}
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-d.Abs()).UTC(), nil
 	}

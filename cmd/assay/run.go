@@ -128,7 +128,7 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output format: table, json or yaml")
 	root.AddCommand(
 		a.verifyCmd(), a.attestCmd(), a.attestationCmd(), a.evidenceCmd(), a.policyCmd(),
-		a.rolloutCmd(), a.strategyCmd(), a.decisionsCmd(), a.analyzeCmd(), a.simulateCmd(), a.sloCmd(), a.anomalyCmd(), a.divergenceCmd(), a.modelCmd(), a.exceptionCmd(), a.inventoryCmd(), a.reportCmd(),
+		a.rolloutCmd(), a.strategyCmd(), a.decisionsCmd(), a.analyzeCmd(), a.simulateCmd(), a.sloCmd(), a.anomalyCmd(), a.divergenceCmd(), a.modelCmd(), a.telemetryCmd(), a.exceptionCmd(), a.inventoryCmd(), a.reportCmd(),
 		a.ledgerCmd(), a.keyCmd(), a.tokenCmd(), a.serveCmd(),
 		a.enforceCmd(), a.admitCmd(), a.haltCmd(), a.gamedayCmd(), a.demoCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.configCmd(), a.versionCmd(),
 	)

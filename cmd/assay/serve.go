@@ -178,7 +178,7 @@ func hangups() chan os.Signal {
 // extending adds what only a server has to the parts of an installation. The enforcer,
 // if there is one, becomes door.
 func (a *app) extending(f serveFlags, reg *prometheus.Registry, door *control.Enforcer) func(context.Context, *installation, *control.Config) error {
-	return func(_ context.Context, in *installation, cfg *control.Config) error {
+	return func(ctx context.Context, in *installation, cfg *control.Config) error {
 		cfg.Admission = control.AdmissionConfig{Log: a.log, Registry: reg}
 		if err := a.addTelemetry(in, cfg, f.targets, reg); err != nil {
 			return err
@@ -187,7 +187,14 @@ func (a *app) extending(f serveFlags, reg *prometheus.Registry, door *control.En
 			return err
 		}
 		*door = cfg.Enforcer
-		return a.addStrategies(in, cfg, f.prove, reg)
+		if err := a.addStrategies(in, cfg, f.prove, reg); err != nil {
+			return err
+		}
+		if err := a.addHistory(ctx, in, cfg); err != nil {
+			return err
+		}
+		cfg.History.Foresee = in.strategies.Foresee
+		return nil
 	}
 }
 

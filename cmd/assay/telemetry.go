@@ -31,6 +31,9 @@ type series interface {
 	signal.Source
 	signal.Gauges
 	io.Closer
+	// Stage begins an import of history, and Recover ends those that broke off.
+	Stage(namespace string, watch *signal.Watch, now time.Time) (signal.Staging, error)
+	Recover(ctx context.Context, committed func(namespace string, fact assay.FactID) (bool, error)) error
 }
 
 // scraper fetches one target until its context ends.
@@ -60,11 +63,12 @@ func (a *app) openTelemetry(data string, rev *policy.Revision) (*telemetry, erro
 	if err != nil {
 		return nil, belowAll(err, a.cfg.get("policy"))
 	}
+	longest := max(longestWindow(objectives), longestPast(rev.Strategies()))
 	if err := durable.MkdirAll(seriesDir(data), 0o700); err != nil {
 		return nil, err
 	}
 	t := &telemetry{watch: signal.NewWatch()}
-	if t.db, err = a.openSeries(seriesDir(data), objectives); err != nil {
+	if t.db, err = a.openSeries(seriesDir(data), longest); err != nil {
 		return nil, err
 	}
 	t.books = budget.New(budget.Config{Source: t.db, Namespace: a.cfg.get("namespace"), Watch: t.watch, Now: a.now})
@@ -186,6 +190,16 @@ func longestWindow(list []slo.Objective) (longest time.Duration) {
 	return longest
 }
 
+// longestPast is the longest past that strategies forecast from, 0 if none does.
+func longestPast(list []policy.Strategy) (longest time.Duration) {
+	for _, s := range list {
+		if s.Spec.Scale != nil && s.Spec.Scale.Forecast != nil {
+			longest = max(longest, s.Spec.Scale.Forecast.Past.Value())
+		}
+	}
+	return longest
+}
+
 // belowAll completes the file names of joined errors.
 func belowAll(err error, folder string) error {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
@@ -223,6 +237,15 @@ func noRedirects() *http.Client {
 
 // warnings passes on what a chatty library says from warnings upwards.
 type warnings struct{ slog.Handler }
+
+// Handle implements slog.Handler. That blocks overlap is no news: those of an import do,
+// until they are merged with what was there.
+func (h warnings) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "Overlapping blocks found") {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
 
 // Enabled implements slog.Handler.
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {

@@ -43,11 +43,12 @@ import (
 	"assay.dev/assay/policy/rego"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/signal"
+	"assay.dev/assay/signal/backend"
+	"assay.dev/assay/signal/openmetrics"
 	"assay.dev/assay/signal/otlp"
 	"assay.dev/assay/signal/remotewrite"
 	"assay.dev/assay/signal/scrape"
 	"assay.dev/assay/signal/tsdb"
-	"assay.dev/assay/slo"
 	"assay.dev/assay/store"
 	"assay.dev/assay/store/files"
 	"assay.dev/assay/store/mem"
@@ -80,7 +81,7 @@ func (a *app) stateless() (*operations, error) {
 		VerifierID: a.cfg.get("verifier-id"),
 	})
 	s := plane.As(a.localCaller())
-	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
+	return &operations{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, func() {
 		_ = errors.Join(memory.Close(), blobs.Close(), os.RemoveAll(tmp)) // temporary: nothing to lose
 	}}, nil
 }
@@ -410,11 +411,19 @@ func (a *app) openDoor(o doorOptions) (door, error) {
 	})
 }
 
-// openSeries opens the database of samples, which keeps them for as long as an
-// objective counts them.
-func (a *app) openSeries(path string, objectives []slo.Objective) (series, error) {
-	retention := max(tsdb.DefaultRetention, longestWindow(objectives)+24*time.Hour)
+// openSeries opens the database of samples, which keeps them for a day longer than
+// anybody looks back.
+func (a *app) openSeries(path string, longest time.Duration) (series, error) {
+	retention := max(tsdb.DefaultRetention, longest+24*time.Hour)
 	return tsdb.Open(path, tsdb.Options{Retention: retention, Logger: slog.New(warnings{a.log.Handler()})})
+}
+
+// openHistory reads history from a file.
+func openHistory(name string, r io.Reader) historyFile { return openmetrics.New(name, r) }
+
+// openBackend reads history from a server that has the API of Prometheus.
+func openBackend(f importFlags, start, end time.Time, token string) (historyServer, error) {
+	return backend.New(backend.Config{URL: f.prometheus, Match: f.match, Start: start, End: end, Step: f.step, Token: token})
 }
 
 // roads are the handlers that take samples in, by pattern.

@@ -18,10 +18,14 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 )
 
 // commitEvery is after how many samples a block's appender commits: it holds them in memory.
 const commitEvery = 100_000
+
+// headStripes is how many parts the series of a block are locked in: one goroutine fills it.
+const headStripes = 1 << 8
 
 // run are the points of one series in a window.
 type run struct {
@@ -217,6 +221,8 @@ func (s *stage) block(ctx context.Context, start int64, runs []run) (err error) 
 	opts := tsdb.DefaultHeadOptions()
 	opts.ChunkRange = 2 * window // a head takes what is at most half of it older than its newest
 	opts.ChunkDirRoot = dir
+	opts.StripeSize = headStripes
+	opts.ChunkWriteBufferSize = chunks.MinWriteBufferSize
 	head, err := tsdb.NewHead(nil, s.d.log, nil, nil, opts, tsdb.NewHeadStats())
 	if err != nil {
 		return assay.Errorf(assay.CodeUnavailable, "a block cannot be made: %w", err)

@@ -6,9 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -280,5 +278,5 @@ func (d *DB) Recover(ctx context.Context, committed func(namespace string, fact 
 
 // sum is the digest of the pieces.
 func (s *stage) sum() assay.Digest {
-	return assay.Digest(fmt.Sprintf("sha256:%s", hex.EncodeToString(s.digest.Sum(nil))))
+	return assay.DigestOf([sha256.Size]byte(s.digest.Sum(nil)))
 }
