@@ -189,3 +189,24 @@ func TestRulesDecideWhileWhatActionsDoIsNotKnownAnyMore(t *testing.T) {
 		t.Errorf("made again: %t, %v", identical, err)
 	}
 }
+
+func TestAForecastIsMadeAnewWhenThePastIsAnother(t *testing.T) {
+	d := newDays(t)
+	d.ctl = d.controller(d.declared, func(c *mitigate.Config) { c.Gauges = d.board }) // it knows no past
+	d.set("load", 500)
+	d.step(time.Minute)
+	if got := d.words(); strings.Contains(got, "predictive: ") {
+		t.Fatalf("without a past it says %s", got)
+	}
+	d.ctl = d.controller(d.declared, func(c *mitigate.Config) { c.Gauges = d })
+	if err := d.ctl.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.words(); strings.Contains(got, "predictive: ") {
+		t.Errorf("its forecast is not due, and it says %s", got)
+	}
+	d.ctl.Foresee()
+	if got := d.words(); !strings.Contains(got, "predictive: ") {
+		t.Errorf("once history came in it says %s", got)
+	}
+}

@@ -81,7 +81,12 @@ func FuzzUnmarshalWrite(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add([]byte{0x0a, 0xff})
-	f.Fuzz(judged)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var res signal.Result
+		if _, err := signal.UnmarshalWrite(data, &res); err == nil {
+			judged(t, data)
+		}
+	})
 }
 
 // judged holds that what is decoded can be sifted, and that what passes is well formed.
