@@ -77,12 +77,12 @@ func (s *Session) BeginImport(_ context.Context, req api.ImportRequest) (api.Imp
 		return api.ImportBegun{}, err
 	}
 	i, now := &s.p.imports, s.p.cfg.Now()
-	i.mu.Lock()
+	if !i.mu.TryLock() {
+		return api.ImportBegun{}, busy()
+	}
 	defer i.mu.Unlock()
 	if i.id != "" && now.Sub(i.touched) < signal.MaxImportIdle {
-		e := assay.Errorf(assay.CodeConflict, "%q imports history now; one import is taken at a time", i.caller.Name)
-		e.Hint = fmt.Sprintf("begin again when it is done; one that sends nothing is dropped after %s", signal.MaxImportIdle)
-		return api.ImportBegun{}, e
+		return api.ImportBegun{}, busy()
 	}
 	if err := i.drop(); err != nil {
 		return api.ImportBegun{}, err
@@ -110,12 +110,27 @@ func (s *Session) history() (*History, error) {
 	return h, nil
 }
 
-// under finds the caller's import, with its mutex held.
+// busy is that somebody else's import, or another request of the caller's, is under way.
+// Who waited would hold what he sends in memory.
+func busy() error {
+	e := assay.Errorf(assay.CodeConflict, "history is being imported now; one import is taken at a time")
+	e.Hint = fmt.Sprintf("begin again when it is done; one that sends nothing is dropped after %s", signal.MaxImportIdle)
+	return e
+}
+
+// under finds the caller's import and holds it; who gets it unlocks it.
 func (s *Session) under(id string) (*importing, error) {
+	if _, err := s.history(); err != nil {
+		return nil, err
+	}
 	i := &s.p.imports
+	if !i.mu.TryLock() {
+		return nil, busy()
+	}
 	if i.id == "" || i.id != id || i.caller.Name != s.caller.Name || i.caller.Namespace != s.caller.Namespace {
 		e := assay.Errorf(assay.CodeNotFound, "import %q is not under way", id)
 		e.Hint = fmt.Sprintf("one that sends nothing for %s, or whose server restarts, is dropped: begin anew, nothing was imported", signal.MaxImportIdle)
+		i.mu.Unlock()
 		return nil, e
 	}
 	i.touched = s.p.cfg.Now()
@@ -125,16 +140,12 @@ func (s *Session) under(id string) (*importing, error) {
 // ImportPiece takes piece number n, from 1 on, of an import: samples as a request of remote
 // write, in snappy. A piece that is sent again is answered as it was, and not taken twice.
 func (s *Session) ImportPiece(ctx context.Context, id string, n int, body io.Reader) (api.ImportTaken, error) {
-	if _, err := s.history(); err != nil {
-		return api.ImportTaken{}, err
-	}
-	data, err := signal.ReadPiece(body)
+	i, err := s.under(id)
 	if err != nil {
 		return api.ImportTaken{}, err
 	}
-	s.p.imports.mu.Lock()
-	defer s.p.imports.mu.Unlock()
-	i, err := s.under(id)
+	defer i.mu.Unlock()
+	data, err := signal.ReadPiece(body)
 	switch {
 	case err != nil:
 		return api.ImportTaken{}, err
@@ -157,37 +168,28 @@ func (s *Session) ImportPiece(ctx context.Context, id string, n int, body io.Rea
 
 // AbandonImport drops an import; nothing of it was to be seen.
 func (s *Session) AbandonImport(_ context.Context, id string) error {
-	if _, err := s.history(); err != nil {
-		return err
-	}
-	s.p.imports.mu.Lock()
-	defer s.p.imports.mu.Unlock()
 	i, err := s.under(id)
 	if err != nil {
 		return err
 	}
+	defer i.mu.Unlock()
 	return i.drop()
 }
 
 // CompleteImport makes what was imported readable, all at once, and records that it
 // happened. What stands already stays, and an import that brings nothing new records nothing.
 func (s *Session) CompleteImport(ctx context.Context, id string, c api.ImportCompletion) (api.Import, error) {
-	h, err := s.history()
+	i, err := s.under(id)
 	if err != nil {
 		return api.Import{}, err
 	}
+	defer i.mu.Unlock()
 	if c.Input != "" {
 		if _, err := assay.ParseDigest(string(c.Input)); err != nil {
 			return api.Import{}, err
 		}
 	}
-	s.p.imports.mu.Lock()
-	defer s.p.imports.mu.Unlock()
-	i, err := s.under(id)
-	if err != nil {
-		return api.Import{}, err
-	}
-	out, err := s.complete(ctx, h, i, c)
+	out, err := s.complete(ctx, s.p.cfg.History, i, c)
 	if err != nil {
 		return api.Import{}, errors.Join(err, i.drop())
 	}

@@ -31,6 +31,8 @@ type histories interface {
 const (
 	// reportEvery is how often an import says how far it has come.
 	reportEvery = 2 * time.Second
+	// pieceAttempts is how often one piece is sent.
+	pieceAttempts = 4
 	// maxBackendToken is the largest file with a token, in bytes.
 	maxBackendToken = 16 << 10
 )
@@ -238,7 +240,7 @@ func (a *app) sendPieces(ctx context.Context, ops histories, h past, id string) 
 		}
 		for _, p := range pieces {
 			n++
-			if _, err := ops.ImportPiece(ctx, id, n, bytes.NewReader(p)); err != nil {
+			if err := sendPiece(ctx, ops, id, n, p); err != nil {
 				return err
 			}
 		}
@@ -248,6 +250,26 @@ func (a *app) sendPieces(ctx context.Context, ops histories, h past, id string) 
 			fmt.Fprintf(a.err, "%d samples sent%s\n", sent, h.done())
 		}
 	}
+}
+
+// sendPiece sends one piece, and again if it is not known what became of it.
+func sendPiece(ctx context.Context, ops histories, id string, n int, piece []byte) error {
+	_, first := ops.ImportPiece(ctx, id, n, bytes.NewReader(piece))
+	err := first
+	for try := 1; try < pieceAttempts && assay.CodeOf(err) == assay.CodeUnavailable; try++ {
+		timer := time.NewTimer(time.Duration(try) * time.Second)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		_, err = ops.ImportPiece(ctx, id, n, bytes.NewReader(piece))
+	}
+	if assay.CodeOf(err) == assay.CodeNotFound { // it was dropped: why is in the first answer
+		return first
+	}
+	return err
 }
 
 // packed are samples as pieces that fit a body.

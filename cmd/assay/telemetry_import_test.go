@@ -3,12 +3,16 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +81,8 @@ func TestAForecastRestsOnImportedHistoryAndEarlierDecisionsAreMadeAgain(t *testi
 		t.Errorf("%q", stderr)
 	}
 	var dry, done, again api.Import
-	out, _ := w.must(0, env, "telemetry", "import", "hour.om", "--dry-run", "-o", "json")
+	lossy := loses(t, d.url, "/pieces/1")
+	out, _ := w.must(0, []string{"ASSAY_SERVER=" + lossy.URL, operator}, "telemetry", "import", "hour.om", "--dry-run", "-o", "json")
 	field(t, out, &dry)
 	out, _ = w.must(0, env, "telemetry", "import", "history.om", "-o", "json")
 	field(t, out, &done)
@@ -119,6 +124,34 @@ func TestAForecastRestsOnImportedHistoryAndEarlierDecisionsAreMadeAgain(t *testi
 	if again.Samples > 6 || again.Duplicates < done.Samples {
 		t.Errorf("into the stopped directory: %+v", again)
 	}
+}
+
+// loses is a proxy that loses the first answer of a path with an end.
+func loses(t *testing.T, target, end string) *httptest.Server {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := false
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) },
+		ModifyResponse: func(r *http.Response) error {
+			if was := lost; strings.HasSuffix(r.Request.URL.Path, end) && !was {
+				lost = true
+				return errors.New("the answer is lost")
+			}
+			return nil
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	srv := httptest.NewServer(proxy)
+	t.Cleanup(func() {
+		if srv.Close(); !lost {
+			t.Error("no answer was lost")
+		}
+	})
+	return srv
 }
 
 // decided waits for a decision of a strategy that says so, and returns its id.

@@ -55,7 +55,7 @@ func recorded(t *testing.T) *httptest.Server {
 }
 
 func answered(t *testing.T, path, address string, form url.Values) {
-	resp, err := http.PostForm(address, form) //nolint:noctx // by hand only
+	resp, err := http.PostForm(address, form)
 	if err != nil {
 		t.Fatal(err)
 	}
