@@ -2,6 +2,8 @@ package signal_test
 
 import (
 	"bytes"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +34,44 @@ func TestAPieceComesOutAsItWentIn(t *testing.T) {
 		if !labels.Equal(in[i].Labels, out[i].Labels) || in[i].Time != out[i].Time || in[i].Value != out[i].Value {
 			t.Errorf("%d: %+v", i, out[i])
 		}
+	}
+}
+
+func TestSamplesAreCutIntoPiecesThatAreTaken(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1000)
+	var in []signal.Sample
+	for i := range 40_000 { // 40 MB of labels that compress well
+		in = append(in, signal.Sample{Labels: labels.FromStrings("__name__", "a_total", "i", strconv.Itoa(i), "long", long), Time: int64(i), Value: 1})
+	}
+	pieces, err := signal.Pieces(in)
+	if err != nil || len(pieces) < 3 {
+		t.Fatalf("%d pieces, %v", len(pieces), err)
+	}
+	got := 0
+	for _, p := range pieces {
+		data, err := signal.ReadPiece(bytes.NewReader(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var res signal.Result
+		samples, err := signal.UnmarshalWrite(data, &res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range samples {
+			if s.Time != int64(got) {
+				t.Fatalf("sample %d comes as number %d", s.Time, got)
+			}
+			got++
+		}
+	}
+	if got != len(in) {
+		t.Errorf("%d samples came", got)
+	}
+	in[0].Labels = labels.FromStrings("__name__", "a_total", "long", strings.Repeat("x", signal.MaxDecoded-10))
+	if _, err := signal.Pieces(in[:1]); assay.CodeOf(err) != assay.CodeTooLarge {
+		t.Errorf("%v", err)
 	}
 }
 

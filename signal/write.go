@@ -76,6 +76,30 @@ func MarshalWrite(samples []Sample) ([]byte, error) {
 	return snappy.Encode(nil, raw), nil
 }
 
+// Pieces are samples as pieces of an import, each within what ReadPiece takes.
+func Pieces(samples []Sample) ([][]byte, error) {
+	data, err := MarshalWrite(samples)
+	if err != nil {
+		return nil, err
+	}
+	decoded, err := snappy.DecodedLen(data)
+	if err != nil {
+		return nil, assay.Errorf(assay.CodeInternal, "samples cannot be encoded: %w", err)
+	}
+	if len(data) <= MaxBody && decoded <= MaxDecoded && len(samples) <= MaxSamples {
+		return [][]byte{data}, nil
+	}
+	if len(samples) == 1 {
+		return nil, assay.Errorf(assay.CodeTooLarge, "series %s has more labels than one piece can hold", clip(samples[0].Labels.String()))
+	}
+	first, err := Pieces(samples[:len(samples)/2])
+	if err != nil {
+		return nil, err
+	}
+	rest, err := Pieces(samples[len(samples)/2:])
+	return append(first, rest...), err
+}
+
 // ReadPiece reads a piece of an import within MaxBody and decompresses it within
 // MaxDecoded. CodeTooLarge or CodeInvalid.
 func ReadPiece(r io.Reader) ([]byte, error) {

@@ -234,7 +234,7 @@ func (a *app) sendPieces(ctx context.Context, ops histories, h past, id string) 
 		if err != nil {
 			return err
 		}
-		pieces, err := packed(samples)
+		pieces, err := signal.Pieces(samples)
 		if err != nil {
 			return err
 		}
@@ -270,20 +270,6 @@ func sendPiece(ctx context.Context, ops histories, id string, n int, piece []byt
 		return first
 	}
 	return err
-}
-
-// packed are samples as pieces that fit a body.
-func packed(samples []signal.Sample) ([][]byte, error) {
-	data, err := signal.MarshalWrite(samples)
-	if err != nil || len(data) <= signal.MaxBody/2 || len(samples) == 1 { // labels repeat: its decoded size must fit, too
-		return [][]byte{data}, err
-	}
-	first, err := packed(samples[:len(samples)/2])
-	if err != nil {
-		return nil, err
-	}
-	rest, err := packed(samples[len(samples)/2:])
-	return append(first, rest...), err
 }
 
 // extendHistory lets a state directory that no server uses take history.

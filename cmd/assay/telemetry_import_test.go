@@ -41,9 +41,13 @@ func history(now time.Time) string {
 	var b strings.Builder
 	b.WriteString("# TYPE shop_load gauge\n")
 	draw, level := rand.New(rand.NewPCG(7, 7)), 0.0
-	for at := now.Add(-21 * 24 * time.Hour).Truncate(5 * time.Minute); at.Before(now); at = at.Add(5 * time.Minute) {
+	const day, known = 96, 21 * 96 // in steps of the forecast; the same numbers at any time of the day
+	for i := range known {
 		level = 0.9*level + 12*draw.NormFloat64()
-		fmt.Fprintf(&b, "shop_load %.3f %d\n", 400+200*math.Sin(2*math.Pi*float64(at.Unix()%86400)/86400)+level, at.Unix())
+		at := now.Truncate(15 * time.Minute).Add(time.Duration(i-known) * 15 * time.Minute)
+		for _, before := range []time.Duration{10 * time.Minute, 5 * time.Minute, 0} {
+			fmt.Fprintf(&b, "shop_load %.3f %d\n", 400+200*math.Sin(2*math.Pi*float64(i)/day)+level, at.Add(-before).Unix())
+		}
 	}
 	b.WriteString("# TYPE requests counter\n")
 	for _, code := range []string{"200", "500"} {

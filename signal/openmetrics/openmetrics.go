@@ -26,8 +26,8 @@ const (
 	// MaxLine is the length of a line, bytes.
 	MaxLine = 64 << 10
 	// chunkLines and chunkBytes are how much is parsed at once.
-	chunkLines = 10_000
-	chunkBytes = 1 << 20
+	chunkLines = 50_000
+	chunkBytes = 4 << 20
 )
 
 // eof is the line that every file ends with: one without it was cut off.

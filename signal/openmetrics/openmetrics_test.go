@@ -31,7 +31,7 @@ func TestAFileIsReadInPiecesWhateverItsLength(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	text.WriteString("# HELP requests Requests.\n# TYPE requests counter\n")
-	const n = 25_000
+	const n = 120_000
 	for i := range n {
 		fmt.Fprintf(&text, "requests_total{code=\"200\"} %d %d.5 # {trace_id=\"x\"} 1\n", i, 1_700_000_000+i*60)
 	}
@@ -51,17 +51,17 @@ func TestAFileIsReadInPiecesWhateverItsLength(t *testing.T) {
 
 func TestAFileThatCannotBeUnderstoodIsRefusedWithItsLine(t *testing.T) {
 	t.Parallel()
-	good := strings.Repeat("x_total 1 1700000000\n", 12_000)
+	good := strings.Repeat("x_total 1 1700000000\n", 60_000)
 	for name, tt := range map[string]struct{ text, want string }{
-		"cut off":              {good, "f.om:12000: is the last and not # EOF: the file was cut off"},
-		"cut off in a line":    {good + "x_total 1", "f.om:12001: is the last and not # EOF"},
+		"cut off":              {good, "f.om:60000: is the last and not # EOF: the file was cut off"},
+		"cut off in a line":    {good + "x_total 1", "f.om:60001: is the last and not # EOF"},
 		"empty":                {"", "f.om:1: is the last and not # EOF"},
-		"after the end":        {good + "# EOF\nx_total 1 1700000000\n", "f.om:12002: stands after # EOF"},
-		"no timestamp":         {good + "x_total 1\n# EOF\n", "f.om:12001: the sample has no timestamp"},
-		"no value":             {good + "x_total\n" + good + "# EOF\n", "f.om:12001: expected value after metric"},
+		"after the end":        {good + "# EOF\nx_total 1 1700000000\n", "f.om:60002: stands after # EOF"},
+		"no timestamp":         {good + "x_total 1\n# EOF\n", "f.om:60001: the sample has no timestamp"},
+		"no value":             {good + "x_total\n" + good + "# EOF\n", "f.om:60001: expected value after metric"},
 		"a quote is not ended": {"x{a=\"b} 1 1\n# EOF\n", "f.om:1: expected label value"},
-		"an empty line":        {good + "\n# EOF\n", "f.om:12001: is empty"},
-		"a long line":          {good + strings.Repeat("x", openmetrics.MaxLine+1) + "\n# EOF\n", "f.om:12001: has more than 65536 bytes"},
+		"an empty line":        {good + "\n# EOF\n", "f.om:60001: is empty"},
+		"a long line":          {good + strings.Repeat("x", openmetrics.MaxLine+1) + "\n# EOF\n", "f.om:60001: has more than 65536 bytes"},
 		"a table":              {"timestamp,value\n1,2\n# EOF\n", "f.om:1: "},
 	} {
 		t.Run(name, func(t *testing.T) {
