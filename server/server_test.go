@@ -201,13 +201,17 @@ var (
 		{"POST", "/v1/reports/verification", api.Readers},
 		{"GET", "/v1/policies/schema/Gate", api.Roles},
 		{"POST", "/v1/admission/check", checkers},
+		{"POST", "/v1/telemetry/imports", []api.Role{api.RoleOperator}},
+		{"POST", "/v1/telemetry/imports/" + someID + "/pieces/1", []api.Role{api.RoleOperator}},
+		{"POST", "/v1/telemetry/imports/" + someID + "/completion", []api.Role{api.RoleOperator}},
+		{"DELETE", "/v1/telemetry/imports/" + someID, []api.Role{api.RoleOperator}},
 	}
 )
 
 func TestTheTableOfRoutesIsComplete(t *testing.T) {
 	var patterns []string
 	for _, r := range table {
-		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}", "indicators/shop", "indicators/{service}", "forecasts/shop/shop/0", "forecasts/{service}/{objective...}", "models/shop", "models/{name...}", "strategies/shop-scale", "strategies/{name}").Replace(r.path)
+		path := strings.NewReplacer(someID, "{id}", "0123456789abcdef", "{id}", someDigest, "{digest}", "schema/Gate", "schema/{kind}", "objectives/shop", "objectives/{name...}", "indicators/shop", "indicators/{service}", "forecasts/shop/shop/0", "forecasts/{service}/{objective...}", "models/shop", "models/{name...}", "strategies/shop-scale", "strategies/{name}", "pieces/1", "pieces/{n}").Replace(r.path)
 		patterns = append(patterns, r.method+" "+path)
 	}
 	slices.Sort(patterns)
