@@ -1,6 +1,9 @@
 package assay
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Certainty says what an error bound rests on.
 type Certainty string
@@ -38,8 +41,50 @@ type TestValue struct {
 	Certainty  Certainty  `json:"certainty"`
 	Basis      string     `json:"basis"` // the assumptions, or the measurement
 
+	// Measure says what Canary and Control count; "" is bad events of all. Of the others
+	// CanaryMean and ControlMean are what is compared, in the unit that Measured.Unit names.
+	Measure     Measured `json:"measure,omitempty"`
+	Less        bool     `json:"less,omitempty"` // less is worse
+	CanaryMean  float64  `json:"canary_mean,omitempty"`
+	ControlMean float64  `json:"control_mean,omitempty"`
+	// Ratio is how many times the old version's the new one's is; of values and gauges of
+	// which less is worse, of their distances from the best. 0 if the old version has none.
+	Ratio  float64 `json:"ratio,omitempty"`
+	Margin float64 `json:"margin,omitempty"` // how many times worse is too bad, where it is not the plan's
+
 	Dispersion float64     `json:"dispersion,omitempty"` // what the evidence was divided by, if above 1
 	Divergence *Divergence `json:"divergence,omitempty"` // absent until both versions have bad events
+}
+
+// Measured is what a test compares beside bad events of all: nothing that an error budget
+// knows.
+type Measured string
+
+const (
+	MeasureCount Measured = "count" // events per request; Rate has events and requests
+	MeasureTime  Measured = "time"  // events per hour of a replica; Rate has events and milliseconds
+	MeasureValue Measured = "value" // the mean of a value per request; Rate has units of its maximum and requests
+	MeasureGauge Measured = "gauge" // the mean of a value that was looked at; Rate has no events, and samples
+)
+
+// Unit says what a mean is per; "" for a gauge, which is a value itself.
+func (m Measured) Unit() string {
+	switch m {
+	case MeasureCount, MeasureValue:
+		return "per request"
+	case MeasureTime:
+		return "per hour"
+	}
+	return ""
+}
+
+// Words are a mean in its unit.
+func (m Measured) Words(mean float64) string {
+	out := strconv.FormatFloat(mean, 'g', 3, 64)
+	if unit := m.Unit(); unit != "" {
+		out += " " + unit
+	}
+	return out
 }
 
 // Divergence is how far the new version is from the old one, with the interval that
@@ -48,7 +93,7 @@ type Divergence struct {
 	Value float64 `json:"value"`
 	Low   float64 `json:"low"`
 	High  float64 `json:"high,omitempty"` // absent if the interval is open
-	Unit  string  `json:"unit"`           // "points": percentage points of a rate; "relative": 0.1 is 10 % slower
+	Unit  string  `json:"unit"`           // "points": percentage points of a rate; "relative": 0.1 is 10 % slower; "more": 0.1 is 10 % more of what is measured; "further": 10 % further from the best
 }
 
 // TrafficMix is how unlike the traffic of the two versions is.

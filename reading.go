@@ -51,7 +51,9 @@ type Reading struct {
 	Clusters    uint64  `json:"clusters,omitempty"`
 	BadClusters uint64  `json:"bad_clusters,omitempty"`
 	Count       uint64  `json:"count,omitempty"` // events in an exposure of Total, of which one may have many
-	Sum         float64 `json:"sum,omitempty"`   // of a value that each of the Total events has, 0 or more
+	Sum         float64 `json:"sum,omitempty"`   // of a value that each of the Total events has, 0 or more; of a gauge, of what its Total samples are above the declared minimum
+	Least       float64 `json:"least,omitempty"` // of a gauge's samples
+	Greatest    float64 `json:"greatest,omitempty"`
 
 	Start        time.Time `json:"start"`
 	End          time.Time `json:"end"`
@@ -78,6 +80,10 @@ func (r Reading) Check() error {
 		return Errorf(CodeInvalid, "reading %s has an interval that does not end after it starts", clip(r.Indicator))
 	case !(r.Sum >= 0 && r.Sum <= 1e18):
 		return Errorf(CodeInvalid, "reading %s has the sum %v: values are numbers from 0 up", clip(r.Indicator), r.Sum)
+	case !(math.Abs(r.Least) <= math.MaxFloat64 && math.Abs(r.Greatest) <= math.MaxFloat64 && r.Least <= r.Greatest):
+		return Errorf(CodeInvalid, "reading %s has samples from %v to %v, which are no numbers", clip(r.Indicator), r.Least, r.Greatest)
+	case r.Count > 1<<53:
+		return Errorf(CodeInvalid, "reading %s has the count %d", clip(r.Indicator), r.Count)
 	case r.BadClusters > r.Clusters || r.Clusters > r.Total:
 		return Errorf(CodeInvalid, "reading %s has %d bad of %d clusters in %d events", clip(r.Indicator), r.BadClusters, r.Clusters, r.Total)
 	case !(r.Completeness >= 0 && r.Completeness <= 1):
@@ -112,6 +118,6 @@ type Signal struct {
 	Known        bool    `json:"known"`
 	Reason       string  `json:"reason,omitempty"`  // why it is unknown, one sentence
 	Instead      string  `json:"instead,omitempty"` // why its second source was read, empty if the first was
-	AgeSeconds   float64 `json:"age_seconds"`      // of the older arm
-	Completeness float64 `json:"completeness"`     // of the less complete arm
+	AgeSeconds   float64 `json:"age_seconds"`       // of the older arm
+	Completeness float64 `json:"completeness"`      // of the less complete arm
 }

@@ -45,7 +45,7 @@ func TestWhatAreNoCountsIsRefusedWithItsPlace(t *testing.T) {
 		{"more errors than requests", "2026-11-22,canary,1,2", `f.csv:2:21: errors "2" is not at most the number of requests, 1`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := analyze.ReadCounts(strings.NewReader(header+c.row+"\n"), "f.csv")
+			_, err := analyze.ReadCounts(strings.NewReader(header+c.row+"\n"), "f.csv", false)
 			if err == nil || err.Error() != c.want {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
@@ -171,20 +171,26 @@ func TestACanaryIsJudgedWhereItsRolloutWouldHaveBeen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		counts  []analyze.Count
+		work    bool
 		verdict string
 	}{
-		{"four times as many errors", counts(4, 9, 60), "abort"},
-		{"as many", counts(1, 9, 600), "promote"},
-		{"too few to say", counts(1, 9, 2), "hold"},
-		{"no control", counts(4, 0, 0), "hold"},
+		{"four times as many errors", counts(4, 9, 60), false, "abort"},
+		{"as many", counts(1, 9, 600), false, "promote"},
+		{"too few to say", counts(1, 9, 2), false, "hold"},
+		{"no control", counts(4, 0, 0), false, "hold"},
+		{"twice the work", counts(600, 2700, 60), true, "abort"},
+		{"as much work", counts(300, 2700, 60), true, "promote"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := analyze.Canary(c.counts, decide.NewPlan())
+			r, err := analyze.Canary(c.counts, decide.NewPlan(), c.work)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if r.Verdict != c.verdict || (r.DecidedAt == nil) != (c.verdict == "hold") {
 				t.Errorf("%s at %v: %s; want %s", r.Verdict, r.DecidedAt, r.Reason, c.verdict)
+			}
+			if c.work && !strings.Contains(r.Reason, " per request against 3 of the control's") {
+				t.Error(r.Reason)
 			}
 			if c.name == "too few to say" && (r.ETA == nil || *r.ETA < 100) {
 				t.Errorf("no estimate of what is missing: %v", r.ETA)
@@ -245,11 +251,11 @@ func FuzzReadSeries(f *testing.F) {
 func FuzzReadCounts(f *testing.F) {
 	f.Add("time,arm,requests,errors\n2026-11-22,canary,100,4\n2026-11-22,control,900,9\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		counts, err := analyze.ReadCounts(strings.NewReader(s), "f.csv")
+		counts, err := analyze.ReadCounts(strings.NewReader(s), "f.csv", false)
 		if err != nil || len(counts) > 100 {
 			return
 		}
-		if r, err := analyze.Canary(counts, decide.NewPlan()); err == nil && r.Reason == "" {
+		if r, err := analyze.Canary(counts, decide.NewPlan(), false); err == nil && r.Reason == "" {
 			t.Error(fmt.Sprint(r))
 		}
 	})

@@ -28,7 +28,7 @@ type Count struct {
 	Time     time.Time
 	Arm      string // "canary" or "control"
 	Requests uint64
-	Errors   uint64
+	Errors   uint64 // or events of work, of which one request may cause many
 }
 
 // The arms of a canary.
@@ -196,9 +196,14 @@ func ReadSeries(r io.Reader, source string, zone *time.Location) ([]Point, error
 	return out, nil
 }
 
-// ReadCounts reads a CSV file with the columns time, arm, requests and errors.
-func ReadCounts(r io.Reader, source string) ([]Count, error) {
-	t, err := openTable(r, source, "time", "arm", "requests", "errors")
+// ReadCounts reads a CSV file with the columns time, arm, requests and errors; or with work
+// instead of errors.
+func ReadCounts(r io.Reader, source string, work bool) ([]Count, error) {
+	counted := "errors"
+	if work {
+		counted = "work"
+	}
+	t, err := openTable(r, source, "time", "arm", "requests", counted)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +236,7 @@ func ReadCounts(r io.Reader, source string) ([]Count, error) {
 				return nil, t.bad(2+i, "a count of this stretch of time, 0 or more")
 			}
 		}
-		if c.Errors > c.Requests {
+		if c.Errors > c.Requests && !work {
 			return nil, t.bad(3, "at most the number of requests, "+strconv.FormatUint(c.Requests, 10))
 		}
 		out = append(out, c)

@@ -207,6 +207,7 @@ type CanaryReport struct {
 	DecidedAt  *time.Time  `json:"decided_at"`
 	Requests   uint64      `json:"canary_requests"` // up to the decision, or all of them
 	Errors     uint64      `json:"canary_errors"`
+	Work       bool        `json:"work,omitempty"` // errors are events of work, of which one request may cause many
 	Control    infer.Count `json:"control"`
 	Divergence Divergence  `json:"divergence"`
 	ETA        *float64    `json:"eta_requests"` // more canary requests until either side decides if all goes on like this; null if never
@@ -215,15 +216,20 @@ type CanaryReport struct {
 }
 
 // Canary replays the counts stretch by stretch and stops where a rollout with the plan's
-// error rates would have stopped.
-func Canary(counts []Count, plan decide.Plan) (CanaryReport, error) {
-	k, err := infer.New(plan.Comparison(decide.Indicator{Name: "errors"}))
+// error rates would have stopped. Evidence of work is divided by how far the control's comes
+// in bursts, as far as that is known by then.
+func Canary(counts []Count, plan decide.Plan, work bool) (CanaryReport, error) {
+	ind, bursts := decide.Indicator{Name: "errors"}, infer.Dispersion{}
+	if work {
+		ind.Kind = decide.KindCount
+	}
+	k, err := infer.New(plan.Comparison(ind))
 	if err != nil {
 		return CanaryReport{}, err
 	}
 	harm, safe := math.Log(1/plan.Alpha), math.Log(1/plan.Beta)
 	var s infer.State
-	out := CanaryReport{Verdict: "hold"}
+	out := CanaryReport{Verdict: "hold", Work: work}
 	for i := 0; i < len(counts) && out.DecidedAt == nil; {
 		at, pair := counts[i].Time, infer.Pair{}
 		for ; i < len(counts) && counts[i].Time.Equal(at); i++ {
@@ -236,6 +242,12 @@ func Canary(counts []Count, plan decide.Plan) (CanaryReport, error) {
 		}
 		if s, err = k.Update(s, pair); err != nil {
 			return out, err
+		}
+		if work {
+			if bursts, err = bursts.ObserveCounts(infer.Slot{pair.Control}); err != nil {
+				return out, err
+			}
+			k = k.Deflated(bursts.Beyond(1))
 		}
 		switch {
 		case k.Harm(s) >= harm:
@@ -281,6 +293,9 @@ func (r *CanaryReport) fill(k *infer.Comparison, s infer.State, plan decide.Plan
 
 func (r *CanaryReport) sentence(plan decide.Plan) string {
 	rates := fmt.Sprintf("%.3g %% of the canary's requests failed against %.3g %% of the control's", 100*ratio(r.Errors, r.Requests), 100*r.Control.Rate())
+	if r.Work {
+		rates = fmt.Sprintf("%.3g of the canary's per request against %.3g of the control's", ratio(r.Errors, r.Requests), r.Control.Rate())
+	}
 	switch r.Verdict {
 	case "abort":
 		return fmt.Sprintf("%s after %d canary requests: it is worse (at most %.3g %% of good versions are ever stopped)", rates, r.Requests, 100*plan.Alpha)

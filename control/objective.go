@@ -132,13 +132,19 @@ func CheckRollouts(rev *policy.Revision) error {
 	var problems []error
 	for _, r := range rev.Rollouts() {
 		for i, ind := range r.Spec.Indicators {
-			for _, part := range []struct{ field, text string }{{"bad", ind.Bad}, {"good", ind.Good}, {"total", ind.Total}, {"buckets", ind.Buckets}} {
+			for _, part := range []struct{ field, text string }{{"bad", ind.Bad}, {"good", ind.Good}, {"total", ind.Total}, {"buckets", ind.Buckets}, {"count", ind.Count}, {"sum", ind.Sum}} {
 				if part.text == "" {
 					continue
 				}
 				if _, err := signal.ParseCounters(part.text); err != nil {
 					problems = append(problems, r.Errorf([]string{"spec", "indicators", strconv.Itoa(i), part.field}, "%v", err))
 				}
+			}
+			if ind.Gauge == "" {
+				continue
+			}
+			if _, err := signal.Compile(signal.Spec{Name: ind.Name, Gauge: ind.Gauge, Min: ind.Min, Max: ind.Max}); err != nil {
+				problems = append(problems, r.Errorf([]string{"spec", "indicators", strconv.Itoa(i), "gauge"}, "%v", err))
 			}
 		}
 		if !hasObjective(objectives, r.Spec.Objective) {

@@ -111,11 +111,15 @@ func TestSignalsOfAPolicyAreCheckedTogether(t *testing.T) {
 		files []policy.File
 		want  []string
 	}{
-		"good":               {[]policy.File{slos, rollout("availability", "sum(errors_total)")}, nil},
-		"by index":           {[]policy.File{slos, rollout("availability/0", "sum(errors_total)")}, nil},
-		"unknown":            {[]policy.File{slos, rollout("latency", "sum(errors_total)")}, []string{`rollout.yaml:6:14: spec.objective "latency" is no objective of an OpenSLO file in this policy`}},
-		"a rate":             {[]policy.File{slos, rollout("availability", "rate(errors_total[1m])")}, []string{`rollout.yaml:9:12: spec.indicators[0].bad`, "is not a sum of counters"}},
-		"not PromQL":         {[]policy.File{slos, rollout("availability", "sum(")}, []string{`rollout.yaml:9:12: spec.indicators[0].bad "sum(" is not PromQL`}},
+		"good":       {[]policy.File{slos, rollout("availability", "sum(errors_total)")}, nil},
+		"by index":   {[]policy.File{slos, rollout("availability/0", "sum(errors_total)")}, nil},
+		"unknown":    {[]policy.File{slos, rollout("latency", "sum(errors_total)")}, []string{`rollout.yaml:6:14: spec.objective "latency" is no objective of an OpenSLO file in this policy`}},
+		"a rate":     {[]policy.File{slos, rollout("availability", "rate(errors_total[1m])")}, []string{`rollout.yaml:9:12: spec.indicators[0].bad`, "is not a sum of counters"}},
+		"not PromQL": {[]policy.File{slos, rollout("availability", "sum(")}, []string{`rollout.yaml:9:12: spec.indicators[0].bad "sum(" is not PromQL`}},
+		"a mean of a gauge": {[]policy.File{slos, {Path: "rollout.yaml", Content: []byte(strings.NewReplacer("OBJECTIVE", "availability", "bad: BAD", "gauge: avg(pool_share)", "total: sum(requests_total)", "max: 1").Replace(head))}},
+			[]string{`rollout.yaml:9:14: spec.indicators[0].gauge`, "is not a selector of a gauge"}},
+		"work that is no counter": {[]policy.File{slos, {Path: "rollout.yaml", Content: []byte(strings.NewReplacer("OBJECTIVE", "availability", "bad: BAD", "count: rate(queries_total[1m])").Replace(head))}},
+			[]string{`rollout.yaml:9:14: spec.indicators[0].count`, "is not a sum of counters"}},
 		"a wrong SLO":        {[]policy.File{openSLOFile("slo.yaml", "availability", "1.2"), rollout("availability", "x_total")}, []string{"slo.yaml:14:25: spec.objectives[0].target", "rollout.yaml:6:14"}},
 		"the same SLO twice": {[]policy.File{slos, openSLOFile("twice.yaml", "availability", "0.9")}, []string{`twice.yaml:3:18: metadata.name "availability" is used by an SLO of another file`}},
 	} {

@@ -134,7 +134,10 @@ func mirrorPlan(p *rollout.Proposal, res policy.Rollout) {
 // sources are where the counts of declared indicators come from.
 func sources(plan decide.Plan, strata string, list []policy.RolloutIndicator) (out []rollout.Indicator) {
 	for _, ind := range list {
-		classes := ""
+		classes, strata := "", strata
+		if ind.WholeTraffic() {
+			strata = ""
+		}
 		if ind.Classes != nil {
 			classes = ind.Classes.Label
 		}
@@ -142,6 +145,7 @@ func sources(plan decide.Plan, strata string, list []policy.RolloutIndicator) (o
 			Spec: signal.Spec{
 				Service: plan.Service, Environment: plan.Environment, Name: ind.Name,
 				Good: ind.Good, Bad: ind.Bad, Total: ind.Total, Buckets: ind.Buckets, Threshold: ind.Threshold,
+				Count: ind.Count, Sum: ind.Sum, Gauge: ind.Gauge, Min: ind.Min, Max: ind.Max,
 				StratumLabel: strata, ClassLabel: classes,
 			},
 			Quantiles: ind.Quantiles, Limit: ind.Limit,

@@ -49,3 +49,31 @@ func BenchmarkNext(b *testing.B) {
 		})
 	}
 }
+
+// A decision of a plan that watches a count and a gauge beside them, each with margins of
+// its own.
+func BenchmarkNextOfMeasures(b *testing.B) {
+	p := fullPlan()
+	p.Indicators = append(p.Indicators,
+		decide.Indicator{Name: "queries", Weight: 1, Required: true, Kind: decide.KindCount, Accept: 1.1, Margin: 1.5},
+		decide.Indicator{Name: "queue", Weight: 1, Kind: decide.KindGauge, Max: 1, Every: time.Second})
+	readings := func(n int) []assay.Reading {
+		out := fullSecond(n)
+		for _, r := range out[:2] {
+			r.Indicator, r.Good, r.Count = "queries", r.Total, 3*r.Total+uint64(n)%3
+			out = append(out, r)
+			r.Indicator, r.Count, r.Sum, r.Least, r.Greatest = "queue", 0, 0.3*float64(r.Total), 0.3, 0.3
+			out = append(out, r)
+		}
+		return out
+	}
+	s := begin(b, p)
+	for n := range 100 {
+		_, s = next(b, p, s, readings(n), allow, start.Add(time.Duration(n+1)*time.Second))
+	}
+	last := readings(100)
+	b.ReportAllocs()
+	for b.Loop() {
+		next(b, p, s, last, allow, start.Add(101*time.Second))
+	}
+}

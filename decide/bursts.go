@@ -20,8 +20,8 @@ const burstSlot = time.Second
 // bursts, and keeps the worst reading of the new version and how it spreads. The new
 // version's counts are no part of the dispersion: they are what is judged.
 func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, from, to time.Time) error {
-	if p.Certainty == assay.Exact || ind.Kind == KindCount {
-		return nil
+	if p.Certainty == assay.Exact || ind.Kind == KindGauge {
+		return nil // of a gauge, gather learns
 	}
 	next := slices.Clone(w.Bursts)
 	if len(next) == 0 {
@@ -48,11 +48,11 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 			continue
 		}
 		var err error
-		if b.Learned, err = b.Learned.Observe(slot(b.Slot)); err != nil {
+		if b.Learned, err = ind.observe(b.Learned, slot(b.Slot)); err != nil {
 			return err
 		}
 		if len(ind.Bounds) == 0 {
-			if b.Spread, err = b.Spread.Observe(slot(b.Canary)); err != nil {
+			if b.Spread, err = ind.observe(b.Spread, slot(b.Canary)); err != nil {
 				return err
 			}
 		}
@@ -66,6 +66,10 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 // comes from.
 func (t *test) dispersion(p *Plan, w *Watch) (harm, safe float64, why string) {
 	ind := &p.Indicators[t.indicator]
+	if ind.Kind == KindGauge {
+		harm, why = t.wandered(p, w)
+		return harm, harm, why
+	}
 	stated := max(ind.Dispersion, 1)
 	if p.Certainty == assay.Exact || len(w.Bursts) == 0 {
 		return stated, ind.safeDispersion(stated), ind.dividedWords(stated)
@@ -214,7 +218,12 @@ func (p Plan) abortAt(s State, tests []test, phi []float64) (float64, string) {
 		if all := w.StepRequests + w.StepControl; all > 0 {
 			share = max(share, float64(w.StepRequests)/float64(all))
 		}
-		if i == 0 || share != at || phi[i] != by {
+		if ind := &p.Indicators[t.indicator]; ind.plain() || ind.Accept != 0 {
+			factor += t.weight * p.overshootOf(ind, share, phi[i])
+			total += t.weight
+			continue
+		}
+		if over == 0 || share != at || phi[i] != by {
 			over, at, by = p.overshoot(share, phi[i]), share, phi[i]
 		}
 		factor += t.weight * over

@@ -103,11 +103,9 @@ func Calibrate(p Plan, indicator string, history [][]assay.Reading, draws Draws)
 	c := Calibration{Slots: len(h.slots), Arms: h.arms, Dispersion: 1, Learned: 1, Seed: draws.Seed}
 	contradicted := 1.0
 	for t := range h.tests {
-		var d infer.Dispersion
-		for _, s := range h.slots {
-			if d, err = d.Observe(s[t]); err != nil {
-				return Indicator{}, err
-			}
+		d, err := h.varies(t, ind)
+		if err != nil {
+			return Indicator{}, err
 		}
 		phi, upper := d.Measured()
 		c.Dispersion = max(c.Dispersion, phi)
@@ -163,6 +161,42 @@ type history struct {
 	tests  []test
 	arms   int
 	length time.Duration // of one slot
+	ind    Indicator
+}
+
+// variation is what infer.Dispersion says of counts and infer.Wander of means.
+type variation interface {
+	Measured() (phi, upper float64)
+	Factor() float64
+	Contradicted() float64
+}
+
+// varies is how much more what a test counts varies than independent events or values would.
+func (h history) varies(test int, ind Indicator) (variation, error) {
+	if ind.Kind == KindGauge {
+		var d infer.Wander
+		for _, s := range h.slots {
+			var all infer.Count // replicas of one version are one value
+			for _, c := range s[test] {
+				all.Events, all.Exposure = all.Events+c.Events, all.Exposure+c.Exposure
+			}
+			d = d.Observe(all)
+		}
+		return d, nil
+	}
+	var d infer.Dispersion
+	for _, s := range h.slots {
+		var err error
+		if ind.Kind == KindCount {
+			d, err = d.ObserveCounts(s[test])
+		} else {
+			d, err = d.Observe(s[test])
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
 }
 
 func newHistory(p Plan, ind Indicator, in [][]assay.Reading) (history, error) {
@@ -178,7 +212,7 @@ func newHistory(p Plan, ind Indicator, in [][]assay.Reading) (history, error) {
 	if err != nil {
 		return history{}, err
 	}
-	h := history{tests: tests}
+	h := history{tests: tests, ind: ind}
 	for i := range h.tests {
 		h.tests[i].comparison = bare
 	}
@@ -311,7 +345,11 @@ func (h history) judge(p Plan, states []infer.State, learned float64, aborted *[
 			}
 			all = append(all, infer.Weighted{LogE: h.tests[t].comparison.Deflated(phi).Harm(s), Weight: h.tests[t].weight})
 			share := float64(s.Treated.Exposure) / float64(s.Treated.Exposure+s.Control.Exposure)
-			factor += h.tests[t].weight * p.overshoot(share, phi)
+			over := p.overshoot(share, phi)
+			if h.ind.plain() || h.ind.Accept != 0 {
+				over = p.overshootOf(&h.ind, share, phi)
+			}
+			factor += h.tests[t].weight * over
 			total += h.tests[t].weight
 		}
 		e, _ := infer.Average(all) // the weights are the plan's

@@ -15,7 +15,7 @@ func excess(d *assay.Decision) float64 {
 	worst := 0.0
 	for i := range d.Tests {
 		t := &d.Tests[i]
-		if t.Bound != 0 || t.Canary.Total == 0 || t.Control.Total == 0 {
+		if t.Bound != 0 || t.Measure != "" || t.Canary.Total == 0 || t.Control.Total == 0 {
 			continue
 		}
 		a := (float64(t.Canary.Bad) + 0.5) / (float64(t.Canary.Total) + 1)
@@ -30,6 +30,9 @@ func perSecond(d *assay.Decision, s State) float64 {
 	most := uint64(0)
 	for i := range d.Tests {
 		t := &d.Tests[i]
+		if t.Measure == assay.MeasureTime || t.Measure == assay.MeasureGauge {
+			continue // not requests
+		}
 		most = max(most, t.Canary.Total+t.Control.Total)
 	}
 	last := s.Began
@@ -78,7 +81,7 @@ func harmReason(e evidence, d *assay.Decision) string {
 	}
 	switch {
 	case e.harmful:
-		return compared("harm", e.harm, " reached ", d.AbortAt)
+		return compared("harm", e.harm, " reached ", d.AbortAt) + work(d)
 	case e.alone != "":
 		return compared("harm", e.harm, " reached ", d.AbortAt) + ", but " + e.alone
 	case math.IsInf(e.harm, -1):
@@ -114,7 +117,7 @@ func mayAdvance(p Plan, s State, e evidence, d *assay.Decision) (bool, string) {
 func missing(p Plan, s State, d *assay.Decision) string {
 	requests := uint64(math.MaxUint64)
 	for i, w := range s.Watches {
-		if p.Indicators[i].Required {
+		if p.Indicators[i].Required && p.Indicators[i].CountsRequests() {
 			requests = min(requests, w.StepRequests)
 		}
 	}

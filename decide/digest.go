@@ -119,6 +119,9 @@ func (w *words) plan(p *Plan) {
 			w.float(z)
 		}
 	}
+	for i := range p.Indicators {
+		w.measure(i, &p.Indicators[i])
+	}
 	if p.StepBudget != 0 { // nothing is added to what plans were before there was one
 		w.text("step budget")
 		w.float(p.StepBudget)
@@ -142,6 +145,21 @@ func (w *words) indicator(i *Indicator) {
 			w.number(n)
 		}
 	}
+}
+
+// measure writes what indicators have had since decide/5; of those that have nothing of it,
+// nothing.
+func (w *words) measure(n int, i *Indicator) {
+	if i.Min == 0 && !i.Less && !i.PerTime && i.Every == 0 && i.Margin == 0 && i.Accept == 0 && i.Expected == 0 && i.WarmUp == 0 {
+		return
+	}
+	w.text("measure")
+	w.number(uint64(n))
+	w.flag(i.Less)
+	w.flag(i.PerTime)
+	w.number(uint64(i.Every))
+	w.number(uint64(i.WarmUp))
+	w.floats([]float64{i.Min, i.Margin, i.Accept, i.Expected})
 }
 
 func (w *words) count(c infer.Count) { w.buf = appendCount(w.buf, c) }
@@ -177,11 +195,33 @@ func (w *words) state(s State) {
 		for n := range o.Bursts {
 			w.bursts(&o.Bursts[n])
 		}
+		w.gathered(o)
 		w.number(uint64(len(o.Strata)))
 		for _, z := range o.Strata {
 			w.text(z.Name)
 			w.number(z.Canary)
 			w.number(z.Control)
+		}
+	}
+}
+
+// gathered writes what is remembered of a gauge; of other indicators nothing.
+func (w *words) gathered(o *Watch) {
+	if g := o.Gathered; g != nil {
+		w.text("gathered")
+		w.time(g.Began)
+		w.count(g.Canary)
+		w.count(g.Control)
+	}
+	if d := o.Wander; d != nil {
+		w.text("wander")
+		for i := range d.Scales {
+			a := &d.Scales[i]
+			w.number(a.Terms)
+			w.number(a.Blocks)
+			w.floats([]float64{a.Num, a.Within, a.Sum, a.Square})
+			w.floats(a.Last)
+			w.number(uint64(a.Held))
 		}
 	}
 }
@@ -238,6 +278,10 @@ func (w *words) reading(r *assay.Reading) {
 		w.number(n)
 	}
 	w.float(r.Sum)
+	if r.Least != 0 || r.Greatest != 0 {
+		w.text("samples")
+		w.floats([]float64{r.Least, r.Greatest})
+	}
 	w.number(uint64(len(r.Buckets)))
 	for _, b := range r.Buckets {
 		w.float(b.LE)

@@ -30,7 +30,12 @@ func early(p Plan, s State, e evidence, d *assay.Decision) (words string, ok boo
 	for i := range d.Tests {
 		total += d.Tests[i].Weight
 	}
+	reckoned := false
 	for i := range d.Tests {
+		if d.Tests[i].Measure != "" {
+			continue // what is no bad event spends nothing of the budget
+		}
+		reckoned = true
 		cost, r := atRisk(p, &d.Tests[i], risk{
 			share: float64(weight) / 100, alpha: p.Alpha * d.Tests[i].Weight / total,
 			wait: traffic * (p.Look + p.MaxAge).Seconds(), horizon: traffic * p.Horizon.Seconds(),
@@ -41,6 +46,9 @@ func early(p Plan, s State, e evidence, d *assay.Decision) (words string, ok boo
 		if cost > most {
 			most, ratio = cost, r
 		}
+	}
+	if !reckoned {
+		return "", false // nothing is known of bad events, so nothing of what they may cost
 	}
 	return fmt.Sprintf("a regression of %.2g times, the dearest that is not excluded, would cost about %.0f of the %.0f bad events that steps may risk",
 		ratio, math.Ceil(had+most), may), true

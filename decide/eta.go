@@ -23,6 +23,14 @@ func (a arrival) later(b arrival) arrival {
 	return a
 }
 
+// times is the arrival in another unit.
+func (a arrival) times(scale float64) arrival {
+	if a.median < 0 || scale == 1 {
+		return a
+	}
+	return arrival{a.median * scale, a.low * scale, a.high * scale}
+}
+
 const (
 	// etaPrior is how many bursts' worth (of events that come alone: events' worth) of
 	// "the new version is like the old one" is added to what was seen: few say little
@@ -58,7 +66,11 @@ func (t test) arrival(s infer.State, safe, at, phi, calm float64) arrival {
 		return arrival{median: -1}
 	}
 	missing = max(missing, 0.01)
-	spread := math.Log1p(etaWalk*phi/calm/missing + etaRate/(float64(s.Treated.Events)/phi+etaPrior))
+	seen := float64(s.Treated.Events)
+	if t.comparison.Bets() {
+		seen = float64(s.Pairs)
+	}
+	spread := math.Log1p(etaWalk*phi/calm/missing + etaRate/(seen/phi+etaPrior))
 	median := mean / math.Exp(spread/2)
 	width := math.Exp(z80 * math.Sqrt(spread))
 	return arrival{median: median, low: median / width, high: median * width}

@@ -39,6 +39,10 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 				w.Completeness = c
 				break // it may still be completed: wait for it
 			}
+			if ind.WarmUp > 0 && first.Start.Before(s.Began.Add(ind.WarmUp)) {
+				w.seen(parts)
+				continue
+			}
 			if why, err := w.add(&p, tests, i, parts); err != nil {
 				return nil, err
 			} else if why != "" {
@@ -176,6 +180,13 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 			control[t.slot].Events += y.Events
 			control[t.slot].Exposure += y.Exposure
 			state := next[t.slot]
+			if ind.Kind == KindGauge {
+				var err error
+				if next[t.slot], err = w.bet(p, t, state, infer.Pair{Treated: x, Control: y}, part); err != nil {
+					return "", err
+				}
+				continue
+			}
 			if part[0].Stratum != "" {
 				state = state.Close() // strata are never put into one block
 			}
@@ -189,6 +200,12 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 		return "", err
 	}
 	w.Tests, w.Carry = next, carry
+	w.seen(parts)
+	return "", nil
+}
+
+// seen notes that the pairs of one interval were read.
+func (w *Watch) seen(parts []pair) {
 	w.Through = parts[0][0].End.UTC()
 	w.Completeness = completeness(parts)
 	for _, part := range parts {
@@ -201,7 +218,6 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 			w.Strata = mixed(w.Strata, part)
 		}
 	}
-	return "", nil
 }
 
 func oldest(a, b time.Time) time.Time {
@@ -222,9 +238,14 @@ func count(ind *Indicator, t *test, r *assay.Reading, carry *float64) (infer.Cou
 		if units > *carry+float64(r.Total)*(1+1e-9) {
 			return infer.Count{}, fmt.Sprintf("its values are above the declared max of %s", number(ind.Max))
 		}
+		if ind.Less {
+			units = *carry + max(0, float64(r.Total)-r.Sum/ind.Max)
+		}
 		whole := min(math.Floor(units), float64(r.Total))
 		*carry = units - whole
 		return infer.Count{Events: uint64(whole), Exposure: r.Total}, ""
+	case ind.Kind == KindGauge:
+		return ind.values(r)
 	case ind.Clusters:
 		if r.Clusters == 0 && r.Total > 0 {
 			return infer.Count{}, "its readings count no clusters"

@@ -14,7 +14,7 @@ func spent(d *assay.Decision) float64 {
 	worst := 0.0
 	for i := range d.Tests {
 		t := &d.Tests[i]
-		if t.Bound == 0 && t.Control.Total > 0 {
+		if t.Bound == 0 && t.Measure == "" && t.Control.Total > 0 {
 			worst = max(worst, float64(t.Canary.Bad)-float64(t.Canary.Total)*rate(t.Control))
 		}
 	}
@@ -30,7 +30,7 @@ func exposed(p Plan, s State, d *assay.Decision, weight int) (events, ratio floa
 	wait := perSecond(d, s) * w * (p.Look + p.MaxAge).Seconds()
 	for i := range d.Tests {
 		t := &d.Tests[i]
-		if t.Bound != 0 || t.Canary.Total == 0 || t.Control.Total == 0 {
+		if t.Bound != 0 || t.Measure != "" || t.Canary.Total == 0 || t.Control.Total == 0 {
 			continue
 		}
 		q := (float64(t.Control.Bad) + 0.5) / (float64(t.Control.Total) + 1)

@@ -42,19 +42,14 @@ func LintPlan(p Plan, perMinute, badRate float64) ([]Finding, error) {
 	}
 	for _, t := range tests {
 		i := p.Indicators[t.indicator]
-		if !i.Required || t.bound != 0 {
+		switch {
+		case !i.Required || t.bound != 0:
 			continue // bounds are exceeded often enough
-		}
-		need := t.needs(p, badRate, first)
-		at := fmt.Sprintf("at %s requests/min and %d %% weight", number(perMinute), p.Steps[0])
-		if need < 0 {
-			out = append(out, Finding{Field: "indicators." + i.Name, Words: fmt.Sprintf("%s %s is never shown safe: with a bad rate of %s %% and no tolerable rate there is nothing to compare", at, t.name, number(100*badRate))})
-			continue
-		}
-		took := time.Duration(min(need/(perMinute*first), 1e6) * float64(time.Minute))
-		if took > p.Horizon {
-			out = append(out, Finding{Field: "horizon", Needs: took,
-				Words: fmt.Sprintf("%s this needs about %s: %s takes about %.0f canary requests, and the horizon is %s", at, longSpan(took), t.name, math.Ceil(need), longSpan(p.Horizon))})
+		case !i.plain():
+			out = append(out, t.inTime(p, pace{perMinute, badRate, fmt.Sprintf("at %s requests/min and %d %% weight", number(perMinute), p.Steps[0]),
+				fmt.Sprintf("with a bad rate of %s %% and no tolerable rate", number(100*badRate)), "canary requests", 1})...)
+		case i.Expected != 0:
+			out = append(out, t.inTime(p, i.pace(p, perMinute))...)
 		}
 	}
 	steps := time.Duration(0)
@@ -69,16 +64,56 @@ func LintPlan(p Plan, perMinute, badRate float64) ([]Finding, error) {
 	return out, nil
 }
 
+// pace is how fast the exposure of a test grows, in both versions together.
+type pace struct {
+	perMinute float64
+	rate      float64 // of what is counted, per exposure
+	at, with  string  // both in words
+	unit      string  // of the exposure, and how much of it is one
+	per       float64
+}
+
+// inTime says what is wrong with how long the first step takes for a test, nothing if it is
+// in time.
+func (t test) inTime(p Plan, f pace) []Finding {
+	i, first := p.Indicators[t.indicator], float64(p.Steps[0])/100
+	need := t.needs(p, f.rate, first)
+	if need < 0 {
+		return []Finding{{Field: "indicators." + i.Name, Words: fmt.Sprintf("%s %s is never shown safe: %s there is nothing to compare", f.at, t.name, f.with)}}
+	}
+	share := first
+	if i.Kind == KindGauge {
+		share = 1 // a version is looked at as often as the other, whatever its share
+	}
+	took := time.Duration(min(need/(f.perMinute*share), 1e6) * float64(time.Minute))
+	if took <= p.Horizon {
+		return nil
+	}
+	return []Finding{{Field: "horizon", Needs: took,
+		Words: fmt.Sprintf("%s this needs about %s: %s takes about %.0f %s, and the horizon is %s", f.at, longSpan(took), t.name, math.Ceil(need/f.per), f.unit, longSpan(p.Horizon))}}
+}
+
 // needs is how many canary requests it takes until the test shows safety for a version
 // that is as good as the old one; −1 is never.
 func (t test) needs(p Plan, badRate, share float64) float64 {
 	at := -math.Log(p.Beta)
 	best := -1.0
+	if t.comparison.Bets() { // one value stands for all that are like it
+		same := infer.Values(badRate, 1)
+		s, err := t.comparison.Evaluate([]infer.Pair{{Treated: same, Control: same}})
+		if err != nil {
+			return -1
+		}
+		return t.safely.Deflated(t.assumed(&p)).FromNothing(s, at)
+	}
 	// Many requests stand for the rates; the answer is proportional.
-	const n = 1 << 22
-	treated := uint64(math.Round(n * share))
+	n := 1 << 22
+	for badRate*float64(n) > infer.ExposureLimit/4 && n > 1<<8 {
+		n >>= 1
+	}
+	treated := uint64(math.Round(float64(n) * share))
 	pair := infer.Pair{Treated: infer.Count{Exposure: treated, Events: uint64(badRate * float64(treated))},
-		Control: infer.Count{Exposure: n - treated, Events: uint64(badRate * float64(n-treated))}}
+		Control: infer.Count{Exposure: uint64(n) - treated, Events: uint64(badRate * float64(uint64(n)-treated))}}
 	if s, err := t.comparison.Evaluate([]infer.Pair{pair}); err == nil {
 		if t.ceiling != nil {
 			at += math.Ln2

@@ -11,8 +11,24 @@ import (
 )
 
 // Engine names the rules of this package in every decision. It changes whenever
-// the same inputs may give another decision.
-const Engine = "decide/4"
+// the same inputs may give another decision; plans without counts, values, gauges and own
+// margins have EngineOfRates.
+const Engine = "decide/5"
+
+// EngineOfRates names the rules of plans that watch bad events alone: decide/5 learns how far
+// counts come in bursts and bets on gauges, and changed nothing else. What such a plan
+// decides is what it decided, so it says so, and old records are made again to the byte.
+const EngineOfRates = "decide/4"
+
+// engine is the name of the rules that decide a plan.
+func (p *Plan) engine() string {
+	for n := range p.Indicators {
+		if i := &p.Indicators[n]; i.plain() || i.Margin != 0 || i.Accept != 0 {
+			return Engine
+		}
+	}
+	return EngineOfRates
+}
 
 // MaxReadings bounds the readings of one decision.
 const MaxReadings = 10_000
@@ -53,7 +69,7 @@ func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time)
 		return assay.Decision{}, s, err
 	}
 	d := assay.Decision{
-		Engine: Engine, Plan: p.Name, Service: p.Service, Canary: p.Canary, Control: p.Control, Time: now,
+		Engine: p.engine(), Plan: p.Name, Service: p.Service, Canary: p.Canary, Control: p.Control, Time: now,
 		Signals: signals, ShipAt: -math.Log(p.Beta),
 	}
 	e := weigh(p, tests, before, next, &d)
@@ -93,6 +109,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	d.Tests = make([]assay.TestValue, 0, len(tests))
 	sizes := make([]assay.HarmSize, 0, len(tests)*harmSizes) // of all tests
 	eta := arrival{}
+	requests := counted(&p, tests, &after)
 	for i := range tests {
 		t := &tests[i]
 		old, new := &before.Watches[t.indicator], &after.Watches[t.indicator]
@@ -100,8 +117,8 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		phis = append(phis, phi)
 		t.deflate(phi, calm)
 		v := value(&p, t, d.ShipAt, &old.Tests[t.slot], &new.Tests[t.slot])
-		sizes = t.sizes(sizes, &v, &new.Tests[t.slot])
-		if phi > 1 {
+		scale := measure(&p.Indicators[t.indicator], &v, &new.Tests[t.slot], requests)
+		if sizes = t.sizes(sizes, &v, &new.Tests[t.slot]); phi > 1 {
 			v.Dispersion, v.Basis = phi, why
 		}
 		d.Tests = append(d.Tests, v)
@@ -116,7 +133,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 			continue
 		}
 		safe = append(safe, v.Safe)
-		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi, calm))
+		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi, calm).times(scale))
 	}
 	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
 	diverge(d.Tests, tests)

@@ -53,8 +53,28 @@ type Indicator struct {
 	Calibration *Calibration `json:"calibration,omitempty"`
 	// Kind is what the readings count; "" is KindRatio.
 	Kind IndicatorKind `json:"kind,omitempty"`
-	// Max is the greatest value of a KindValue: sums are counted in units of it.
+	// Max is the greatest value of a KindValue or a KindGauge, and Min the least of a
+	// KindGauge: values are counted in units of what lies between. One outside is refused.
 	Max float64 `json:"max,omitempty"`
+	Min float64 `json:"min,omitempty"`
+	// Less says that less is worse, for counts, values and gauges: of counts the ratio is
+	// turned around, values and gauges are compared by how far they are from Max.
+	Less bool `json:"less,omitempty"`
+	// PerTime counts events per time of a replica instead of per request: the readings'
+	// Total is milliseconds.
+	PerTime bool `json:"per_time,omitempty"`
+	// Every is how much time of a gauge makes one value of each version, nanoseconds.
+	// Readings that are closer to each other mostly say the same thing again.
+	Every time.Duration `json:"every,omitempty"`
+	// WarmUp is how long after the rollout began readings of a count, value or gauge are no
+	// evidence, because a version that just started fills its caches; nanoseconds.
+	WarmUp time.Duration `json:"warm_up,omitempty"`
+	// Margin and Accept stand instead of the plan's for this indicator; 0 if those hold.
+	Margin float64 `json:"margin,omitempty"`
+	Accept float64 `json:"accept,omitempty"`
+	// Expected is what the old version has of a count, value or gauge: events per request
+	// or per hour of all replicas together, or the mean value. It is used to say how long a plan takes and decides nothing; 0 is unknown.
+	Expected float64 `json:"expected,omitempty"`
 	// Classes are kinds of bad events that are tested one by one, each with an equal
 	// share of the indicator's weight, for example "timeout" and "5xx". Readings
 	// count them by class. Not together with Bounds.
@@ -72,6 +92,7 @@ const (
 	KindRatio IndicatorKind = "ratio" // bad of all events
 	KindCount IndicatorKind = "count" // events per exposure, of which one may have many: Reading.Count of Reading.Total
 	KindValue IndicatorKind = "value" // a value from 0 to Max for each event: Reading.Sum over Reading.Total
+	KindGauge IndicatorKind = "gauge" // a value from Min to Max, looked at from time to time: Reading.Sum over Reading.Total samples
 )
 
 // Plan is what a rollout declared before it began. NewPlan has the defaults.
@@ -208,10 +229,6 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 			return bad("indicators", "%s has a dispersion of %v for safety, want 1 to that of harm", i.Name, i.SafeDispersion)
 		case len(i.Bounds) > 20 || !slices.IsSorted(i.Bounds):
 			return bad("indicators", "%s needs at most 20 bounds in ascending order", i.Name)
-		case i.Kind != "" && i.Kind != KindRatio && i.Kind != KindCount && i.Kind != KindValue:
-			return bad("indicators", "%s has kind %q, which is not one of ratio, count, value", i.Name, i.Kind)
-		case (i.Kind == KindValue) != (i.Max > 0) || !(i.Max >= 0 && i.Max < 1e15):
-			return bad("indicators", "%s: a kind value needs its max above 0, and no other kind has one", i.Name)
 		case i.plain() && len(i.Bounds)+len(i.Classes) > 0 || len(i.Bounds) > 0 && len(i.Classes) > 0 || i.Clusters && i.plain():
 			return bad("indicators", "%s: bounds, classes, clusters and counts or values do not go together", i.Name)
 		case i.plain() && i.Tolerable > 0:
@@ -228,6 +245,9 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 			if !(b > 0 && b < 1e9) || j > 0 && b == i.Bounds[j-1] {
 				return bad("indicators", "%s has the bound %v, want different ones above 0", i.Name, b)
 			}
+		}
+		if err := p.checkMeasure(&i, bad); err != nil {
+			return err
 		}
 		seen[i.Name] = true
 	}
@@ -248,9 +268,6 @@ func (p Plan) slots() (n int) {
 	}
 	return n
 }
-
-// plain reports whether an indicator counts something else than bad requests.
-func (i Indicator) plain() bool { return i.Kind == KindCount || i.Kind == KindValue }
 
 // slots is how many tests the indicator is watched with.
 func (i Indicator) slots() int { return max(1, len(i.Bounds), len(i.Classes)) }
@@ -320,7 +337,7 @@ func (p Plan) tests() ([]test, error) {
 // each kind, gathered or not. A dispersion is put in at each look.
 var usual = sync.OnceValues(func() (out map[infer.Kind][2]*infer.Comparison, err error) {
 	out = map[infer.Kind][2]*infer.Comparison{}
-	for _, i := range []Indicator{{}, {Bounds: []float64{1}}, {Kind: KindCount}} {
+	for _, i := range []Indicator{{}, {Bounds: []float64{1}}, {Kind: KindCount}, {Kind: KindGauge}} {
 		var both [2]*infer.Comparison
 		p := NewPlan()
 		for n, c := range []assay.Certainty{assay.Calibrated, assay.Exact} {
@@ -336,7 +353,7 @@ var usual = sync.OnceValues(func() (out map[infer.Kind][2]*infer.Comparison, err
 
 // compiled is the comparison of an indicator.
 func (p Plan) compiled(i Indicator) (*infer.Comparison, error) {
-	if p.Accept != defaultAccept || p.Margin != defaultMargin {
+	if p.accept(&i) != defaultAccept || p.margin(&i) != defaultMargin || i.reversed() {
 		return infer.New(p.Comparison(i))
 	}
 	of, err := usual()
@@ -355,6 +372,8 @@ func (i Indicator) comparedBy() infer.Kind {
 	switch {
 	case i.Kind == KindCount:
 		return infer.Counts
+	case i.Kind == KindGauge:
+		return infer.Means
 	case len(i.Bounds) > 0:
 		return infer.Odds
 	}
@@ -372,26 +391,33 @@ const gatherRequests = 32
 // rates for bad events, which are rare, and odds for bounds, which half of all
 // requests may exceed. The default sizes are spread around the plan's two nulls.
 func (p Plan) Comparison(i Indicator) infer.Config {
-	harm, safe := infer.HarmSizes(), infer.SafeSizes()
-	for i := range harm {
-		harm[i].Ratio *= p.Accept
+	if i.Kind == KindGauge {
+		return p.bets(&i)
 	}
-	for i := range safe {
-		safe[i].Ratio *= p.Margin / 2
+	harm, safe := infer.HarmSizes(), infer.SafeSizes()
+	for n := range harm {
+		harm[n].Ratio *= p.accept(&i)
+	}
+	for n := range safe {
+		safe[n].Ratio *= p.margin(&i) / 2
 	}
 	gather := uint64(gatherRequests)
 	if p.Certainty == assay.Exact {
 		gather = 0
 	}
-	return infer.Config{
+	config := infer.Config{
 		Gather:     gather,
 		Kind:       i.comparedBy(),
-		Harm:       infer.Side{Null: p.Accept, Sizes: harm},
-		Safe:       infer.Side{Null: p.Margin, Sizes: safe},
+		Harm:       infer.Side{Null: p.accept(&i), Sizes: harm},
+		Safe:       infer.Side{Null: p.margin(&i), Sizes: safe},
 		Lattice:    infer.DefaultLattice(),
 		Dispersion: i.Dispersion,
 		Late:       lateShare,
 	}
+	if i.reversed() {
+		reverse(&config)
+	}
+	return config
 }
 
 // ceilingSizes are the alternatives to a tolerable rate: mostly none at all.

@@ -25,6 +25,10 @@ func diverge(values []assay.TestValue, tests []test) {
 	out := make([]assay.Divergence, 0, len(values)) // each is pointed to
 	for i := range values {
 		v := &values[i]
+		if v.Measure != "" {
+			v.Divergence = apart(v)
+			continue
+		}
 		if v.Canary.Bad == 0 || v.Control.Bad == 0 || v.Canary.Total == 0 || v.Control.Total == 0 {
 			continue
 		}
@@ -51,6 +55,22 @@ func diverge(values []assay.TestValue, tests []test) {
 			v.Divergence.High = shift(v.RatioHigh)
 		}
 	}
+}
+
+// apart is how far the versions are apart in what is measured, nil before both have some.
+// Of values of which less is worse it is their distance from the best that is compared.
+func apart(v *assay.TestValue) *assay.Divergence {
+	if v.Ratio == 0 {
+		return nil
+	}
+	out := &assay.Divergence{Value: v.Ratio - 1, Low: v.RatioLow - 1, Unit: "more"}
+	if v.RatioHigh > 0 {
+		out.High = v.RatioHigh - 1
+	}
+	if v.Less && (v.Measure == assay.MeasureValue || v.Measure == assay.MeasureGauge) {
+		out.Unit = "further"
+	}
+	return out
 }
 
 func rate(r assay.Rate) float64 { return float64(r.Bad) / float64(r.Total) }

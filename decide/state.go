@@ -49,6 +49,10 @@ type Watch struct {
 	Strata []assay.Stratum `json:"strata,omitempty"`
 	// Carry are the parts of units that a KindValue has not counted yet.
 	Carry [2]float64 `json:"carry,omitzero"`
+	// Gathered is what was had of a KindGauge since the last bet, and Wander what the old
+	// version's values say about how they hang together in time.
+	Gathered *Gathered     `json:"gathered,omitempty"`
+	Wander   *infer.Wander `json:"wander,omitempty"`
 	// Looks is how many looks of a fixed design were taken.
 	Looks int `json:"looks,omitempty"`
 }

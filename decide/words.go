@@ -3,6 +3,7 @@ package decide
 import (
 	"math"
 	"strconv"
+	"time"
 
 	"assay.dev/assay"
 )
@@ -33,6 +34,30 @@ func appendRate(b []byte, r assay.Rate) []byte {
 	return append(strconv.AppendUint(append(b, " of "...), r.Total, 10), ')')
 }
 
+// appendArm writes what one version had of what a test compares.
+func appendArm(b []byte, t *assay.TestValue, r assay.Rate, mean float64) []byte {
+	switch {
+	case t.Measure == "":
+		return appendRate(b, r)
+	case r.Total == 0:
+		return append(b, "none"...)
+	}
+	b = append(append(b, t.Measure.Words(mean)...), " ("...)
+	switch t.Measure {
+	case assay.MeasureCount:
+		b = append(strconv.AppendUint(b, r.Bad, 10), " in "...)
+		b = append(strconv.AppendUint(b, r.Total, 10), " requests"...)
+	case assay.MeasureTime:
+		b = append(strconv.AppendUint(b, r.Bad, 10), " in "...)
+		b = append(b, (time.Duration(r.Total) * time.Millisecond).Round(time.Second).String()...)
+	case assay.MeasureGauge:
+		b = append(strconv.AppendUint(b, r.Total, 10), " samples"...)
+	default:
+		b = append(strconv.AppendUint(b, r.Total, 10), " requests"...)
+	}
+	return append(b, ')')
+}
+
 // appendRatio writes the confidence interval of a test's ratio.
 func appendRatio(b []byte, t assay.TestValue) []byte {
 	if t.RatioLow > 0 {
@@ -53,10 +78,17 @@ func testWords(d *assay.Decision, t *assay.TestValue, abortAt, shipAt []byte) st
 	var room [256]byte
 	b := room[:0]
 	b = append(append(append(append(b, t.Name...), ": "...), d.Canary...), ' ')
-	b = appendRate(b, t.Canary)
+	b = appendArm(b, t, t.Canary, t.CanaryMean)
 	b = append(append(append(b, " against "...), d.Control...), ' ')
-	b = appendRate(b, t.Control)
-	b = appendRatio(append(b, ", ratio "...), *t)
+	b = appendArm(b, t, t.Control, t.ControlMean)
+	b = append(b, ", ratio "...)
+	switch {
+	case t.Less && (t.Measure == assay.MeasureValue || t.Measure == assay.MeasureGauge):
+		b = append(b, "of what is missing to the best "...)
+	case t.Less:
+		b = append(b, "(less is worse) "...)
+	}
+	b = appendRatio(b, *t)
 	b = appendE(append(b, "; harm e "...), t.Harm)
 	b = append(append(b, " of "...), abortAt...)
 	b = appendE(append(b, ", safety e "...), t.Safe)

@@ -27,6 +27,9 @@ const (
 )
 
 func (k *Comparison) harmOf(s State, without uint64) float64 {
+	if k.kind == Means {
+		return k.won(&s, k.harm.null, above)
+	}
 	var rooms [2][fewTerms]float64
 	out, weights := k.gains(rooms[0][:0], &s, &k.harm), append(rooms[1][:0], k.harm.weights...)
 	if k.late > 0 {
@@ -82,6 +85,9 @@ func (k *Comparison) divided(gain float64) float64 {
 
 // Safe is ln E against "ratio ≥ Safe.Null". Reject when it reaches ln(1/β).
 func (k *Comparison) Safe(s State) float64 {
+	if k.kind == Means {
+		return k.won(&s, k.safe.null, below)
+	}
 	var room [fewSizes]float64
 	return logMeanExp(k.gains(room[:0], &s, &k.safe), k.safe.weights)
 }
@@ -119,6 +125,9 @@ func (k *Comparison) gain(s *State, d *side, size int) float64 {
 // order of Harm.Sizes: the components of the harm mixture, normalised.
 func (k *Comparison) Posterior(s State) iter.Seq[Size] {
 	return func(yield func(Size) bool) {
+		if k.kind == Means {
+			return // bets say that there is harm, and not how much
+		}
 		var room [fewSizes]float64
 		c := k.components(room[:0], s, k.harm)
 		total := logSumExp(c)
@@ -137,6 +146,8 @@ func (k *Comparison) Certainty() (assay.Certainty, string) {
 		return assay.Calibrated, "counts divided by the dispersion that the plan states; the error bound holds as far as that was measured"
 	case k.gather > 0:
 		return assay.Calibrated, "independent events; small blocks are looked at while they grow: false aborts measured by bench/detect"
+	case k.kind == Means:
+		return assay.Exact, "Ville's inequality for bets on bounded values: given what came before, the two versions' means of a block are as far apart as the null says, whatever they are and however they vary"
 	case k.kind == Counts:
 		return assay.Exact, "Ville's inequality for independent events: conditional on the events of both arms, any common intensity that both arms share over a block"
 	case k.kind == Odds:
@@ -163,6 +174,9 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	open := Interval{0, math.Inf(1)}
 	if len(s.LogNorm) == 0 || len(k.lattice) < 2 {
 		return open
+	}
+	if k.kind == Means {
+		return k.meansInterval(&s, alpha)
 	}
 	var rooms [2][fewNodes]float64
 	u, f := rooms[0][:0], rooms[1][:0] // f is ln E with the lattice point as the null
@@ -228,6 +242,9 @@ func (k *Comparison) UntilSafe(s State, threshold float64) (float64, bool) {
 }
 
 func (k *Comparison) until(s State, d side, threshold float64) (float64, bool) {
+	if k.kind == Means {
+		return k.untilWon(&s, d, threshold)
+	}
 	var room [fewSizes]float64
 	gains := k.components(room[:0], s, d)
 	for i := range gains {

@@ -32,6 +32,10 @@ const (
 	// Counts is Ratio for events of which one unit of exposure may have many. Exact for
 	// Poisson counts.
 	Counts Kind = "counts"
+	// Means compares mean values from 0 to 1 by bets, one Pair after the other, of which
+	// Rate is the mean of an arm: see means.go. Exact for whatever values have, given what
+	// came before, the means that the null says.
+	Means Kind = "means"
 )
 
 // Count is how many of the exposed had the event.
@@ -71,10 +75,13 @@ type Side struct {
 // Config describes a comparison.
 type Config struct {
 	Kind Kind `json:"kind"`
-	// Harm tests ratio ≤ Null; all its sizes are above Null.
+	// Harm tests ratio ≤ Null; all its sizes are above Null. Means have no sizes.
 	Harm Side `json:"harm"`
 	// Safe tests ratio ≥ Null; all its sizes are below Null.
 	Safe Side `json:"safe"`
+	// Less turns both sides around, for events of which fewer are worse: harm tests ratio
+	// ≥ Null and has its sizes below, safety tests ratio ≤ Null and has them above.
+	Less bool `json:"less,omitempty"`
 	// Lattice are the ratios at which Interval looks, ascending; two or more, or
 	// none if no interval is wanted.
 	Lattice []float64 `json:"lattice,omitempty"`
@@ -145,8 +152,11 @@ type side struct {
 
 // New compiles c; CodeInvalid says what is wrong with it.
 func New(c Config) (*Comparison, error) {
-	if c.Kind != Ratio && c.Kind != Odds && c.Kind != Counts {
-		return nil, assay.Errorf(assay.CodeInvalid, "comparison kind %q is not one of ratio, odds, counts", c.Kind)
+	if c.Kind != Ratio && c.Kind != Odds && c.Kind != Counts && c.Kind != Means {
+		return nil, assay.Errorf(assay.CodeInvalid, "comparison kind %q is not one of ratio, odds, counts, means", c.Kind)
+	}
+	if c.Kind == Means && (len(c.Harm.Sizes)+len(c.Safe.Sizes) > 0 || c.Less || c.Late != 0 || c.Gather != 0) {
+		return nil, assay.Errorf(assay.CodeInvalid, "a comparison of means has no sizes, is not turned around, and gathers nothing")
 	}
 	phi := c.Dispersion
 	if phi == 0 {
@@ -180,11 +190,22 @@ func New(c Config) (*Comparison, error) {
 		k.lattice = append(k.lattice, k.node(r))
 	}
 	k.lattice = slices.Compact(k.lattice)
+	if k.kind == Means {
+		if !(c.Harm.Null < c.Safe.Null) {
+			return nil, assay.Errorf(assay.CodeInvalid, "null %v of harm is not below the null %v of safety", c.Harm.Null, c.Safe.Null)
+		}
+		k.harm, k.safe = side{null: k.node(c.Harm.Null)}, side{null: k.node(c.Safe.Null)}
+		return k, nil
+	}
 	var err error
-	if k.harm, err = k.compile("harm", c.Harm, 1); err != nil {
+	above := 1.0
+	if c.Less {
+		above = -1
+	}
+	if k.harm, err = k.compile("harm", c.Harm, above); err != nil {
 		return nil, err
 	}
-	if k.safe, err = k.compile("safe", c.Safe, -1); err != nil {
+	if k.safe, err = k.compile("safe", c.Safe, -above); err != nil {
 		return nil, err
 	}
 	return k, nil
@@ -232,7 +253,7 @@ func (k *Comparison) Update(s State, p Pair) (State, error) {
 	}
 	next := State{
 		Pairs: s.Pairs + 1, Treated: s.Treated.plus(p.Treated), Control: s.Control.plus(p.Control),
-		LogNorm: make([]float64, len(k.nodes)),
+		LogNorm: make([]float64, k.width()),
 	}
 	block, before := p, s.LogNorm
 	if s.Closed != nil {
@@ -244,7 +265,7 @@ func (k *Comparison) Update(s State, p Pair) (State, error) {
 	if block.Treated.Exposure < k.gather && len(next.Starts) == len(s.Starts) && doublings(next) == doublings(s) {
 		next.Open, next.Closed = block, before
 		if before == nil {
-			next.Closed = make([]float64, len(k.nodes))
+			next.Closed = make([]float64, len(k.nodes)) // means gather nothing
 		}
 	}
 	return next, nil
@@ -261,6 +282,10 @@ func (s State) Close() State {
 
 // add adds L(u) of one block to out.
 func (k *Comparison) add(p Pair, out []float64) {
+	if k.kind == Means {
+		k.bet(p, out)
+		return
+	}
 	if p.Treated.Exposure == 0 || p.Control.Exposure == 0 || p.Treated.Events+p.Control.Events == 0 {
 		// Nothing to compare: the treated events are certain given the margins.
 		for i, u := range k.nodes {
@@ -332,8 +357,8 @@ func (k *Comparison) Evaluate(pairs []Pair) (State, error) {
 // Check refuses a state that another configuration made; CodeConflict. Update calls
 // it; whoever reads a state from outside calls it before asking for answers.
 func (k *Comparison) Check(s State) error {
-	if len(s.LogNorm) != len(k.nodes) && (len(s.LogNorm) != 0 || s.Pairs != 0) {
-		return assay.Errorf(assay.CodeConflict, "state has %d nodes, this comparison has %d: it belongs to another configuration", len(s.LogNorm), len(k.nodes))
+	if len(s.LogNorm) != k.width() && (len(s.LogNorm) != 0 || s.Pairs != 0) {
+		return assay.Errorf(assay.CodeConflict, "state has %d nodes, this comparison has %d: it belongs to another configuration", len(s.LogNorm), k.width())
 	}
 	if len(s.Closed) != 0 && len(s.Closed) != len(k.nodes) || s.Open.Treated.Events > s.Treated.Events || s.Open.Control.Events > s.Control.Events {
 		return assay.Errorf(assay.CodeConflict, "state has an open block that does not belong to it")

@@ -47,28 +47,39 @@ type Scale struct {
 // order of time. Errors: CodeInvalid if an arm has more events than exposure,
 // CodeTooLarge above MaxArms or ExposureLimit.
 func (d Dispersion) Observe(s Slot) (Dispersion, error) {
+	return d.observed(s, false)
+}
+
+// ObserveCounts is Observe for events of which one unit of exposure may have many: what
+// they are held against is a Poisson's variance, and there may be more of them than
+// exposure.
+func (d Dispersion) ObserveCounts(s Slot) (Dispersion, error) {
+	return d.observed(s, true)
+}
+
+func (d Dispersion) observed(s Slot, many bool) (Dispersion, error) {
 	if len(s) > MaxArms {
 		return d, assay.Errorf(assay.CodeTooLarge, "a slot has %d arms, at most %d are compared", len(s), MaxArms)
 	}
 	for _, c := range s {
-		if c.Events > c.Exposure {
+		if c.Events > c.Exposure && !many {
 			return d, assay.Errorf(assay.CodeInvalid, "an arm has %d events in an exposure of %d", c.Events, c.Exposure)
 		}
-		if c.Exposure > ExposureLimit {
+		if c.Exposure > ExposureLimit || c.Events > ExposureLimit {
 			return d, assay.Errorf(assay.CodeTooLarge, "an arm has an exposure above %d", uint64(ExposureLimit))
 		}
 	}
-	d.observe(s, 0)
+	d.observe(s, 0, many)
 	return d, nil
 }
 
 // observe is Observe in place.
-func (d *Dispersion) observe(s Slot, scale int) {
+func (d *Dispersion) observe(s Slot, scale int, many bool) {
 	if scale == dispersionScales {
 		return
 	}
 	at := &d.Scales[scale]
-	at.add(s)
+	at.add(s, many)
 	if len(at.Block) != len(s) {
 		at.Block, at.Held = nil, 0 // the arms changed: what was begun is given up
 	}
@@ -84,14 +95,14 @@ func (d *Dispersion) observe(s Slot, scale int) {
 		return
 	}
 	at.Block, at.Held = nil, 0
-	d.observe(sum, scale+1)
+	d.observe(sum, scale+1, many)
 }
 
 // add makes a term of the slot, or of it and the two before it.
-func (a *Scale) add(s Slot) {
+func (a *Scale) add(s Slot, many bool) {
 	if len(s) >= 2 {
 		a.Last = nil
-		a.across(s)
+		a.across(s, many)
 		return
 	}
 	if len(s) == 0 || s[0].Exposure == 0 {
@@ -102,18 +113,18 @@ func (a *Scale) add(s Slot) {
 		a.Last = append(append([]Slot(nil), a.Last...), s)
 		return
 	}
-	a.along(a.Last[0][0], a.Last[1][0], s[0])
+	a.along(a.Last[0][0], a.Last[1][0], s[0], many)
 	a.Last = []Slot{a.Last[1], s}
 }
 
 // across compares arms side by side: given their sum, each has its share.
-func (a *Scale) across(s Slot) {
+func (a *Scale) across(s Slot, many bool) {
 	var events, exposure float64
 	for _, c := range s {
 		events += float64(c.Events)
 		exposure += float64(c.Exposure)
 	}
-	if events == 0 || events == exposure {
+	if events == 0 || events == exposure && !many {
 		return
 	}
 	num, den := 0.0, 0.0
@@ -123,21 +134,30 @@ func (a *Scale) across(s Slot) {
 		num += diff * diff
 		den += w * (1 - w)
 	}
-	a.term(num, den*events*(1-events/exposure), 1)
+	a.term(num, den*events*none(events/exposure, many), 1)
 }
 
 // along compares three slots of one arm by the second difference of their rates.
-func (a *Scale) along(x, y, z Count) {
+func (a *Scale) along(x, y, z Count, many bool) {
 	events := float64(x.Events + y.Events + z.Events)
 	p := events / float64(x.Exposure+y.Exposure+z.Exposure)
-	if p == 0 || p == 1 {
+	if p == 0 || p == 1 && !many {
 		return
 	}
 	diff := x.Rate() - 2*y.Rate() + z.Rate()
 	spread := 1/float64(x.Exposure) + 4/float64(y.Exposure) + 1/float64(z.Exposure)
 	// Weighted by the events: in expectation num is den times the dispersion. Given the
 	// events of all three slots that is so for any number of them.
-	a.term(diff*diff/spread/p*events/3, (1-p)*events/3, overlap)
+	a.term(diff*diff/spread/p*events/3, none(p, many)*events/3, overlap)
+}
+
+// none is the share by which the variance of independent events at a rate is less than
+// their mean: where one unit of exposure may have many, it is not.
+func none(rate float64, many bool) float64 {
+	if many {
+		return 1
+	}
+	return 1 - rate
 }
 
 // overlap is by how much terms that share slots widen the variance of their sum: second

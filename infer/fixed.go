@@ -90,7 +90,7 @@ func normalDensity(x float64) float64 { return math.Exp(-x*x/2) / math.Sqrt(2*ma
 // derivatives between the nodes beside the null, and is 0 before there are events.
 func (k *Comparison) Z(s State) float64 {
 	at := k.harm.null
-	if len(s.LogNorm) == 0 || at == 0 || at+1 >= len(k.nodes) {
+	if k.kind == Means || len(s.LogNorm) == 0 || at == 0 || at+1 >= len(k.nodes) {
 		return 0
 	}
 	a, b := k.nodes[at]-k.nodes[at-1], k.nodes[at+1]-k.nodes[at]

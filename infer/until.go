@@ -10,6 +10,12 @@ func (k *Comparison) MeanUntilSafe(s State, threshold, prior float64) float64 {
 	if len(s.LogNorm) == 0 || s.Treated.Exposure == 0 || s.Control.Exposure == 0 || s.Treated.Events+s.Control.Events == 0 {
 		return -1
 	}
+	if k.kind == Means {
+		if n, ok := k.until(s, k.safe, threshold); ok {
+			return n
+		}
+		return -1
+	}
 	// Half an event more in each arm, so that none at all is not for ever.
 	rate := (float64(s.Control.Events+s.Treated.Events) + 0.5) / (float64(s.Control.Exposure+s.Treated.Exposure) + 1)
 	w := float64(s.Treated.Exposure) / float64(s.Treated.Exposure+s.Control.Exposure)
@@ -56,6 +62,9 @@ func entropy(p float64) float64 { return -xlogy(p, p) - xlogy(1-p, 1-p) }
 func (k *Comparison) FromNothing(s State, threshold float64) float64 {
 	if len(s.LogNorm) == 0 || s.Treated.Exposure == 0 {
 		return -1
+	}
+	if k.kind == Means {
+		return k.fromNothing(&s, threshold)
 	}
 	drift := k.components(nil, s, k.safe)
 	for i := range drift {

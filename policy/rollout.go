@@ -98,7 +98,7 @@ type RolloutSpec struct {
 }
 
 // RolloutIndicator is one thing that a rollout watches: counters of bad (or
-// good) and all events, or a histogram's buckets.
+// good) and all events, a histogram's buckets, or a count, value or gauge.
 type RolloutIndicator struct {
 	// Name of the indicator, unique in the rollout.
 	Name string `json:"name"`
@@ -116,7 +116,7 @@ type RolloutIndicator struct {
 	Bad string `json:"bad,omitempty"`
 	// Good is PromQL: a sum of counters of events that were good. Needs total; stands instead of bad.
 	Good string `json:"good,omitempty"`
-	// Total is PromQL: a sum of counters of all events.
+	// Total is PromQL: a sum of counters of all events; with count and sum, of the requests that they are counted per.
 	Total string `json:"total,omitempty"`
 	// Buckets is PromQL: the _bucket counters of a histogram, all bounds. Stands instead of good, bad and total.
 	Buckets string `json:"buckets,omitempty"`
@@ -126,6 +126,28 @@ type RolloutIndicator struct {
 	Bounds []float64 `json:"bounds,omitempty"`
 	// Limit is a promised maximum, in the histogram's unit; the greatest bound up to it is watched too.
 	Limit float64 `json:"limit,omitempty"`
+	// Count is PromQL: a sum of counters of work, for example queries or retries, of which one request may cause many. Per request with total, per hour of each series without.
+	Count string `json:"count,omitempty"`
+	// Sum is PromQL: a sum of counters that add up a value of each request, from 0 to max, for example seconds of CPU. Needs total and max.
+	Sum string `json:"sum,omitempty"`
+	// Gauge is PromQL: one selector of a gauge, whose samples lie between min and max. Its mean is compared.
+	Gauge string `json:"gauge,omitempty"`
+	// Min is the least value that a gauge can have; 0 if left out.
+	Min float64 `json:"min,omitempty"`
+	// Max is the greatest value that a gauge, or one request's part of a sum, can have. A value outside the bounds makes the indicator unknown.
+	Max float64 `json:"max,omitempty"`
+	// Worse says of a count, sum or gauge whether more or less of it is worse: more if left out. Where less of a sum or gauge is worse, what is compared is how far it is from max.
+	Worse RolloutWorse `json:"worse,omitempty"`
+	// Margin is how many times worse is too bad to ship, for this indicator; that of the rollout if left out.
+	Margin float64 `json:"margin,omitempty"`
+	// Accept is how many times worse is not yet harm, for this indicator; that of the rollout if left out.
+	Accept float64 `json:"accept,omitempty"`
+	// Every is how much time of a gauge makes one value of each version, up to 1h; 10s if left out.
+	Every Duration `json:"every,omitempty"`
+	// WarmUp is how long after the start of a rollout a count, sum or gauge is no evidence, for versions that first fill their caches; 0s if left out.
+	WarmUp Duration `json:"warmUp,omitempty"`
+	// Expect is what the old version is expected to have of a count (per request, or per hour), sum (per request) or gauge; lint says how long that takes. At the start of a rollout it is measured.
+	Expect float64 `json:"expect,omitempty"`
 	// Threshold makes a plain indicator of a histogram: an event above this bound is bad. Instead of quantiles, bounds and limit.
 	Threshold float64 `json:"threshold,omitempty"`
 }
@@ -242,6 +264,7 @@ func TestsOf(list []RolloutIndicator) (out []decide.Indicator) {
 			one.Weight = *i.Weight
 		}
 		one.Required = i.Required == nil || *i.Required
+		i.measure(&one)
 		if i.Classes != nil {
 			one.Classes = slices.Clone(i.Classes.Values)
 		}
@@ -332,14 +355,19 @@ func (i RolloutIndicator) check(d strict.Document, at []string) error {
 		return d.Errorf(in("name"), "%q is not 1 to 63 lower-case letters, digits and dashes", i.Name)
 	case i.Histogram():
 		return i.checkHistogram(d, in)
+	case i.measures():
+		return i.checkMeasure(d, in)
 	case i.Bad == "" && i.Good == "" && i.Total == "":
-		return d.Errorf(at, "watches nothing; give bad and total, or buckets")
+		return d.Errorf(at, "watches nothing; give bad and total, buckets, count, sum or gauge")
 	case i.Total == "":
 		return d.Errorf(in("total"), "is missing")
 	case i.Bad != "" && i.Good != "":
 		return d.Errorf(in("good"), "stands beside bad; expected one of the two")
 	case i.Bad == "" && i.Good == "":
 		return d.Errorf(in("bad"), "is missing; give bad or good")
+	}
+	if err := i.onlyMeasures(d, in); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		name string
@@ -356,7 +384,10 @@ func (i RolloutIndicator) check(d strict.Document, at []string) error {
 const maxQuantiles = 19
 
 func (i RolloutIndicator) checkHistogram(d strict.Document, in func(...string) []string) error {
-	for _, f := range []struct{ name, text string }{{"bad", i.Bad}, {"good", i.Good}, {"total", i.Total}} {
+	if err := i.onlyMeasures(d, in); err != nil {
+		return err
+	}
+	for _, f := range []struct{ name, text string }{{"bad", i.Bad}, {"good", i.Good}, {"total", i.Total}, {"count", i.Count}, {"sum", i.Sum}, {"gauge", i.Gauge}} {
 		if f.text != "" {
 			return d.Errorf(in(f.name), "stands beside buckets; expected one kind of counters")
 		}
@@ -431,8 +462,8 @@ func (r Rollout) placePlan(err error, indicator string) error {
 // them never comes. A tolerable rate is another way to safety.
 func (r Rollout) checkReachable(p decide.Plan) error {
 	for n, i := range p.Indicators {
-		if !i.Required || i.Tolerable > 0 {
-			continue
+		if !i.Required || i.Tolerable > 0 || i.Kind == decide.KindGauge {
+			continue // bets win at every margin
 		}
 		if r.Spec.Indicators[n].Histogram() && r.Spec.Indicators[n].Threshold == 0 {
 			i.Bounds = []float64{1} // whichever they will be, odds are what is compared
@@ -441,13 +472,17 @@ func (r Rollout) checkReachable(p decide.Plan) error {
 		if err != nil {
 			return r.placePlan(err, strconv.Itoa(n))
 		}
+		margin := p.Margin
+		if i.Margin != 0 {
+			margin = i.Margin
+		}
 		equal := infer.Pair{Treated: infer.Count{Events: 100, Exposure: 10_000}, Control: infer.Count{Events: 100, Exposure: 10_000}}
 		s, err := c.Evaluate([]infer.Pair{equal})
 		if err != nil {
 			return err
 		}
 		if _, ok := c.UntilSafe(s, 1); !ok {
-			e := r.errorf([]string{"spec", "margin"}, "%v is so small that a version as good as the old one is never shown safe by indicator %s: nothing would ever be promoted", p.Margin, i.Name)
+			e := r.errorf([]string{"spec", "margin"}, "%v is so small that a version as good as the old one is never shown safe by indicator %s: nothing would ever be promoted", margin, i.Name)
 			e.Hint = "a margin of 1.5 can be shown; or give the indicator a tolerable rate"
 			return e
 		}

@@ -218,3 +218,88 @@ func TestWhatARiskLeavesOutCountsAsTheWorst(t *testing.T) {
 		wantError(t, err, assay.CodeInvalid, want)
 	}
 }
+
+const workYAML = `apiVersion: assay.dev/v1alpha1
+kind: Rollout
+metadata: {name: shop}
+spec:
+  service: shop
+  indicators:
+    - name: queries
+      count: queries_total
+      total: requests_total
+      accept: 1.1
+      margin: 1.5
+      expect: 3
+      warmUp: 30s
+    - name: cpu
+      sum: cpu_seconds_total
+      total: requests_total
+      max: 0.5
+    - name: pool
+      gauge: pool_share
+      min: -1
+      max: 1
+      worse: less
+      every: 5s
+    - name: restarts
+      count: restarts_total
+      required: false
+`
+
+func TestAPlanWatchesCountsSumsAndGauges(t *testing.T) {
+	res, err := Parse("shop.yaml", []byte(workYAML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := res.Rollouts[0].Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []decide.Indicator{
+		{Name: "queries", Weight: 1, Required: true, Kind: decide.KindCount, Accept: 1.1, Margin: 1.5, Expected: 3, WarmUp: 30 * time.Second},
+		{Name: "cpu", Weight: 1, Required: true, Kind: decide.KindValue, Max: 0.5},
+		{Name: "pool", Weight: 1, Required: true, Kind: decide.KindGauge, Min: -1, Max: 1, Less: true, Every: 5 * time.Second},
+		{Name: "restarts", Weight: 1, Kind: decide.KindCount, PerTime: true},
+	}
+	if !reflect.DeepEqual(p.Indicators, want) {
+		t.Errorf("%+v\nwant\n%+v", p.Indicators, want)
+	}
+	for i, whole := range []bool{false, false, true, true} {
+		if got := res.Rollouts[0].Spec.Indicators[i].WholeTraffic(); got != whole {
+			t.Errorf("%s is of the whole traffic: %t", want[i].Name, got)
+		}
+	}
+}
+
+func TestCountsSumsAndGaugesSayWhatIsWrongWithTheirPlace(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"two kinds", "      sum: cpu", "      count: x_total\n      sum: cpu", "spec.indicators[1].sum stands beside count"},
+		{"bad beside a count", "      count: queries", "      bad: x_total\n      count: queries", "spec.indicators[0].bad stands beside count"},
+		{"a sum of nothing", "      sum: cpu_seconds_total\n      total: requests_total\n", "      sum: cpu_seconds_total\n", "spec.indicators[1].total is missing"},
+		{"a sum without end", "      max: 0.5\n", "", "spec.indicators[1].max is missing"},
+		{"a gauge without width", "      min: -1", "      min: 1", "spec.indicators[2].max is not above min"},
+		{"a gauge per request", "      min: -1", "      total: x_total", "spec.indicators[2].total stands beside a gauge"},
+		{"a count with an end", "      expect: 3", "      max: 3", "spec.indicators[0].max belongs to a sum or gauge"},
+		{"a count looked at", "      expect: 3", "      every: 3s", "spec.indicators[0].every belongs to a gauge"},
+		{"worse is neither", "worse: less", "worse: fewer", `spec.indicators[2].worse "fewer" is not one of more, less`},
+		{"every so often", "every: 5s", "every: often", `spec.indicators[2].every "often" is not a duration`},
+		{"tolerable work", "      expect: 3", "      tolerable: 0.1", "spec.indicators[0].tolerable is a rate of bad requests"},
+		{"quantiles of work", "      expect: 3", "      quantiles: [0.5]", "spec.indicators[0].quantiles belongs to a histogram"},
+		{"margins that cross", "accept: 1.1", "accept: 1.7", "spec.indicators[0] queries: accept 1.7 and margin 1.5"},
+		{"a margin that shows nothing", "margin: 1.5", "margin: 1.2", "1.2 is so small that a version as good as the old one is never shown safe by indicator queries"},
+		{"expected of none", "count: queries_total", "bad: queries_total", "spec.indicators[0].warmUp belongs to a count, sum or gauge"},
+		{"warming up so long", "warmUp: 30s", "warmUp: long", "spec.indicators[0].warmUp"},
+		{"warming up for ever", "warmUp: 30s", "warmUp: 2h", "spec.indicators[0] queries: a warm-up of 2h0m0s"},
+		{"misspelt", "gauge: pool", "guage: pool", `(did you mean "gauge"?)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bad := strings.Replace(workYAML, c.old, c.new, 1)
+			if bad == workYAML {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := Parse("shop.yaml", []byte(bad))
+			wantError(t, err, assay.CodeInvalid, c.want)
+		})
+	}
+}

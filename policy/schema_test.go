@@ -28,6 +28,7 @@ func reflector(t *testing.T) *jsonschema.Reflector {
 		reflect.TypeFor[assay.Lever](): func() *jsonschema.Schema {
 			return words("concurrency", "rate-limit", "class-admission", "replicas", "region-share", "tenant-quota", "cost-class", "spend", "quarantine", "share", "retention")
 		},
+		reflect.TypeFor[RolloutWorse]():  func() *jsonschema.Schema { return words(anys(rolloutWorse)...) },
 		reflect.TypeFor[CalendarKind]():  func() *jsonschema.Schema { return words(anys(calendarKinds)...) },
 		reflect.TypeFor[FailurePolicy](): func() *jsonschema.Schema { return words(anys(failurePolicies)...) },
 		reflect.TypeFor[TagPolicy]():     func() *jsonschema.Schema { return words(anys(tagPolicies)...) },

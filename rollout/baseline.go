@@ -82,6 +82,8 @@ const (
 	longestSlot = time.Minute
 	// pastTime is how much of it is looked at, if the baseline is not longer.
 	pastTime = 6 * time.Hour
+	// gaugeSlots is how many values of a gauge are looked at, if the baseline is not longer.
+	gaugeSlots = 180
 	// calibratedFrom is how many slots there must be before anything is learned of them.
 	calibratedFrom = 12
 )
@@ -92,6 +94,7 @@ const (
 func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, rec *record, now time.Time) error {
 	rec.Past = now
 	plan.Indicators = slices.Clone(plan.Indicators)
+	histories := make([][][]assay.Reading, len(p.Indicators))
 	for i, ind := range p.Indicators {
 		history, err := c.slots(ctx, p, ind, plan.Control, now)
 		if err != nil { // what cannot be read now says so as an unknown signal later
@@ -101,13 +104,16 @@ func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, r
 		if len(history) == 0 {
 			continue
 		}
+		histories[i] = history
 		// The watch is held against the baseline, and not against another time of day.
 		if from := later(history[0][0].Start, now.Add(-p.Baseline)); from.Before(rec.Past) {
 			rec.Past = from
 		}
-		if len(plan.Indicators[i].Bounds) == 0 && len(rec.Rollout.Warnings) == 0 {
-			rec.Rollout.Warnings = slow(*plan, p.Strategy, history, now)
-		}
+		expect(&plan.Indicators[i], history)
+	}
+	rec.Rollout.Warnings = c.warnings(p, *plan, histories, now)
+	for i, ind := range p.Indicators {
+		history := histories[i]
 		if plan.Certainty == assay.Exact || len(history) < calibratedFrom || ind.Baseline != nil {
 			continue // nothing is to be learned, or there is nothing to learn from
 		}
@@ -122,6 +128,43 @@ func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, r
 		plan.Indicators[i] = learned
 	}
 	return nil
+}
+
+// warnings are what the plan cannot do in time, by the first history of requests that says
+// something: of rates of bad events, or of whatever else counts requests if there are none.
+func (c *Controller) warnings(p Proposal, plan decide.Plan, histories [][][]assay.Reading, now time.Time) (out []string) {
+	counts := decide.Indicator.Rated
+	if !slices.ContainsFunc(plan.Indicators, counts) {
+		counts = decide.Indicator.CountsRequests
+	}
+	for i, history := range histories {
+		if counts(plan.Indicators[i]) && len(out) == 0 {
+			out = slow(plan, p.Strategy, history, now)
+		}
+	}
+	return out
+}
+
+// expect notes what the old version had of a count, value or gauge, unless the plan says it.
+func expect(ind *decide.Indicator, history [][]assay.Reading) {
+	if ind.Expected != 0 || ind.Kind == "" || ind.Kind == decide.KindRatio {
+		return
+	}
+	var count, total, hours, sum float64
+	for _, slot := range history {
+		r := slot[0]
+		count, sum, total = count+float64(r.Count), sum+r.Sum, total+float64(r.Total)
+		hours += r.End.Sub(r.Start).Hours()
+	}
+	switch {
+	case total == 0:
+	case ind.PerTime:
+		ind.Expected = count / hours
+	case ind.Kind == decide.KindCount:
+		ind.Expected = count / total
+	default:
+		ind.Expected = ind.Min + sum/total
+	}
 }
 
 // draws are the random numbers of a calibration; its seed is recorded with the plan.
@@ -144,6 +187,11 @@ func (c *Controller) slots(ctx context.Context, p Proposal, ind Indicator, versi
 		return nil, err
 	}
 	q := signal.Query{Namespace: p.Namespace, Indicator: compiled}
+	if at := slices.IndexFunc(p.Plan.Indicators, func(t decide.Indicator) bool { return t.Name == ind.Spec.Name && t.Every > 0 }); at >= 0 {
+		// A gauge's history is looked at as the rollout will look at it.
+		every := p.Plan.Indicators[at].Every
+		return c.every(ctx, q, version, now, min(max(p.Baseline, gaugeSlots*every), pastTime), every)
+	}
 	known, err := c.every(ctx, q, version, now, max(p.Baseline, pastTime), longestSlot)
 	if err != nil || len(known) >= pastSlots {
 		return known, err

@@ -99,7 +99,7 @@ func (c *Controller) rate(ctx context.Context, rec record, of counted, from time
 // rated is the indicator whose rate people see and outcomes are judged by: the first
 // that counts bad events without bounds; -1 if there is none.
 func rated(tests []decide.Indicator) int {
-	return slices.IndexFunc(tests, func(i decide.Indicator) bool { return len(i.Bounds) == 0 })
+	return slices.IndexFunc(tests, decide.Indicator.Rated)
 }
 
 // badOf counts the bad events that a plan tests: all, or those of its classes.
@@ -139,7 +139,7 @@ func rates(p decide.Plan, tests []assay.TestValue) (canary, control assay.Rate, 
 // dispersion is what was measured of the rate that outcomes are judged by.
 func dispersion(p decide.Plan) float64 {
 	for _, i := range p.Indicators {
-		if len(i.Bounds) == 0 {
+		if i.Rated() {
 			return i.Dispersion
 		}
 	}

@@ -190,7 +190,8 @@ func (rec *record) show(r decide.Record) {
 		out.Canary, out.Control = canary, control
 	}
 	out.Observed = nil
-	if w := rec.State.Watches[0]; w.StepRequests+w.StepControl > 0 && !rec.watching() && out.Strategy != api.StrategyMirrored {
+	first := max(slices.IndexFunc(r.Plan.Indicators, decide.Indicator.CountsRequests), 0)
+	if w := rec.State.Watches[first]; w.StepRequests+w.StepControl > 0 && r.Plan.Indicators[first].CountsRequests() && !rec.watching() && out.Strategy != api.StrategyMirrored {
 		out.Observed = new(float64(w.StepRequests) / float64(w.StepRequests+w.StepControl))
 	}
 	if len(r.Readings) == 0 {

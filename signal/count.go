@@ -31,7 +31,7 @@ type Series struct {
 // Data is what a source found for each part of an indicator. Terms that are
 // taken away stand in Minus of their part.
 type Data struct {
-	Good, Bad, Total, Buckets Part
+	Good, Bad, Total, Buckets, Count, Sum, Gauge Part
 }
 
 // Part is the series of one sum.
@@ -82,6 +82,11 @@ type arm struct {
 	reported int // series that had a sample in the interval
 	alive    int // series that had one in the interval or shortly before
 	seen     map[string]bool
+	fresh    map[string]int64 // by part of base series: their newest sample in the interval
+
+	samples         uint64 // of a gauge
+	least, greatest float64
+	covered         int64 // milliseconds of the series of a count, all together
 }
 
 // Count turns series into readings; sources call it after they found the data.
@@ -92,14 +97,19 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 		name string
 		part Part
 		base bool // its series decide about freshness and completeness
-	}{{"total", data.Total, true}, {"good", data.Good, false}, {"bad", data.Bad, false}, {"", data.Buckets, true}}
+	}{{"total", data.Total, true}, {"good", data.Good, false}, {"bad", data.Bad, false}, {"", data.Buckets, true},
+		{"count", data.Count, true}, {"sum", data.Sum, true}, {"gauge", data.Gauge, true}}
 	for _, p := range parts {
 		gather(arms, q, p.name, p.part.Plus, 1, p.base)
 		gather(arms, q, p.name, p.part.Minus, -1, p.base)
 	}
+	measures := q.Indicator.measures()
 	somebodyIsGood := len(data.Good.Plus) > 0
 	var out []assay.Reading
 	for key, a := range arms {
+		if measures && !a.whole(q.Indicator) {
+			continue // of what is counted, or of what it is counted per, nothing came
+		}
 		if a.reported == 0 {
 			if q.Indicator.StratumLabel != "" && (a.counts["bad"] > 0 || a.counts["good"] > 0) {
 				return nil, assay.Errorf(assay.CodeInvalid, "indicator %s counts bad or good events of %s %q for which there is no total; both need the label",
@@ -118,7 +128,9 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 			continue
 		}
 		var err error
-		if len(q.Indicator.Buckets) > 0 {
+		if measures {
+			err = a.measure(&r, q.Indicator)
+		} else if len(q.Indicator.Buckets) > 0 {
 			err = a.histogram(&r, q.Indicator.Threshold)
 		} else {
 			err = errors.Join(a.ratio(&r, len(q.Indicator.Good) > 0), a.classes(&r))
@@ -147,8 +159,12 @@ func gather(arms map[armKey]*arm, q Query, part string, series []Series, sign fl
 		}
 		a := arms[at]
 		if a == nil {
-			a = &arm{counts: map[string]float64{}, seen: map[string]bool{}}
+			a = &arm{counts: map[string]float64{}, seen: map[string]bool{}, fresh: map[string]int64{}}
 			arms[at] = a
+		}
+		if part == "gauge" {
+			a.gauge(s, q)
+			continue
 		}
 		key := part
 		if key == "" {
@@ -168,6 +184,10 @@ func gather(arms map[armKey]*arm, q Query, part string, series []Series, sign fl
 		}
 		if newest > 0 {
 			a.reported++
+			a.fresh[part] = max(a.fresh[part], newest)
+		}
+		if part == "count" {
+			a.covered += covered(s.Points, start, end)
 		}
 		a.newest, a.arrived = max(a.newest, newest), max(a.arrived, s.Arrived)
 	}

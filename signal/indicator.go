@@ -14,8 +14,8 @@ import (
 // MaxQuery is the length of a PromQL expression, bytes.
 const MaxQuery = 8 << 10
 
-// Spec declares an indicator in PromQL. Either Total with one of Good and Bad,
-// or Buckets.
+// Spec declares an indicator in PromQL: Total with one of Good, Bad, Count and Sum, or
+// Count alone, or Gauge, or Buckets.
 type Spec struct {
 	Service      string
 	Environment  string
@@ -25,6 +25,10 @@ type Spec struct {
 	Total        string  // counters of all events
 	Buckets      string  // _bucket counters of a classic histogram, all bounds
 	Threshold    float64 // for Buckets: an event is good up to this bound; 0 counts all as good
+	Count        string  // counters of events of which one request may have many; without Total they are counted per time of each series
+	Sum          string  // counters that add a value up, for example seconds of CPU
+	Gauge        string  // one selector of a gauge
+	Min, Max     float64 // declared bounds of the gauge
 	VersionLabel string  // label that tells the versions apart; "version" if ""
 	StratumLabel string  // label that tells parts of the traffic apart, for example "route"; "" tells none
 	ClassLabel   string  // label of Bad that tells classes of bad events apart; "" tells none
@@ -51,14 +55,19 @@ type Indicator struct {
 	Total        Counters
 	Buckets      Counters
 	Threshold    float64
+	Count, Sum   Counters // at most one of Good, Bad, Count and Sum is set
+	Gauge        Counters // one term
+	Min, Max     float64  // of the gauge
 }
 
 // Compile understands the expressions of a spec. They must be sums of counters:
 // selectors, sum, + and -, increase over any range, and "or vector(0)". What is
 // linear can be counted exactly, sample by sample; rates and quotients cannot,
-// and are refused with CodeInvalid.
+// and are refused with CodeInvalid. A gauge is a selector and nothing else: each of its
+// samples is a value.
 func Compile(spec Spec) (Indicator, error) {
 	ind := Indicator{Service: spec.Service, Environment: spec.Environment, Name: spec.Name, VersionLabel: spec.VersionLabel, Threshold: spec.Threshold, StratumLabel: spec.StratumLabel, ClassLabel: spec.ClassLabel}
+	ind.Min, ind.Max = spec.Min, spec.Max
 	if ind.VersionLabel == "" {
 		ind.VersionLabel = "version"
 	}
@@ -73,6 +82,10 @@ func Compile(spec Spec) (Indicator, error) {
 		return ind, specError(spec, "classes", "need bad: classes are of the events that it counts")
 	case histogram && !(spec.Threshold >= 0):
 		return ind, specError(spec, "threshold", "is below zero")
+	case spec.measures():
+		if err := spec.checkMeasure(); err != nil {
+			return ind, err
+		}
 	case !histogram && spec.Total == "":
 		return ind, specError(spec, "total", "is missing")
 	case !histogram && (spec.Good == "") == (spec.Bad == ""):
@@ -81,11 +94,16 @@ func Compile(spec Spec) (Indicator, error) {
 	for _, part := range []struct {
 		field, text string
 		into        *Counters
-	}{{"good", spec.Good, &ind.Good}, {"bad", spec.Bad, &ind.Bad}, {"total", spec.Total, &ind.Total}, {"buckets", spec.Buckets, &ind.Buckets}} {
+	}{{"good", spec.Good, &ind.Good}, {"bad", spec.Bad, &ind.Bad}, {"total", spec.Total, &ind.Total}, {"buckets", spec.Buckets, &ind.Buckets},
+		{"count", spec.Count, &ind.Count}, {"sum", spec.Sum, &ind.Sum}, {"gauge", spec.Gauge, &ind.Gauge}} {
 		if part.text == "" {
 			continue
 		}
-		terms, err := ParseCounters(part.text)
+		parse := ParseCounters
+		if part.into == &ind.Gauge {
+			parse = parseGauge
+		}
+		terms, err := parse(part.text)
 		if err != nil {
 			return ind, specError(spec, part.field, "%v", err)
 		}

@@ -28,7 +28,7 @@ func (q Query) Check() error {
 		return assay.Errorf(assay.CodeInvalid, "the query for %s names no namespace", q.Indicator.Name)
 	case !q.Start.Before(q.End):
 		return assay.Errorf(assay.CodeInvalid, "the query for %s has an interval that does not end after it starts", q.Indicator.Name)
-	case len(q.Indicator.Total) == 0 && len(q.Indicator.Buckets) == 0:
+	case len(q.Indicator.Total) == 0 && len(q.Indicator.Buckets) == 0 && !q.Indicator.measures():
 		return assay.Errorf(assay.CodeInvalid, "the query names no indicator that Compile made")
 	}
 	return nil

@@ -45,7 +45,7 @@ func NewWatch() *Watch { return &Watch{byName: map[watchKey]byLabel{}, places: m
 func (w *Watch) Add(id, namespace string, ind Indicator) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, term := range slices.Concat(ind.Good, ind.Bad, ind.Total, ind.Buckets) {
+	for _, term := range slices.Concat(ind.Good, ind.Bad, ind.Total, ind.Buckets, ind.Count, ind.Sum, ind.Gauge) {
 		at := place{key: watchKey{namespace, term.metricName()}}
 		at.label, at.value = term.asks()
 		if w.byName[at.key] == nil {

@@ -165,8 +165,8 @@ func difference(was []byte, again decide.Replayed) string {
 	}
 	line := 1 + bytes.Count(was[:at], []byte("\n"))
 	said := fmt.Sprintf("The records part at byte %s (line %d).", num(at), line)
-	if again.Engine != decide.Engine {
-		said += fmt.Sprintf(" It was made by engine %s; this is %s.", again.Engine, decide.Engine)
+	if now := again.Decision.Engine; again.Engine != now {
+		said += fmt.Sprintf(" It was made by engine %s; this is %s.", again.Engine, now)
 	}
 	return said
 }

@@ -135,10 +135,22 @@ func changeWords(v float64) string {
 	return "no change"
 }
 
+// armWords is what a version had of a count, value or gauge.
+func armWords(t assay.TestValue, canary bool) string {
+	r, mean := t.Control, t.ControlMean
+	if canary {
+		r, mean = t.Canary, t.CanaryMean
+	}
+	if r.Total == 0 {
+		return "no data"
+	}
+	return t.Measure.Words(mean)
+}
+
 // divergenceWords says how far apart the versions are.
 func divergenceWords(d assay.Divergence) string {
 	write := func(v float64) string {
-		if d.Unit == "relative" {
+		if d.Unit != "points" {
 			return fmt.Sprintf("%+.0f %%", 100*v)
 		}
 		return fmt.Sprintf("%+.2g", v)
@@ -146,6 +158,12 @@ func divergenceWords(d assay.Divergence) string {
 	unit, high := "percentage points", "open"
 	if d.Unit == "relative" {
 		unit = "latency"
+	}
+	switch d.Unit {
+	case "more":
+		unit = "of it"
+	case "further":
+		unit = "of the distance from the best"
 	}
 	if d.High != 0 {
 		high = write(d.High)

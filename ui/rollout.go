@@ -242,7 +242,7 @@ func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
 		d.Arms = append(d.Arms, a)
 	}
 	if r.Decision != nil {
-		if i := slices.IndexFunc(r.Decision.Tests, func(t assay.TestValue) bool { return t.Bound == 0 }); i >= 0 {
+		if i := slices.IndexFunc(r.Decision.Tests, func(t assay.TestValue) bool { return t.Bound == 0 && t.Measure == "" }); i >= 0 {
 			d.Ratio = &r.Decision.Tests[i]
 			d.Density = ratioChart(*d.Ratio, r.Plan.Margin)
 		}

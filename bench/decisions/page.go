@@ -58,7 +58,7 @@ const firstChance = 2
 func (r report) afterwards() string {
 	first := r.compareBeyond(firstChance, found, anybody)
 	return fmt.Sprintf("Chosen after a result was seen: at first a cell had enough traffic when the regression could be found, and chance was %d standard errors; the floor to clear a healthy release was added, and chance became %g, when ours was worse in cells that have the first and not the second. By the first definitions there are %d cells with enough traffic, and ours is higher than the best peer, tuned ones too, in %d, lowest in %d. The constants of the engine that this page measures (%s) were chosen by simulations with other seeds than this page's, after a page of the engine before it was known. Steps that go ahead of safety, and what evidence of safety is divided by where errors come in bursts, were built because that page had ours higher in 10 of the 12 cells that find and do not clear, and were tried on these with this page's seed: three budgets for such steps (0.1, 0.3 and 1 %%), three limits to how far evidence may lean to harm, and the dispersion of safety with and without what is added for the tail. That the last step looks once more after the proof was added when a first whole run had ours higher in one of the 48 (a page of that was not published).",
-		firstChance, chance, first.cells, first.higher, first.lower, decide.Engine)
+		firstChance, chance, first.cells, first.higher, first.lower, decide.EngineOfRates)
 }
 
 func (r report) rules(b *strings.Builder) {

@@ -188,7 +188,7 @@ func (a *app) printForecast(points []analyze.Point, r analyze.ForecastReport) {
 }
 
 func (a *app) analyzeCanaryCmd() *cobra.Command {
-	plan := decide.NewPlan()
+	plan, work := decide.NewPlan(), false
 	cmd := &cobra.Command{
 		Use:   "canary FILE.csv",
 		Short: "Replay the counts of a canary: where it would have been stopped or promoted",
@@ -198,6 +198,8 @@ The file has the columns time, arm (canary or control), requests and errors, cou
 in stretches of time. Both sequential tests of a rollout run over them in the order
 of time: evidence of harm stops at 1/alpha, evidence of safety promotes at 1/beta,
 and until then the answer is hold, with how many more canary requests it would take.
+With --work the column work stands instead of errors: queries, retries or other events
+of which one request may cause many.
 
 Reads the file and changes nothing.
 
@@ -213,11 +215,11 @@ Exit codes: 0 promote · 1 the file is not understood · 2 usage · 3 abort · 4
 				return err
 			}
 			defer f.Close()
-			counts, err := analyze.ReadCounts(f, args[0])
+			counts, err := analyze.ReadCounts(f, args[0], work)
 			if err != nil {
 				return err
 			}
-			r, err := analyze.Canary(counts, plan)
+			r, err := analyze.Canary(counts, plan, work)
 			if err != nil {
 				return err
 			}
@@ -236,6 +238,7 @@ Exit codes: 0 promote · 1 the file is not understood · 2 usage · 3 abort · 4
 	cmd.Flags().Float64Var(&plan.Alpha, "alpha", plan.Alpha, "largest share of good versions that may ever be stopped")
 	cmd.Flags().Float64Var(&plan.Beta, "beta", plan.Beta, "largest share of versions margin times worse that may be promoted")
 	cmd.Flags().Float64Var(&plan.Margin, "margin", plan.Margin, "how many times worse is too bad to ship")
+	cmd.Flags().BoolVar(&work, "work", false, "the file has work instead of errors, of which one request may cause many")
 	return cmd
 }
 
@@ -256,7 +259,11 @@ func (a *app) printCanary(r analyze.CanaryReport, plan decide.Plan) {
 	fmt.Fprintf(a.out, "  %s\n", r.Reason)
 	fmt.Fprintf(a.out, "  evidence of harm    %.3g of %.3g\n", r.EHarm, 1/plan.Alpha)
 	fmt.Fprintf(a.out, "  evidence of safety  %.3g of %.3g\n", r.ESafe, 1/plan.Beta)
-	fmt.Fprintf(a.out, "  divergence          %+.3g percentage points", r.Divergence.Points)
+	if r.Work {
+		fmt.Fprintf(a.out, "  divergence          %+.3g per request", r.Divergence.Points/100)
+	} else {
+		fmt.Fprintf(a.out, "  divergence          %+.3g percentage points", r.Divergence.Points)
+	}
 	if r.Divergence.Ratio != nil {
 		fmt.Fprintf(a.out, ", %.3g times the control's rate", *r.Divergence.Ratio)
 	}

@@ -52,7 +52,7 @@ func (a *app) explainTests(d assay.Decision) {
 	var rows [][]string
 	for _, t := range d.Tests {
 		rows = append(rows, []string{
-			t.Name, share(t.Canary), share(t.Control), fmt.Sprint(t.Canary.Total), ratioInterval(t),
+			t.Name, armOf(t, t.Canary, t.CanaryMean), armOf(t, t.Control, t.ControlMean), exposureOf(t), ratioInterval(t),
 			eValue(t.HarmBefore) + " → " + eValue(t.Harm), eValue(t.SafeBefore) + " → " + eValue(t.Safe), string(t.Certainty),
 		})
 	}
@@ -86,14 +86,48 @@ func testSentences(d assay.Decision) (out []string) {
 	return out
 }
 
+// armOf is what a version had of what a test compares.
+func armOf(t assay.TestValue, r assay.Rate, mean float64) string {
+	switch {
+	case t.Measure == "":
+		return share(r)
+	case r.Total == 0:
+		return "-"
+	}
+	return t.Measure.Words(mean)
+}
+
+// exposureOf is how much of the new version a test has seen: requests, or what it counts
+// instead.
+func exposureOf(t assay.TestValue) string {
+	switch t.Measure {
+	case assay.MeasureTime:
+		return (time.Duration(t.Canary.Total) * time.Millisecond).Round(time.Second).String()
+	case assay.MeasureGauge:
+		return fmt.Sprintf("%d samples", t.Canary.Total)
+	}
+	return fmt.Sprint(t.Canary.Total)
+}
+
 // divergence says how far apart two versions are.
 func divergence(v assay.Divergence) string {
 	high := "an open end"
-	if v.Unit == "relative" {
+	if v.Unit != "points" {
 		if v.High != 0 {
 			high = fmt.Sprintf("%+.0f %%", 100*v.High)
 		}
-		return fmt.Sprintf("%+.0f %% slower (%+.0f %% to %s)", 100*v.Value, 100*v.Low, high)
+		value, words := fmt.Sprintf("%.0f %%", math.Abs(100*v.Value)), "more"
+		switch {
+		case v.Unit == "relative":
+			value, words = fmt.Sprintf("%+.0f %%", 100*v.Value), "slower"
+		case v.Unit == "further" && v.Value < 0:
+			words = "nearer to the best"
+		case v.Unit == "further":
+			words = "further from the best"
+		case v.Value < 0:
+			words = "less"
+		}
+		return fmt.Sprintf("%s %s (%+.0f %% to %s)", value, words, 100*v.Low, high)
 	}
 	if v.High != 0 {
 		high = fmt.Sprintf("%+.2g", v.High)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -28,8 +29,13 @@ func rolloutFigures(r api.Rollout) (out []string) {
 	}
 	out = append(out, fmt.Sprintf("harm    %s %s of %s    safety %s %s of %s",
 		term.Bar(d.Harm/d.AbortAt, barColumns), eValue(d.Harm), eValue(d.AbortAt), term.Bar(d.Safe/d.ShipAt, barColumns), eValue(d.Safe), eValue(d.ShipAt)))
-	if i := slices.IndexFunc(d.Tests, func(t assay.TestValue) bool { return t.Bound == 0 }); i >= 0 {
+	if i := slices.IndexFunc(d.Tests, func(t assay.TestValue) bool { return t.Bound == 0 && t.Measure == "" }); i >= 0 {
 		out = append(out, ratioLine(d.Tests[i], r.Plan.Margin))
+	}
+	for _, t := range d.Tests {
+		if t.Measure != "" {
+			out = append(out, measureLine(r, t))
+		}
 	}
 	canary, control := rates(r.Evidence(), func(p api.PathPoint) assay.Rate { return p.Canary }), rates(r.Evidence(), func(p api.PathPoint) assay.Rate { return p.Control })
 	out = append(out, fmt.Sprintf("errors  %s %s %s    %s %s %s", r.Plan.Canary, canary, share(r.Canary), r.Plan.Control, control, share(r.Control)))
@@ -64,6 +70,29 @@ func ratioLine(t assay.TestValue, margin float64) string {
 		words = fmt.Sprintf("%.2g× the old errors (%s at every look); ┊ %.2g× is too bad", ratio, ratioInterval(t), margin)
 	}
 	return fmt.Sprintf("ratio  [%s] %s", term.Interval(math.Log(ratio), ends[0], ends[1], math.Log(margin), -reach, reach, ratioColumns), words)
+}
+
+// measureLine is how far both versions are apart in a count, value or gauge, on the scale of
+// ratioLine.
+func measureLine(r api.Rollout, t assay.TestValue) string {
+	margin := cmp.Or(t.Margin, r.Plan.Margin)
+	if t.Less && t.Measure == assay.MeasureCount || t.Less && t.Measure == assay.MeasureTime {
+		margin = 1 / margin
+	}
+	ends := [2]float64{math.Inf(-1), math.Inf(1)}
+	if t.RatioLow > 0 {
+		ends[0] = math.Log(t.RatioLow)
+	}
+	if t.RatioHigh > 0 {
+		ends[1] = math.Log(t.RatioHigh)
+	}
+	reach, at := math.Log(4*max(margin, 1/margin)), math.NaN()
+	if t.Ratio > 0 {
+		at = math.Log(t.Ratio)
+	}
+	return fmt.Sprintf("%-7s[%s] %s %s    %s %s (ratio %s at every look)", t.Name,
+		term.Interval(at, ends[0], ends[1], math.Log(margin), -reach, reach, ratioColumns),
+		r.Plan.Canary, armOf(t, t.Canary, t.CanaryMean), r.Plan.Control, armOf(t, t.Control, t.ControlMean), ratioInterval(t))
 }
 
 // rates are a version's bad share along the path, as blocks.

@@ -143,6 +143,13 @@ func Add(a, b assay.Reading) (assay.Reading, error) {
 	}
 	sum := a
 	sum.Good, sum.Total = a.Good+b.Good, a.Total+b.Total
+	sum.Count, sum.Sum = a.Count+b.Count, a.Sum+b.Sum
+	if b.Total > 0 && (a.Total == 0 || b.Least < a.Least) {
+		sum.Least = b.Least
+	}
+	if b.Total > 0 && (a.Total == 0 || b.Greatest > a.Greatest) {
+		sum.Greatest = b.Greatest
+	}
 	sum.Buckets = slices.Clone(a.Buckets)
 	for i := range sum.Buckets {
 		if a.Buckets[i].LE != b.Buckets[i].LE {

@@ -27,7 +27,8 @@ func (d *DB) Read(ctx context.Context, q signal.Query) (readings []assay.Reading
 	for _, p := range []struct {
 		terms signal.Counters
 		into  *signal.Part
-	}{{q.Indicator.Good, &data.Good}, {q.Indicator.Bad, &data.Bad}, {q.Indicator.Total, &data.Total}, {q.Indicator.Buckets, &data.Buckets}} {
+	}{{q.Indicator.Good, &data.Good}, {q.Indicator.Bad, &data.Bad}, {q.Indicator.Total, &data.Total}, {q.Indicator.Buckets, &data.Buckets},
+		{q.Indicator.Count, &data.Count}, {q.Indicator.Sum, &data.Sum}, {q.Indicator.Gauge, &data.Gauge}} {
 		for _, term := range p.terms {
 			series, err := d.selectTerm(ctx, querier, q.Namespace, term)
 			if err != nil {
