@@ -104,6 +104,8 @@ type Controller struct {
 
 	imports  atomic.Uint64 // of history, so far
 	foreseen sync.Map      // by namespace and strategy: how many there were when its forecast was made
+
+	pasts pasts // of versions, before changes
 }
 
 // New returns a controller that does nothing until Run or Step is called.

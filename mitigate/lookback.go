@@ -2,13 +2,11 @@ package mitigate
 
 import (
 	"context"
-	"math"
 	"slices"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/decide"
-	"assay.dev/assay/signal"
 )
 
 // lookBack finds out of the suspected change what its law needs once the rollout has ended:
@@ -44,21 +42,26 @@ func (c *Controller) lookBack(ctx context.Context, s Strategy, in *Inputs, now t
 	if !x.Began.IsZero() {
 		before = x.Began
 	}
-	for _, sig := range s.Spec.Signals {
-		list, err := c.cfg.Gauges.Gauge(ctx, signal.GaugeQuery{Namespace: s.Namespace, Expr: sig.Query, By: sig.By, Time: before, MaxAge: s.Spec.MaxAge.Value()})
-		if err != nil {
-			c.cfg.Log.Warn("what a signal said before a change cannot be read", "strategy", s.Name, "signal", sig.Name, "error", err)
-			return
-		}
-		for _, g := range list {
-			switch usable := g.Scope == x.Old && g.Value >= 0 && !math.IsInf(g.Value, 0); {
-			case usable && sig.Name == "bad":
-				x.WasBad = g.Value
-			case usable && sig.Name == "total":
-				x.WasTotal = g.Value
-			}
+	past, err := c.before(ctx, s, x.Old, before)
+	if err != nil {
+		c.cfg.Log.Warn("what was before a change cannot be read", "strategy", s.Name, "error", err)
+		return
+	}
+	if w, ok := LikeLoad(past, in.total(x.Version)); ok {
+		x.WasBad, x.WasTotal = w.Bad, w.Total
+		if w.Time.Before(before) {
+			x.WasTime = w.Time
 		}
 	}
+}
+
+// total is how many requests the signals count of a version now.
+func (in *Inputs) total(version string) float64 {
+	i := slices.IndexFunc(in.Values, func(v Value) bool { return v.Name == "total" && v.Scope == version })
+	if i < 0 {
+		return 0
+	}
+	return in.Values[i].Value
 }
 
 // approved reports whether a person said yes to an action.

@@ -48,7 +48,7 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 	if paired && oldTotal > 0 {
 		words += fmt.Sprintf(", with %s %s of %s", c.Old, number(oldBad), number(oldTotal))
 		if past {
-			words += " before it"
+			words += before(c, total)
 		}
 	}
 	f.notes = append(f.notes, words)
@@ -75,6 +75,19 @@ func (v *view) rollback(l *policy.RollbackLaw) (f finding) {
 		Rule: &decide.Rule{Rank: 0, Fires: true, Words: words},
 	})
 	return f
+}
+
+// before says of which moment the old version's counts are, and when no past of it had the
+// load that the new version has: then nobody can tell the version from the load.
+func before(c Change, total float64) string {
+	words := " before it"
+	if !c.WasTime.IsZero() {
+		words = fmt.Sprintf(" at %s, when the load was most like this", c.WasTime.Format(time.DateTime))
+	}
+	if total > alike*c.WasTotal {
+		words += fmt.Sprintf(" (%s was not seen with so many: the load may be the cause)", c.Old)
+	}
+	return words
 }
 
 // returns says so while the service goes back already.

@@ -10,7 +10,7 @@ import (
 
 // Engine names the rules of this package in records. It changes whenever the same
 // inputs may give another decision.
-const Engine = "mitigate/7"
+const Engine = "mitigate/8"
 
 // Bounds of Inputs.
 const (
@@ -87,9 +87,11 @@ type Change struct {
 	Back  string `json:"back,omitempty"`
 	Stuck string `json:"stuck,omitempty"`
 	// WasBad and WasTotal are what the signals said of Old when the change began, of a
-	// change that left none of Old's requests to compare with.
-	WasBad   float64 `json:"was_bad,omitempty"`
-	WasTotal float64 `json:"was_total,omitempty"`
+	// change that left none of Old's requests to compare with; at WasTime, if they are of an
+	// earlier moment because the load was more like that of now.
+	WasBad   float64   `json:"was_bad,omitempty"`
+	WasTotal float64   `json:"was_total,omitempty"`
+	WasTime  time.Time `json:"was_time,omitzero"`
 }
 
 // Inputs is everything that one decision is made of, besides the strategy, its state,

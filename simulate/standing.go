@@ -22,8 +22,8 @@ type standing struct {
 	approves time.Duration
 	team     *team
 	state    mitigate.State
-	versions []assay.Reading       // of the newest minutes, for signals by version
-	was      map[string]assay.Rate // by version: the old one's counts when it came
+	versions []assay.Reading           // of the newest minutes, for signals by version
+	was      map[string][]mitigate.Was // by version: what it counted, oldest first
 	load     history
 	seen     time.Time // end of the newest view in load
 	forecast *mitigate.Forecast
@@ -67,6 +67,7 @@ func (h *standing) see(s sight) error {
 	}
 	old := s.now.Add(-counted)
 	h.versions = slices.DeleteFunc(h.versions, func(r assay.Reading) bool { return !r.End.After(old) })
+	h.keep(s.now)
 	return nil
 }
 
@@ -167,7 +168,7 @@ func (h *standing) changes(s sight) (out []mitigate.Change) {
 			x := mitigate.Change{Time: at, Version: d.Version, Old: d.Old, Open: share > 0 && share < 100}
 			if share == 100 { // alone: it is held against what was before it, and gone back from as a whole
 				x.Back = d.Old
-				x.WasBad, x.WasTotal = h.before(d.Version, d.Old)
+				h.before(&x)
 			}
 			out = append(out, x)
 		}
@@ -175,22 +176,48 @@ func (h *standing) changes(s sight) (out []mitigate.Change) {
 	return out
 }
 
-// before is what the old version counted when a change came: kept at the first look after
-// it, before it grows old.
-func (h *standing) before(version, old string) (bad, total float64) {
-	kept, ok := h.was[version]
+// before is what the old version is held against that a change replaced: its counts when it
+// came, or of the day before it, where the load was most like that of now.
+func (h *standing) before(x *mitigate.Change) {
+	past := slices.Clone(h.was[x.Old])
+	past = slices.DeleteFunc(past, func(w mitigate.Was) bool { return w.Time.After(x.Time) })
+	slices.Reverse(past)
+	w, ok := mitigate.LikeLoad(past, h.counted(x.Version, time.Time{}).Total)
 	if !ok {
-		for i := range h.versions {
-			if r := &h.versions[i]; r.Version == old {
-				kept.Bad, kept.Total = kept.Bad+r.Bad(), kept.Total+r.Total
-			}
-		}
-		if h.was == nil {
-			h.was = map[string]assay.Rate{}
-		}
-		h.was[version] = kept
+		return
 	}
-	return float64(kept.Bad), float64(kept.Total)
+	x.WasBad, x.WasTotal = w.Bad, w.Total
+	if w.Time.Before(past[0].Time) {
+		x.WasTime = w.Time
+	}
+}
+
+// counted is what a version counted in the newest minutes.
+func (h *standing) counted(version string, now time.Time) mitigate.Was {
+	w := mitigate.Was{Time: now}
+	for i := range h.versions {
+		if r := &h.versions[i]; r.Version == version {
+			w.Bad, w.Total = w.Bad+float64(r.Bad()), w.Total+float64(r.Total)
+		}
+	}
+	return w
+}
+
+// keep remembers what the versions counted until now, for a day.
+func (h *standing) keep(now time.Time) {
+	if h.was == nil {
+		h.was = map[string][]mitigate.Was{}
+	}
+	for _, v := range h.service.Versions {
+		list := h.was[v.Name]
+		if n := len(list); n > 0 && now.Sub(list[n-1].Time) < counted {
+			continue
+		}
+		if w := h.counted(v.Name, now); w.Total > 0 {
+			list = append(list, w)
+		}
+		h.was[v.Name] = slices.DeleteFunc(list, func(w mitigate.Was) bool { return now.Sub(w.Time) > 24*time.Hour })
+	}
 }
 
 // burn is the share of the whole budget that is spent in a minute; below 0 it is not

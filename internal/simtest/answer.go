@@ -13,11 +13,26 @@ func (w *World) answer(s *service, c *cell, served int, l load, wait wait) []tal
 	flows := l.own / max(1e-12, w.mixed(s, c))
 	for i, v := range s.Versions {
 		fails, slow := w.troubled(s, v.Name, w.regions[c.region].Name)
-		fails = 1 - (1-fails)*(1-v.Errors)*(1-asked)
+		full := v.Pool.blocked(float64(counts[i]) / w.tick.Seconds())
+		fails = 1 - (1-fails)*(1-v.Errors)*(1-asked)*(1-full)
 		seconds := flows*v.Slow*slow + calls
 		out[i] = w.one(s, counts[i], fails, v.Burst, seconds, l.detour, wait)
 	}
 	return out
+}
+
+// blocked is the share of requests that find all of a pool taken when they come at a rate a
+// second: Erlang's loss formula, which holds for any distribution of the time that they
+// hold it. It is computed by its recursion over the size, without factorials.
+func (p Pool) blocked(rate float64) float64 {
+	if p.Size == 0 {
+		return 0
+	}
+	offered, share := rate*p.Hold.D().Seconds(), 1.0
+	for n := 1; n <= p.Size; n++ {
+		share = offered * share / (float64(n) + offered*share)
+	}
+	return share
 }
 
 // mixed is how many times slower than a plain version the mix of versions is.

@@ -196,6 +196,9 @@ func (s Service) checkParts() error {
 		if v.Name == "" || slices.ContainsFunc(s.Versions[:i], func(o Version) bool { return o.Name == v.Name }) {
 			return field(invalid("version %q needs a name of its own", clip(v.Name)), "versions")
 		}
+		if p := v.Pool; p.Size < 0 || p.Size > MaxPool || (p.Size > 0) != (p.Hold > 0) || p.Hold < 0 {
+			return field(invalid("version %q: a pool has a size of 1 to %d and a time above 0s that each is held", clip(v.Name), MaxPool), "versions")
+		}
 		if !(v.Errors >= 0 && v.Errors <= 1) || !amounts(v.Share, v.Burst, v.Slow) || v.Slow > 1e6 || v.Burst > 1e6 {
 			return field(invalid("version %q: errors are from 0 to 1, and nothing is negative", clip(v.Name)), "versions")
 		}

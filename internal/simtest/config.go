@@ -12,6 +12,7 @@ const (
 	MaxVersions  = 8
 	MaxFaults    = 100
 	MaxReplicas  = 1_000_000
+	MaxPool      = 10_000
 	MaxPerTick   = 1e12 // requests of one service in one tick
 	DefaultTick  = 10 * time.Second
 	DefaultWork  = 50 * time.Millisecond
@@ -131,6 +132,15 @@ type Version struct {
 	// variance is about 2 Burst - 1 times their mean.
 	Burst float64 `json:"burst,omitempty"`
 	Slow  float64 `json:"slow,omitempty"` // times the service's work; 1 if left out
+	// Pool is what each request of the version needs one of in every region; none if left out.
+	Pool Pool `json:"pool,omitzero"`
+}
+
+// Pool are connections, locks or slots of which a request holds one for a time. A request
+// that finds none free fails: how many do depends on the version's load alone.
+type Pool struct {
+	Size int      `json:"size"`           // how many there are in a region; 0 is no pool
+	Hold Duration `json:"hold,omitempty"` // that a request has one on average
 }
 
 // Call is what one request of a service asks of a database or of a service that

@@ -2,6 +2,7 @@ package simtest_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -15,19 +16,20 @@ func TestAWorldThatCannotBeIsRefusedAtItsField(t *testing.T) {
 		spoil func(*simtest.Config)
 		field string
 	}{
-		"no services":            {func(c *simtest.Config) { c.Services = nil }, "services"},
-		"two of a name":          {func(c *simtest.Config) { c.Services[1].Name = "front" }, "services"},
-		"a tick of a day":        {func(c *simtest.Config) { c.Tick = simtest.Duration(24 * time.Hour) }, "tick"},
-		"regions of 90 %":        {func(c *simtest.Config) { c.Regions[0].Share = 50 }, "regions"},
-		"a negative price":       {func(c *simtest.Config) { c.Services[0].Price.Request = -1 }, "services.0.price"},
-		"versions of 110 %":      {func(c *simtest.Config) { c.Services[0].Versions[0].Share = 100 }, "services.0.versions"},
-		"errors above 1":         {func(c *simtest.Config) { c.Services[0].Versions[0].Errors = 1.1 }, "services.0.versions"},
-		"the attacker's name":    {func(c *simtest.Config) { c.Services[0].Flows[0].Class = simtest.Attacker }, "services.0.flows"},
-		"a service called twice": {func(c *simtest.Config) { c.Services[0].Calls[0].Times = -2 }, "services.0.calls"},
-		"a fault of nothing":     {func(c *simtest.Config) { c.Faults[1].Target = "nobody" }, "faults.1.target"},
-		"a fault of no version":  {func(c *simtest.Config) { c.Faults[0].Version = "v9" }, "faults.0.version"},
-		"a kind of nothing":      {func(c *simtest.Config) { c.Faults[0].Kind = "rain" }, "faults.0.kind"},
-		"a replica too many":     {func(c *simtest.Config) { c.Services[0].Max = 5 }, "services.0.replicas"},
+		"no services":             {func(c *simtest.Config) { c.Services = nil }, "services"},
+		"two of a name":           {func(c *simtest.Config) { c.Services[1].Name = "front" }, "services"},
+		"a tick of a day":         {func(c *simtest.Config) { c.Tick = simtest.Duration(24 * time.Hour) }, "tick"},
+		"regions of 90 %":         {func(c *simtest.Config) { c.Regions[0].Share = 50 }, "regions"},
+		"a negative price":        {func(c *simtest.Config) { c.Services[0].Price.Request = -1 }, "services.0.price"},
+		"versions of 110 %":       {func(c *simtest.Config) { c.Services[0].Versions[0].Share = 100 }, "services.0.versions"},
+		"errors above 1":          {func(c *simtest.Config) { c.Services[0].Versions[0].Errors = 1.1 }, "services.0.versions"},
+		"the attacker's name":     {func(c *simtest.Config) { c.Services[0].Flows[0].Class = simtest.Attacker }, "services.0.flows"},
+		"a service called twice":  {func(c *simtest.Config) { c.Services[0].Calls[0].Times = -2 }, "services.0.calls"},
+		"a fault of nothing":      {func(c *simtest.Config) { c.Faults[1].Target = "nobody" }, "faults.1.target"},
+		"a fault of no version":   {func(c *simtest.Config) { c.Faults[0].Version = "v9" }, "faults.0.version"},
+		"a kind of nothing":       {func(c *simtest.Config) { c.Faults[0].Kind = "rain" }, "faults.0.kind"},
+		"a pool held for no time": {func(c *simtest.Config) { c.Services[0].Versions[1].Pool.Size = 4 }, "services.0.versions"},
+		"a replica too many":      {func(c *simtest.Config) { c.Services[0].Max = 5 }, "services.0.replicas"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := shop(1)
@@ -139,4 +141,35 @@ func FuzzUnmarshalText(f *testing.F) {
 			t.Fatalf("%q is %v and then %v", text, d, again)
 		}
 	})
+}
+
+// The shares are of Erlang's loss formula with ten connections, from published tables: 1 % of
+// 4.46 erlangs find none free, 10 % of 7.51 and 50 % of 18.3.
+func TestAPoolFailsByTheLoadOfItsVersionAlone(t *testing.T) {
+	const rate = 400
+	for _, c := range []struct{ erlangs, share, blocked float64 }{
+		{4.46, 100, 0.01}, {7.511, 100, 0.10}, {18.27, 100, 0.50}, {44.6, 10, 0.01}, {0.5, 10, 0},
+	} {
+		config := simtest.Config{Seed: 1, Services: []simtest.Service{{
+			Name: "shop", Traffic: simtest.Traffic{Rate: rate}, Replicas: 20,
+			Versions: []simtest.Version{{Name: "v1", Share: 100 - c.share}, {Name: "v2", Share: c.share, Pool: simtest.Pool{
+				Size: 10, Hold: simtest.Duration(c.erlangs / rate * float64(time.Second)),
+			}}},
+		}}}
+		w := world(t, config)
+		bad := map[string]float64{}
+		total := map[string]float64{}
+		for range 600 {
+			for _, r := range w.Step().Readings {
+				if r.Indicator == simtest.IndicatorErrors {
+					bad[r.Version] += float64(r.Bad())
+					total[r.Version] += float64(r.Total)
+				}
+			}
+		}
+		got := bad["v2"] / total["v2"]
+		if math.Abs(got-c.blocked) > 0.1*c.blocked+0.001 || bad["v1"] > 0 {
+			t.Errorf("%.4f of the requests of v2 fail at %v erlangs and %v %%, want %v; %v of v1", got, c.erlangs, c.share, c.blocked, bad["v1"])
+		}
+	}
 }
