@@ -96,6 +96,11 @@ type Watch struct {
 	Until    time.Time     `json:"until,omitzero"`
 	From     time.Time     `json:"from,omitzero"` // of the old version's past
 	To       time.Time     `json:"to,omitzero"`
+	// UntilLoad is declared: the watch goes on until the new version has had this share of
+	// the greatest load of the old one's last day, at most for Longest; 0 waits for no load.
+	UntilLoad float64       `json:"until_load,omitempty"`
+	Longest   time.Duration `json:"longest,omitempty"` // nanoseconds
+	Met       time.Time     `json:"met,omitzero"`      // when it had that load
 	// Path of the evidence since it began; only in the answer about one rollout.
 	Path []PathPoint `json:"path,omitempty"`
 }
@@ -114,6 +119,8 @@ type Rollout struct {
 	// when it was asked for.
 	Warnings []string    `json:"warnings,omitempty"`
 	Plan     decide.Plan `json:"plan"`
+	// Load of the versions, nil where nothing was known of the old one's.
+	Load *Load `json:"load,omitempty"`
 	// Risk is the score that set the gate and the steps, nil where the policy does not ask for it.
 	Risk *Risk `json:"risk,omitempty"`
 	// Approval is the yes that it needs before its first request, nil if it needs none.

@@ -101,6 +101,7 @@ func proposal(res policy.Rollout) (rollout.Proposal, error) {
 		Name: res.Metadata.Name, Plan: plan, Baseline: s.Baseline.Value(), Indicators: sources(plan, s.Strata, s.Indicators),
 		Strategy: api.Strategy(s.Strategy), Watch: s.Watch.Duration.Value(), OnHarm: api.OnHarm(s.Watch.OnHarm),
 	}
+	p.UntilLoad, p.Longest = s.Watch.WaitsFor()
 	if b := s.Rollback; b != nil {
 		p.BackSteps = b.Steps
 	}

@@ -56,6 +56,10 @@ type RolloutWatch struct {
 	Duration Duration `json:"duration"`
 	// OnHarm says what happens when harm shows only then: revert (the default) or ask.
 	OnHarm RolloutOnHarm `json:"onHarm,omitempty"`
+	// UntilLoad lets the watch go on until the new version has had that share of the greatest load of the old one's last day, from 0.1 to 1, and for the duration from then on.
+	UntilLoad float64 `json:"untilLoad,omitempty"`
+	// Longest is when a watch that waits for load ends all the same; 24h if left out.
+	Longest Duration `json:"longest,omitempty"`
 }
 
 // RolloutFixed plans looks at equal distances up to a number of requests.
@@ -96,6 +100,8 @@ const (
 
 const (
 	maxWatch            = 7 * 24 * time.Hour
+	defaultLongest      = 24 * time.Hour
+	leastUntilLoad      = 0.1
 	defaultMatchPercent = 50
 	maxMatchValue       = 256
 )
@@ -125,6 +131,35 @@ func (s RolloutSpec) steps() []int {
 	return slices.Clone(s.Steps)
 }
 
+// WaitsFor is the share of the old version's load that the watch waits for, and how long at
+// most; 0 if it does not.
+func (w RolloutWatch) WaitsFor() (share float64, longest time.Duration) {
+	if w.UntilLoad == 0 {
+		return 0, 0
+	}
+	if w.Longest == "" {
+		return w.UntilLoad, max(defaultLongest, w.Duration.Value())
+	}
+	return w.UntilLoad, w.Longest.Value()
+}
+
+func (w RolloutWatch) checkLoad(d strict.Document, at func(...string) []string) error {
+	share, longest := w.WaitsFor()
+	switch {
+	case share == 0 && w.Longest != "":
+		return d.Errorf(at("watch", "longest"), "belongs to a watch that waits for load: state untilLoad, for example 0.9")
+	case share == 0:
+		return nil
+	case !(share >= leastUntilLoad && share <= 1):
+		return d.Errorf(at("watch", "untilLoad"), "%v is not a share from %v to 1", share, leastUntilLoad)
+	case w.Duration.Value() < time.Second:
+		return d.Errorf(at("watch", "duration"), "is missing: it says how long the new version is watched once it has that load")
+	case longest < w.Duration.Value() || longest > maxWatch:
+		return d.Errorf(at("watch", "longest"), "%q is not between the duration and 168h", w.Longest)
+	}
+	return nil
+}
+
 // checkStrategy checks what belongs to the strategy.
 func (r Rollout) checkStrategy(d strict.Document) error {
 	s := r.Spec
@@ -143,6 +178,9 @@ func (r Rollout) checkStrategy(d strict.Document) error {
 		return d.Errorf(at("watch"), "is missing: blue/green gives all the traffic at once, and what goes wrong is seen only by watching")
 	case s.Watch.Duration != "" && (s.Watch.Duration.Value() < 0 || s.Watch.Duration.Value() > maxWatch):
 		return d.Errorf(at("watch", "duration"), "%q is not between 0s and 168h", s.Watch.Duration)
+	}
+	if err := s.Watch.checkLoad(d, at); err != nil {
+		return err
 	}
 	if err := oneOf(d, at("watch", "onHarm"), s.Watch.OnHarm, []RolloutOnHarm{OnHarmRevert, OnHarmAsk}); err != nil {
 		return err

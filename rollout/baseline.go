@@ -93,6 +93,7 @@ const (
 // it would have been stopped if it had been compared with itself.
 func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, rec *record, now time.Time) error {
 	rec.Past = now
+	known := now
 	plan.Indicators = slices.Clone(plan.Indicators)
 	histories := make([][][]assay.Reading, len(p.Indicators))
 	for i, ind := range p.Indicators {
@@ -105,6 +106,9 @@ func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, r
 			continue
 		}
 		histories[i] = history
+		if history[0][0].Start.Before(known) {
+			known = history[0][0].Start
+		}
 		// The watch is held against the baseline, and not against another time of day.
 		if from := later(history[0][0].Start, now.Add(-p.Baseline)); from.Before(rec.Past) {
 			rec.Past = from
@@ -126,6 +130,9 @@ func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, r
 			learned.SafeDispersion = min(max(learned.SafeDispersion, stated), learned.Dispersion)
 		}
 		plan.Indicators[i] = learned
+	}
+	if err := c.loaded(ctx, p, *plan, rec, known, now); err != nil {
+		c.cfg.Log.Warn("the old version's load cannot be read", "error", err)
 	}
 	return nil
 }

@@ -37,6 +37,10 @@ type Proposal struct {
 	// is not at all.
 	Watch  time.Duration
 	OnHarm api.OnHarm // in that time; "" is revert
+	// UntilLoad lets the watch go on until the version has had that share of the greatest
+	// load of the old one's last day, at most for Longest; 0 does not.
+	UntilLoad float64
+	Longest   time.Duration
 	// After is what is tested in that time, if it is not the plan's indicators, and
 	// Sources where its counts come from.
 	After   []decide.Indicator
@@ -109,7 +113,7 @@ func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) 
 	}
 	rec.gate(p.Risk)
 	if p.Watch > 0 {
-		rec.Rollout.Watch = &api.Watch{Duration: p.Watch, OnHarm: cmp.Or(p.OnHarm, api.RevertOnHarm)}
+		rec.Rollout.Watch = &api.Watch{Duration: p.Watch, OnHarm: cmp.Or(p.OnHarm, api.RevertOnHarm), UntilLoad: p.UntilLoad, Longest: p.Longest}
 	}
 	if plan.Indicators, err = c.freeze(ctx, p, plan, p.Indicators, now); err != nil {
 		return rec, err

@@ -57,6 +57,11 @@ type record struct {
 	AfterTests []decide.Indicator `json:"after_tests,omitempty"`
 	Past       time.Time          `json:"past,omitzero"`
 
+	// Of the loads of the versions: stretches of the new and the old one that are not whole
+	// slots yet, and the day before by its load, for the watch.
+	Counting [2]counting `json:"counting,omitzero"`
+	Day      *day        `json:"day,omitempty"`
+
 	// For a rollback of the version, once it has all the traffic: how much of a past it is
 	// held against, and its steps; none is one of 100 percent.
 	Baseline  time.Duration `json:"baseline,omitempty"`

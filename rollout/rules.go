@@ -243,6 +243,8 @@ func strategies(p Proposal, door bool) error {
 	switch {
 	case p.Watch < 0 || p.Watch > maxWatch:
 		return bad("watch", "is %s; expected at most %s", p.Watch, maxWatch)
+	case p.UntilLoad != 0 && (!(p.UntilLoad > 0 && p.UntilLoad <= 1) || p.Watch <= 0 || p.Longest < p.Watch || p.Longest > maxWatch):
+		return bad("watch.untilLoad", "%v with a watch of %s and %s at most; expected a share up to 1, and at most %s", p.UntilLoad, p.Watch, p.Longest, maxWatch)
 	case p.Strategy.Ruled() && !door:
 		return bad("strategy", "%s needs an enforcer that takes rules", p.Strategy)
 	case (p.Strategy == api.StrategyMirrored) != (p.Mirror != nil):

@@ -124,8 +124,9 @@ func (c *Controller) intend(rec *record, a assay.Action, cause assay.FactID, rea
 func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err error) {
 	began := c.cfg.Now().UTC()
 	var readings []assay.Reading
+	var uses []use
 	if c.unread(rec.Rollout.ID, began) {
-		readings, err = c.read(ctx, rec, began)
+		readings, uses, err = c.read(ctx, rec, began)
 	}
 	if err != nil {
 		// Without data the decision is made all the same: its signals grow old and
@@ -146,7 +147,9 @@ func (c *Controller) evaluate(ctx context.Context, rec record) (again bool, err 
 	rec.State = r.After
 	rec.show(r)
 	rec.tally(r)
-	err = c.keep(ctx, &rec, r, shown)
+	rec.loads(r)
+	wound := rec.wound(uses, r.After)
+	err = c.keep(ctx, &rec, r, shown, wound)
 	if err != nil || left(r) {
 		c.leave(rec.Rollout.ID)
 	}
@@ -185,6 +188,8 @@ func (rec *record) show(r decide.Record) {
 	}
 	if d.Action.Kind == assay.ActionAsk {
 		out.Status = api.RolloutAsking
+	} else if rec.waits(d.Time) && d.Action.Kind == assay.ActionHold {
+		out.Reason = fmt.Sprintf("Watch: %s waits for %.0f %% of %s's load, until %s at most. %s", d.Canary, 100*out.Watch.UntilLoad, d.Control, out.Watch.Until.Format(time.DateTime), out.LoadWords())
 	}
 	if canary, control, ok := rates(r.Plan, d.Tests); ok {
 		out.Canary, out.Control = canary, control
@@ -217,7 +222,7 @@ func (r record) shown() said {
 	if d == nil {
 		return said{status: r.Rollout.Status}
 	}
-	return said{r.Rollout.Status, d.Words == r.Rollout.Reason, d.Time}
+	return said{r.Rollout.Status, d.Words == r.Rollout.Reason || r.waits(d.Time), d.Time}
 }
 
 // seenFor is how long people see ages in words as they were, while no data come.
@@ -227,12 +232,12 @@ const seenFor = 10 * time.Second
 // action pending if it has one. One that had no data and says what was said before, but
 // for how old that is, is not stored: its evidence is that of before, and there is one
 // each second of every rollout.
-func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record, before said) error {
+func (c *Controller) keep(ctx context.Context, rec *record, r decide.Record, before said, wound bool) error {
 	sig := signature{Text: signatureOf(r.Decision), Time: r.Now}
 	changes := r.Decision.Action.Kind.Changes()
 	if !changes && sig.Text == rec.Recorded.Text && r.Now.Sub(rec.Recorded.Time) < c.cfg.Heartbeat {
 		again := before.decided && before.status == rec.Rollout.Status && r.Now.Sub(before.at) < seenFor
-		if again && len(r.Readings) == 0 && r.Plan.Fixed == nil {
+		if again && !wound && len(r.Readings) == 0 && r.Plan.Fixed == nil {
 			return nil
 		}
 		return c.save(ctx, rec, rec.put)
@@ -286,24 +291,34 @@ func signatureOf(d assay.Decision) string {
 // reported by now. The interval ends with the older arm's newest event, so that
 // what is under way from the other one is not lost between two readings. Series
 // have a resolution of a millisecond: the one that has begun is read as well. An
-// indicator that cannot be read does not keep the others from being read.
-func (c *Controller) read(ctx context.Context, rec record, now time.Time) (out []assay.Reading, err error) {
+// indicator that cannot be read does not keep the others from being read. uses are the
+// pieces of the old version's day that readings of a watch are held against.
+func (c *Controller) read(ctx context.Context, rec record, now time.Time) (out []assay.Reading, uses []use, err error) {
 	var problems []error
 	for i, ind := range rec.sources() {
-		readings, err := c.readOne(ctx, rec, ind, rec.State.Watches[i].Through, now)
+		readings, used, err := c.readOne(ctx, rec, i, ind, now)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
 		out = append(out, readings...)
+		if used != nil {
+			uses = append(uses, *used)
+		}
 	}
-	return out, errors.Join(problems...)
+	return out, uses, errors.Join(problems...)
 }
 
-func (c *Controller) readOne(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
+func (c *Controller) readOne(ctx context.Context, rec record, i int, ind Indicator, now time.Time) ([]assay.Reading, *use, error) {
+	from := later(rec.State.Watches[i].Through, rec.Day.skipped(i))
 	if rec.watching() {
-		return c.readPast(ctx, rec, ind, from, now)
+		return c.readPast(ctx, rec, i, ind, from, now)
 	}
+	out, err := c.readBoth(ctx, rec, ind, from, now)
+	return out, nil, err
+}
+
+func (c *Controller) readBoth(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
 	compiled, err := c.known.compile(rec.Rollout.ID, ind.Spec)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -31,7 +32,8 @@ func (r record) plan() decide.Plan {
 		p.Indicators = r.AfterTests
 	}
 	p.Steps, p.OnHorizon = []int{100}, decide.HorizonPromote
-	p.MinDuration, p.Horizon = r.Rollout.Watch.Duration, r.Rollout.Watch.Duration
+	p.MinDuration = r.Rollout.Watch.Until.Sub(r.Rollout.Watch.Began)
+	p.Horizon = p.MinDuration
 	return p
 }
 
@@ -48,6 +50,9 @@ func (r record) sources() []Indicator {
 func (r *record) look(now time.Time) (err error) {
 	w := *r.Rollout.Watch
 	w.Began, w.Until, w.From, w.To = now, now.Add(w.Duration), r.Past, now
+	if w.UntilLoad > 0 && r.Rollout.Load != nil {
+		w.Until = now.Add(w.Longest)
+	}
 	if !w.From.Before(w.To) { // nothing is known of its past
 		w.From = now.Add(-w.Duration)
 	}
@@ -74,37 +79,37 @@ func past(w api.Watch, t time.Time) time.Time {
 // the old one counted in the part of its history that belongs to that time. The
 // latter is handed on as a reading of the same time: that is what makes it the
 // control, and the record of the decision keeps it.
-func (c *Controller) readPast(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
+func (c *Controller) readPast(ctx context.Context, rec record, i int, ind Indicator, from, now time.Time) ([]assay.Reading, *use, error) {
 	spec := ind.Spec
 	spec.StratumLabel = "" // moments of the past differ in who asked; all traffic is held against all
 	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	w := *rec.Rollout.Watch
 	q := signal.Query{Namespace: rec.Namespace, Indicator: compiled, Start: from, End: now.Truncate(time.Millisecond).Add(time.Millisecond)}
 	fresh, err := c.one(ctx, q, rec.Rollout.Plan.Canary)
 	if err != nil || fresh == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if end := fresh.EventTime.Add(time.Millisecond); end.Before(q.End) {
 		if q.End = end; !q.Start.Before(q.End) {
-			return nil, nil
+			return nil, nil, nil
 		}
 		if fresh, err = c.one(ctx, q, rec.Rollout.Plan.Canary); err != nil || fresh == nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	q.Start, q.End = past(w, fresh.Start), past(w, fresh.End)
+	var used *use
+	q.Start, q.End, used = rec.against(i, *fresh)
 	if !q.Start.Before(q.End) {
-		return nil, nil
+		return nil, used, nil
 	}
 	old, err := c.one(ctx, q, rec.Rollout.Plan.Control)
 	if err != nil || old == nil {
-		return nil, err // this piece of the past is empty: the next reading is longer
+		return nil, nil, err // this piece of the past is empty: the next reading is longer
 	}
 	old.Start, old.End, old.EventTime, old.Ingested = fresh.Start, fresh.End, fresh.EventTime, fresh.Ingested
-	return []assay.Reading{*fresh, *old}, nil
+	return []assay.Reading{*fresh, *old}, used, nil
 }
 
 // one is the reading of one version; nil if it counted nothing.
@@ -149,8 +154,8 @@ func (c *Controller) over(rec record, r decide.Record) bool {
 
 // conclude ends the watch: the version keeps the traffic that it has.
 func (c *Controller) conclude(ctx context.Context, rec record) error {
-	p := rec.Rollout.Plan
-	words := fmt.Sprintf("Finish: the watch of %s is over, and %s was not shown to be worse than %s had been.", rec.Rollout.Watch.Duration, p.Canary, p.Control)
+	p, r := rec.Rollout.Plan, *rec.Rollout.Watch
+	words := strings.TrimSpace(fmt.Sprintf("Finish: the watch of %s is over, and %s was not shown to be worse than %s had been. %s", r.Until.Sub(r.Began).Round(time.Second), p.Canary, p.Control, rec.Rollout.LoadWords()))
 	a := assay.Action{Kind: assay.ActionFinish, Service: p.Service, Version: p.Canary, From: rec.Rollout.Weight, Weight: 100}
 	c.intend(&rec, a, cmp.Or(rec.Rollout.DecidedFact, rec.Rollout.StartedFact), words, false)
 	return c.save(ctx, &rec, rec.put)

@@ -57,6 +57,7 @@ type Service struct {
 	Within   time.Duration `json:"within,omitempty"`  // a request at most this slow is good for the latency indicator; one of the bounds, 0 counts all as good
 	Versions []Version     `json:"versions"`          // their weights add up to 100
 	Changes  []Change      `json:"changes,omitempty"` // in order of time
+	Rates    []RateChange  `json:"rates,omitempty"`   // in order of time
 	Levers   []act.LeverAt `json:"levers,omitempty"`  // that may be moved, beside the shares of versions; they move nothing else
 }
 
@@ -74,6 +75,12 @@ type Change struct {
 	Version string        `json:"version"`
 	Errors  float64       `json:"errors"`
 	Latency Latency       `json:"latency"`
+}
+
+// RateChange lets a service have another rate from an instant on: a night, or a day.
+type RateChange struct {
+	After time.Duration `json:"after"` // since the start
+	Rate  float64       `json:"rate"`  // mean requests per second
 }
 
 // World is a running simulation. It implements act.Actuator and is safe for
@@ -151,6 +158,11 @@ func (s Service) check(bounds []time.Duration) error {
 			return assay.Errorf(assay.CodeInvalid, "service %q: change %d %w", s.Name, i, err)
 		}
 	}
+	for i, c := range s.Rates {
+		if !(c.Rate >= 0) || math.IsInf(c.Rate, 0) || i > 0 && c.After < s.Rates[i-1].After {
+			return assay.Errorf(assay.CodeInvalid, "service %q: rate %d is out of order or %v requests per second", s.Name, i, c.Rate)
+		}
+	}
 	switch {
 	case s.Name == "" || sum != 100:
 		return assay.Errorf(assay.CodeInvalid, "service %q has no name, or weights that add up to %d instead of 100", s.Name, sum)
@@ -191,6 +203,7 @@ func (w *World) Step(d time.Duration) ([]assay.Reading, error) {
 		return nil, assay.Errorf(assay.CodeInvalid, "a step of %s does not move the clock", d)
 	}
 	for _, name := range w.order {
+		w.services[name].turn(w.now.Sub(w.start))
 		if mean := w.services[name].Rate * d.Seconds(); mean > MaxRequests {
 			return nil, assay.Errorf(assay.CodeTooLarge, "a step of %s has %.0f requests of service %s; the limit is %d", d, mean, name, MaxRequests)
 		}
@@ -199,7 +212,6 @@ func (w *World) Step(d time.Duration) ([]assay.Reading, error) {
 	end := w.now.Add(d)
 	for _, name := range w.order {
 		s := w.services[name]
-		s.turn(w.now.Sub(w.start))
 		left, percent := poisson(w.rand, s.Rate*d.Seconds()), 100
 		for i, v := range s.Versions {
 			share := s.dial.Shares[i].Percent
@@ -217,6 +229,9 @@ func (w *World) Step(d time.Duration) ([]assay.Reading, error) {
 
 // turn applies the changes that are due.
 func (s *service) turn(since time.Duration) {
+	for len(s.Rates) > 0 && s.Rates[0].After <= since {
+		s.Rate, s.Rates = s.Rates[0].Rate, s.Rates[1:]
+	}
 	for len(s.Changes) > 0 && s.Changes[0].After <= since {
 		c := s.Changes[0]
 		s.Changes = s.Changes[1:]

@@ -142,6 +142,9 @@ func rolloutSays(r api.Rollout) []string {
 	if s := observedWords(r); s != "" {
 		out = append(out, s)
 	}
+	if s := r.LoadWords(); s != "" {
+		out = append(out, s)
+	}
 	if w := r.Watch; r.Status == api.RolloutWatching && w != nil {
 		out = append(out, fmt.Sprintf("watched until %s against %s of %s's past", w.Until.Format(time.TimeOnly), w.To.Sub(w.From).Round(time.Second), r.Plan.Control))
 	}

@@ -1,0 +1,330 @@
+package rollout
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
+	"assay.dev/assay/signal"
+)
+
+// A version alone with all the traffic is held against the old one's past. What fails or
+// is slow because of the load is so in both versions, so the past must be one of as much
+// load: where the watch meets more than the past that belongs to it had, moments of the day
+// before take its place, chosen by their load alone.
+const (
+	dayLong  = 24 * time.Hour
+	daySlot  = 5 * time.Minute // of which loads are known
+	fewSlots = 24              // how many there are at least, where less than a day is known
+	// leastDaySlot is the shortest: in less, a load is mostly chance.
+	leastDaySlot = time.Second
+	// tapeWidth is the greatest load of a tape in units of its least.
+	tapeWidth = 1.1
+	// usefulTape is how long a tape is at least, in units of the watch.
+	usefulTape = 0.02
+	// chance is how many standard deviations of a count are none: it is asked often.
+	chance = 3
+)
+
+// day is the day before a rollout by its load: tapes of the old version's moments, each of
+// about one load and wound on as the watch uses it, so that each count is used once.
+type day struct {
+	Tapes []tape            `json:"tapes,omitempty"` // in order of their loads
+	Used  [][]time.Duration `json:"used,omitempty"`  // by indicator and tape
+	// Skipped is until when, by indicator, the new version's counts had no past left to be
+	// held against: a watch that waits for load outlasts it.
+	Skipped []time.Time `json:"skipped,omitempty"`
+}
+
+// skipped is until when nothing of an indicator is evidence any more.
+func (d *day) skipped(i int) (t time.Time) {
+	if d != nil && i < len(d.Skipped) {
+		t = d.Skipped[i]
+	}
+	return t
+}
+
+// tape are moments in which the old version had at least Load requests a second, and less
+// than the next tape's.
+type tape struct {
+	Load  float64    `json:"load"`
+	Spans [][2]int64 `json:"spans"` // from and to, Unix milliseconds, in order of time
+}
+
+func (t tape) long() (d time.Duration) {
+	for _, s := range t.Spans {
+		d += millis(s)
+	}
+	return d
+}
+
+func millis(s [2]int64) time.Duration { return time.Duration(s[1]-s[0]) * time.Millisecond }
+
+// piece is the next d of a tape after used of it, or less where a span ends, and how much
+// is used then. A rest that is too short is passed over. No time is nothing left.
+func (t tape) piece(used, d time.Duration) (from, to time.Time, then time.Duration) {
+	begin := time.Duration(0)
+	for _, s := range t.Spans {
+		end := begin + millis(s)
+		at := max(used, begin)
+		if left := end - at; left > 0 && (at == begin || left >= d) {
+			take := max(min(d, left), time.Millisecond).Truncate(time.Millisecond)
+			from = time.UnixMilli(s[0]).UTC().Add(at - begin)
+			return from, from.Add(take), at + take
+		}
+		begin = end
+	}
+	return from, to, used
+}
+
+// wind sorts slots of one length by their load into tapes.
+func wind(slots []assay.Reading, length time.Duration) (out []tape) {
+	slots = slices.Clone(slots)
+	slices.SortFunc(slots, func(a, b assay.Reading) int { return a.Start.Compare(b.Start) })
+	for _, r := range slots {
+		if r.Total == 0 {
+			continue
+		}
+		n := math.Floor(math.Log(float64(r.Total)/length.Seconds()) / math.Log(tapeWidth))
+		load := math.Pow(tapeWidth, n)
+		i, has := slices.BinarySearchFunc(out, load, func(t tape, l float64) int {
+			switch {
+			case t.Load < l*(1-1e-9):
+				return -1
+			case t.Load > l*(1+1e-9):
+				return 1
+			}
+			return 0
+		})
+		if !has {
+			out = slices.Insert(out, i, tape{Load: load})
+		}
+		span := [2]int64{r.Start.UnixMilli(), r.Start.Add(length).UnixMilli()}
+		if k := len(out[i].Spans); k > 0 && out[i].Spans[k-1][1] == span[0] {
+			out[i].Spans[k-1][1] = span[1]
+			continue
+		}
+		out[i].Spans = append(out[i].Spans, span)
+	}
+	return out
+}
+
+// like is the tape that a load above peak is held against: the least that had as much, or
+// else the greatest; −1 if none had hardly more than peak.
+func (d *day) like(load, peak float64, watch time.Duration) int {
+	if d == nil {
+		return -1
+	}
+	best := -1
+	for i, t := range d.Tapes {
+		if t.Load <= peak || t.long().Seconds() < usefulTape*watch.Seconds() {
+			continue
+		}
+		if best = i; t.Load >= load/tapeWidth {
+			break
+		}
+	}
+	return best
+}
+
+// use is a piece of a tape that a reading was held against; tape is −1 for a reading that
+// had no past left.
+type use struct {
+	indicator, tape int
+	then            time.Duration
+	fresh           assay.Reading
+}
+
+// against is the old version's past that a reading of the watch belongs to.
+func (r record) against(i int, fresh assay.Reading) (from, to time.Time, used *use) {
+	w := *r.Rollout.Watch
+	if load, more := r.beyond(fresh); more {
+		if t := r.Day.like(load, r.Rollout.Load.Recent, w.Duration); t >= 0 {
+			tape, was := r.Day.Tapes[t], time.Duration(0)
+			if i < len(r.Day.Used) {
+				was = r.Day.Used[i][t]
+			}
+			part := tape.long().Seconds() / w.Duration.Seconds() // the whole of it is spread over the watch
+			u := use{indicator: i, tape: t, fresh: fresh}
+			from, to, u.then = tape.piece(was, time.Duration(part*float64(fresh.End.Sub(fresh.Start))))
+			return from, to, &u
+		}
+	}
+	if from, to = past(w, fresh.Start), past(w, fresh.End); !from.Before(to) && fresh.Start.Sub(w.Began) >= w.Duration {
+		return from, to, &use{indicator: i, tape: -1, fresh: fresh}
+	}
+	return from, to, nil
+}
+
+// beyond reports whether the new version has more load than the past that the watch is
+// held against, beyond chance, and how much.
+func (r record) beyond(fresh assay.Reading) (load float64, more bool) {
+	l := r.Rollout.Load
+	if l == nil || !(l.Recent > 0) {
+		return 0, false
+	}
+	seconds := fresh.End.Sub(fresh.Start).Seconds()
+	usual := api.MuchMore * l.Recent * seconds
+	if n := float64(fresh.Total); seconds > 0 && n > usual+chance*math.Sqrt(usual) {
+		return n / seconds, true
+	}
+	return l.Now, l.Now > api.MuchMore*l.Recent
+}
+
+// wound remembers what was used of the tapes by readings that are in the evidence now, and
+// what had no past left. It reports whether there was anything.
+func (r *record) wound(uses []use, after decide.State) bool {
+	if len(uses) == 0 {
+		return false
+	}
+	var d day
+	if r.Day != nil {
+		d = *r.Day
+	}
+	d.Used, d.Skipped = slices.Clone(d.Used), slices.Clone(d.Skipped)
+	for _, u := range uses {
+		switch {
+		case u.tape < 0:
+			for len(d.Skipped) <= u.indicator {
+				d.Skipped = append(d.Skipped, time.Time{})
+			}
+			d.Skipped[u.indicator] = u.fresh.End
+			if u.indicator == 0 {
+				r.count(u.fresh.Start, u.fresh.End, [2]uint64{u.fresh.Total}, r.Rollout.Decision.Time)
+			}
+		case !u.fresh.End.After(after.Watches[u.indicator].Through):
+			for len(d.Used) <= u.indicator {
+				d.Used = append(d.Used, make([]time.Duration, len(d.Tapes)))
+			}
+			d.Used[u.indicator] = slices.Clone(d.Used[u.indicator])
+			d.Used[u.indicator][u.tape] = u.then
+		}
+	}
+	r.Day = &d
+	return true
+}
+
+// loaded learns how much load the old version had: in its last day, and in the part of it
+// that a watch is held against. known is since when anything is known of it.
+func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, rec *record, known, now time.Time) error {
+	compiled, err := signal.Compile(p.Indicators[0].past())
+	if err != nil {
+		return err
+	}
+	length := min(daySlot, max(leastDaySlot, now.Sub(known)/fewSlots)).Truncate(time.Millisecond)
+	span := min(dayLong, max(length, now.Sub(known)))
+	if length == daySlot {
+		span = dayLong
+	}
+	list, err := c.every(ctx, signal.Query{Namespace: p.Namespace, Indicator: compiled}, plan.Control, now, span, length)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	slots := make([]assay.Reading, len(list))
+	l := api.Load{Slot: length}
+	for i, one := range list {
+		slots[i] = one[0]
+		rate := float64(one[0].Total) / length.Seconds()
+		l.Control = max(l.Control, rate)
+		if !one[0].Start.Before(rec.Past) {
+			l.Recent = max(l.Recent, rate)
+		}
+	}
+	l.Since = slots[0].Start
+	rec.Rollout.Load = &l
+	if rec.Rollout.Watch != nil {
+		rec.Day = &day{Tapes: wind(slices.DeleteFunc(slots, func(r assay.Reading) bool { return !r.Start.Before(rec.Past) }), length)}
+	}
+	return nil
+}
+
+// counting is a stretch of a version's requests that is not as long as a slot yet.
+type counting struct {
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+	N    uint64    `json:"n,omitempty"`
+}
+
+// add takes a stretch in; rate is that of a whole slot, once there is one.
+func (k *counting) add(from, to time.Time, n uint64, slot time.Duration) (rate float64, whole bool) {
+	if k.From.IsZero() || from.Sub(k.To) > slot { // nothing is known of the time between
+		*k = counting{From: from}
+	}
+	k.To, k.N = to, k.N+n
+	if took := k.To.Sub(k.From); took >= slot {
+		rate = float64(k.N) / took.Seconds()
+		*k = counting{}
+		return rate, true
+	}
+	return 0, false
+}
+
+// loads keeps how many requests a second the versions had, of what a decision has folded
+// into its evidence of the first indicator.
+func (r *record) loads(d decide.Record) {
+	before, after := d.Before.Watches[0].Through, d.After.Watches[0].Through
+	if !after.After(before) {
+		return
+	}
+	var n [2]uint64
+	var from, to time.Time
+	for _, one := range d.Readings {
+		if one.Indicator != d.Plan.Indicators[0].Name || one.Start.Before(before) || one.End.After(after) {
+			continue
+		}
+		if from.IsZero() || one.Start.Before(from) {
+			from = one.Start
+		}
+		to = later(to, one.End)
+		if one.Version == d.Plan.Canary {
+			n[0] += one.Total
+		} else {
+			n[1] += one.Total
+		}
+	}
+	if from.Before(to) {
+		r.count(from, to, n, d.Now)
+	}
+}
+
+// count adds requests of the new and the old version in a stretch of time.
+func (r *record) count(from, to time.Time, n [2]uint64, now time.Time) {
+	if r.Rollout.Load == nil {
+		return
+	}
+	l := *r.Rollout.Load
+	if rate, whole := r.Counting[0].add(from, to, n[0], l.Slot); whole {
+		l.Now, l.Canary = rate, max(l.Canary, rate)
+	}
+	if !r.watching() { // in the watch it is the past's again
+		if rate, whole := r.Counting[1].add(from, to, n[1], l.Slot); whole {
+			l.Control, l.Recent = max(l.Control, rate), max(l.Recent, rate)
+		}
+	}
+	r.Rollout.Load = &l
+	r.met(now)
+}
+
+// met ends a watch that waits for load: once the new version has had enough of it, it is
+// watched for the declared time from there on.
+func (r *record) met(now time.Time) {
+	if !r.watching() || r.Rollout.Watch.UntilLoad == 0 || !r.Rollout.Watch.Met.IsZero() || r.Rollout.Load.Canary < r.Rollout.Watch.UntilLoad*r.Rollout.Load.Control {
+		return
+	}
+	w := *r.Rollout.Watch
+	w.Met = now
+	if until := now.Add(w.Duration); until.Before(w.Until) {
+		w.Until = later(until, w.Began.Add(w.Duration))
+	}
+	r.Rollout.Watch = &w
+}
+
+// waits reports whether the watch goes on for no other reason than that it waits for load.
+func (r record) waits(now time.Time) bool {
+	w := r.Rollout.Watch
+	return r.watching() && w.UntilLoad > 0 && w.Met.IsZero() && now.Sub(w.Began) >= w.Duration
+}

@@ -1,0 +1,135 @@
+package rollout_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay/act/sim"
+	"assay.dev/assay/api"
+	"assay.dev/assay/rollout"
+)
+
+// A day has 1,500 requests/s and a night 300: half a minute of the day, half a minute of the
+// night, then v2 gets all the traffic, and in the middle of its watch comes the morning.
+const (
+	nightAfter   = 30 * time.Second
+	releaseAfter = time.Minute
+	morningAfter = 90 * time.Second
+)
+
+// busy are the shares of the two versions' requests that fail by day; at night 1 % do.
+type busy struct{ old, new float64 }
+
+func newDay(t *testing.T, seed uint64, b busy, knowsDay bool) *stage {
+	t.Helper()
+	latency := sim.Latency{Median: 10 * time.Millisecond, Spread: 0.3}
+	by := func(after time.Duration, version string, errors float64) sim.Change {
+		return sim.Change{After: after, Version: version, Errors: errors, Latency: latency}
+	}
+	first, errors := 1500.0, b.old
+	if !knowsDay {
+		first, errors = 300, 0.01
+	}
+	world, err := sim.New(sim.Config{Seed: seed, Start: began, Services: []sim.Service{{
+		Name: "shop", Rate: first,
+		Versions: []sim.Version{{Name: "v1", Weight: 100, Errors: errors, Latency: latency}, {Name: "v2", Errors: 0.01, Latency: latency}},
+		Rates:    []sim.RateChange{{After: nightAfter, Rate: 300}, {After: morningAfter, Rate: 1500}},
+		Changes:  []sim.Change{by(nightAfter, "v1", 0.01), by(morningAfter, "v1", b.old), by(morningAfter, "v2", b.new)},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t, seed, 0.01)
+	s.world, s.actuator = world, world
+	s.restart()
+	s.past(releaseAfter)
+	return s
+}
+
+// watched releases v2 at night; the past that belongs to its watch is of the night alone.
+func (s *stage) watched(watch time.Duration, change func(*rollout.Proposal)) api.Rollout {
+	s.t.Helper()
+	id := s.start(plan(), func(p *rollout.Proposal) {
+		blueGreen(watch)(p)
+		p.Baseline = 20 * time.Second
+		change(p)
+	})
+	return s.run(id)
+}
+
+func TestUnderTheLoadOfTheMorningAVersionIsHeldAgainstTheOldOnesDay(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		by     busy
+		knows  bool
+		status api.RolloutStatus
+		words  string
+	}{
+		{"what fails by day failed in the old version too", busy{0.04, 0.04}, true, api.RolloutPromoted, ""},
+		{"only the new version fails by day", busy{0.01, 0.04}, true, api.RolloutReverted, ""},
+		{"the new version fails more by day than the old one did", busy{0.03, 0.12}, true, api.RolloutReverted, ""},
+		// Nobody can tell the load from the version then: the traffic goes back, and that is said.
+		{"the old version never had such a day", busy{0.04, 0.04}, false, api.RolloutReverted, "whether the old version would have borne as much is not known"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := uint64(1); seed <= 2; seed++ {
+				s := newDay(t, 100+seed, c.by, c.knows)
+				r := s.watched(time.Minute, func(*rollout.Proposal) {})
+				if r.Status != c.status {
+					t.Fatalf("seed %d: it ends %s: %s", seed, r.Status, r.Reason)
+				}
+				if late := r.Ended.Sub(began.Add(morningAfter)); r.Status == api.RolloutReverted && (late < 0 || late > 20*time.Second) {
+					t.Errorf("seed %d: the fault of the morning was seen %s after it", seed, late)
+				}
+				if !strings.Contains(r.LoadWords(), c.words) {
+					t.Errorf("seed %d: it says %q, not %q", seed, r.LoadWords(), c.words)
+				}
+				// The day before had 30 s at 1500/s, the night's past 20 s at 300/s: no count is used twice.
+				if most := uint64(32*1500 + 22*300); r.Control.Total > most {
+					t.Errorf("seed %d: %d requests of the past were used; it had %d", seed, r.Control.Total, most)
+				}
+			}
+		})
+	}
+}
+
+func TestAWatchWaitsForTheLoadThatTheOldVersionHad(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		until  float64
+		by     busy
+		status api.RolloutStatus
+		words  string
+	}{
+		{"one that does not wait ends at night and says what it has not seen", 0, busy{0.01, 0.04}, api.RolloutPromoted, "how it bears more than it had was not seen"},
+		{"one that waits sees the fault of the morning", 0.8, busy{0.01, 0.04}, api.RolloutReverted, ""},
+		{"and promotes a healthy version once it bore the load", 0.8, busy{0.01, 0.01}, api.RolloutPromoted, "v2 had up to 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newDay(t, 111, c.by, true)
+			r := s.watched(15*time.Second, func(p *rollout.Proposal) {
+				if p.UntilLoad = c.until; c.until > 0 {
+					p.Longest = time.Hour
+				}
+			})
+			if r.Status != c.status || !strings.Contains(r.LoadWords(), c.words) {
+				t.Fatalf("it ends %s: %s; %s", r.Status, r.Reason, r.LoadWords())
+			}
+			if w := r.Watch; c.until > 0 && r.Status == api.RolloutPromoted && (w.Met.Before(began.Add(morningAfter)) || r.Ended.Sub(w.Met) < 14*time.Second) {
+				t.Errorf("the load was met at %s, and the watch ended at %s", w.Met, r.Ended)
+			}
+		})
+	}
+}
+
+func TestAWatchThatWaitsForLoadEndsAtItsLongest(t *testing.T) {
+	s := newDay(t, 112, busy{0.01, 0.01}, true)
+	r := s.watched(5*time.Second, func(p *rollout.Proposal) { p.UntilLoad, p.Longest = 0.9, 20*time.Second })
+	if took := r.Ended.Sub(r.Watch.Began); r.Status != api.RolloutPromoted || took < 20*time.Second || took > 22*time.Second || !r.Watch.Met.IsZero() {
+		t.Errorf("it ends %s after %s: %s", r.Status, took, r.Reason)
+	}
+	if !strings.Contains(r.LoadWords(), "how it bears more than it had was not seen") {
+		t.Errorf("it says %q", r.LoadWords())
+	}
+}
