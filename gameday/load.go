@@ -28,6 +28,9 @@ type LoadConfig struct {
 	Trial time.Duration
 	// Every is the time between two reports; 0 is a second.
 	Every time.Duration
+	// Share is the part of the rate that is sent now, above 0 and up to 1: a night has
+	// less. It is asked at each report; nil is all of it.
+	Share func() float64
 }
 
 // Defaults of a LoadConfig.
@@ -84,14 +87,20 @@ func Load(ctx context.Context, c LoadConfig, out io.Writer) error {
 	if c.Every == 0 {
 		c.Every = time.Second
 	}
+	if c.Share == nil {
+		c.Share = func() float64 { return 1 }
+	}
 	g := newGenerator(c)
 	defer g.client.CloseIdleConnections()
 	enc := json.NewEncoder(out)
 	p, err := g.search(ctx, enc)
 	for err == nil && ctx.Err() == nil {
-		r := g.send(ctx, c.Rate*trials[p.trial], c.Every)
+		part := c.Share()
+		r := g.send(ctx, c.Rate*trials[p.trial]*part, c.Every)
 		r.Settled = true
-		p = p.next(r.bearable())
+		if part == 1 { // a night says nothing of what the machine bears by day
+			p = p.next(r.bearable())
+		}
 		if ctx.Err() == nil {
 			err = enc.Encode(r)
 		}

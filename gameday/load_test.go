@@ -87,6 +87,16 @@ func TestLoadAchievesTheRateItAimsAt(t *testing.T) {
 	}
 }
 
+func TestANightHasAPartOfTheLoadAndLowersNothing(t *testing.T) {
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	list := load(t, h, LoadConfig{Rate: 400, Seed: 1, Trial: 200 * time.Millisecond, Every: time.Second, Share: func() float64 { return nightShare }}, 2)
+	for _, r := range list {
+		if r.Settled && (r.Aim != 400*nightShare || r.Rate > 0.5*400) {
+			t.Errorf("a night of %+v", r)
+		}
+	}
+}
+
 func TestLoadCountsWhatFails(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/items/") {

@@ -58,6 +58,7 @@ var versions = []Version{
 	{"v8", "recommendations come through a circuit breaker, which is wrong", []string{"consult_breaker.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 	{"v9", "pages are kept for customers who go back", []string{"consult_hoarding.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 	{"v10", "pages are made by a few workers, with a queue before them that has an end", []string{"consult_queue.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
+	{"v11", "pages ask what a thing costs today, over one of a few connections", []string{"consult_pool.go", "total_plain.go"}, []string{"sbom.json", "vulnerabilities.json"}},
 }
 
 func versionNamed(name string) Version {

@@ -42,6 +42,8 @@ type drama struct {
 
 	yard *yard // of plays on the yard
 
+	dayAim float64 // requests a second of a day, of plays with a night
+
 	decisions, identical int
 	verify               string
 }

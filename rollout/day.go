@@ -215,7 +215,7 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 	if err != nil {
 		return err
 	}
-	length := min(daySlot, max(leastDaySlot, now.Sub(known)/fewSlots)).Truncate(time.Millisecond)
+	length := min(daySlot, max(leastDaySlot, min(now.Sub(known)/fewSlots, p.Baseline))).Truncate(time.Millisecond)
 	span := min(dayLong, max(length, now.Sub(known)))
 	if length == daySlot {
 		span = dayLong
@@ -224,20 +224,21 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	slots := make([]assay.Reading, len(list))
-	l := api.Load{Slot: length}
-	for i, one := range list {
-		slots[i] = one[0]
+	l := api.Load{Slot: length, Since: list[0][0].Start}
+	var before []assay.Reading
+	for _, one := range list {
 		rate := float64(one[0].Total) / length.Seconds()
 		l.Control = max(l.Control, rate)
-		if !one[0].Start.Before(rec.Past) {
+		if !one[0].Start.Add(length / 2).Before(rec.Past) { // the most of it belongs to the watch
 			l.Recent = max(l.Recent, rate)
 		}
+		if !one[0].Start.Add(length).After(rec.Past) { // and no count is used twice
+			before = append(before, one[0])
+		}
 	}
-	l.Since = slots[0].Start
 	rec.Rollout.Load = &l
 	if rec.Rollout.Watch != nil {
-		rec.Day = &day{Tapes: wind(slices.DeleteFunc(slots, func(r assay.Reading) bool { return !r.Start.Before(rec.Past) }), length)}
+		rec.Day = &day{Tapes: wind(before, length)}
 	}
 	return nil
 }

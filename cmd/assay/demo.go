@@ -161,11 +161,15 @@ func (a *app) demoLoadCmd() *cobra.Command {
 		Hidden: true,
 		Short:  "Send requests to the demo's shop",
 		Long: `Send requests to the demo's shop, arriving by chance at a steady rate, and report
-on them as lines of JSON. Reads and changes nothing here.
+on them as lines of JSON. After SIGUSR1 it is night, with a part of the rate, until
+SIGUSR2. Reads and changes nothing here.
 
 Exit codes: 0 stopped · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var stop func()
+			c.Share, stop = gameday.Nights()
+			defer stop()
 			return gameday.Load(cmd.Context(), c, io.Writer(a.out))
 		},
 	}
