@@ -3,6 +3,7 @@ package budget_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -381,5 +382,39 @@ func BenchmarkReadBackADay(b *testing.B) {
 	}
 	for b.Loop() {
 		settle(b, keep(b, db, objective(b, "shop", "1d")), at(24*3600))
+	}
+}
+
+func TestWhatWasSpentInAnyStepIsReadBack(t *testing.T) {
+	db := open(t)
+	now := at(90)
+	b := budget.New(budget.Config{Source: db, Namespace: namespace, Now: func() time.Time { return now }})
+	if err := b.SetObjectives([]slo.Objective{objective(t, "shop", "1m")}); err != nil {
+		t.Fatal(err)
+	}
+	for s := range 90 { // 100 requests a second, and a bad one from 60 s on
+		put(t, db, at(s), "v1", 100*s, max(0, s-60))
+	}
+	settle(t, b, now)
+	got, err := b.Spent(t.Context(), "shop", at(50), 5*time.Second, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := b.Snapshot("shop", now)
+	if err != nil || !snap.Known || snap.Budget.Allowed() == 0 {
+		t.Fatalf("%+v, %v", snap, err)
+	}
+	want := 5 / float64(snap.Budget.Allowed()) * 12 // five in five seconds, a minute
+	for i, v := range got {
+		switch at := 50 + 5*i; {
+		case at < 60 && v != 0, at >= 65 && at < 85 && math.Abs(v-want) > 0.21*want, at >= 95 && !math.IsNaN(v):
+			t.Errorf("from %d s on %v of the budget is spent a minute, want %v from 65 s on, and nothing known from 90 s on", at, v, want)
+		}
+	}
+	if _, err := b.Spent(t.Context(), "shop", at(0), time.Second, budget.MaxSpent+1); assay.CodeOf(err) != assay.CodeInvalid {
+		t.Errorf("more steps than are read: %v", err)
+	}
+	if _, err := b.Spent(t.Context(), "cart", at(0), time.Second, 1); assay.CodeOf(err) != assay.CodeNotFound {
+		t.Errorf("an objective that nobody declared: %v", err)
 	}
 }

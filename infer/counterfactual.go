@@ -122,7 +122,7 @@ func Attribute(a Aftermath) (Attribution, error) {
 		out.Why = "the past does not vary enough to say what would have been"
 		return out, nil
 	}
-	out.judge(a, fit, placebos, target, past)
+	out.judge(a, fit, placebos, target, past, kindredOf(y, a, placebos, target))
 	return out, nil
 }
 
@@ -388,7 +388,7 @@ func invert(m [3][3]float64) (out [3][3]float64, ok bool) {
 }
 
 // judge ranks the change among the placebos and finds the verdict.
-func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around, past excursion) {
+func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around, past excursion, same kindred) {
 	unit := f.unit(target)
 	out.Change = target.after - f.predict(target)
 	out.Would = out.After - out.Change
@@ -400,6 +400,7 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 		p, harm := rank(similar, t)
 		out.P, out.PHarm = max(out.P, p), max(out.PHarm, harm)
 	}
+	out.P, out.PHarm = max(out.P, same.better), max(out.PHarm, same.worse)
 	if out.Unseen {
 		out.Similar = len(past.back)
 		back := &out.P // to go back is better after a rise, worse after a fall

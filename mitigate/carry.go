@@ -298,7 +298,7 @@ func (c *Controller) deliver(ctx context.Context, rec *record, p pending) (act.R
 func (c *Controller) applied(ctx context.Context, rec *record, p pending, receipt act.Receipt) error {
 	now := c.cfg.Now().UTC()
 	rec.State, rec.Pending = rec.State.Applied(p.Action, now), nil
-	rec.await(p, now)
+	rec.await(p, c.outcomeStep(rec.Strategy), now)
 	rec.acknowledge(p.Action, receipt)
 	rec.Refusals = slices.DeleteFunc(rec.Refusals, func(r decide.Refusal) bool { return r.Target == p.Action.Target() })
 	rec.Approvals = slices.DeleteFunc(rec.Approvals, func(a decide.Approval) bool { return a.Action.Target() == p.Action.Target() })

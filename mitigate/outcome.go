@@ -1,6 +1,7 @@
 package mitigate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -102,9 +103,43 @@ type judging struct {
 	At         time.Time         `json:"at"`
 	Confounded string            `json:"confounded,omitempty"` // what else fell into the window
 	Guess      *guess            `json:"guess,omitempty"`      // of what it does
+	Step       time.Duration     `json:"step,omitempty"`       // of the series that it is judged by; 0 is what was remembered, by slot
 }
 
-func (j judging) due() time.Time { return j.At.Add((judgedDead + judgedSpan + 2) * slot) }
+// due is when it is judged: two steps after its window, in which the last counts arrive.
+func (j judging) due() time.Time {
+	return j.At.Add((judgedDead + judgedSpan + 2) * cmp.Or(j.Step, slot))
+}
+
+// outcomeStep is the step of a strategy's outcomes; 0 where what was spent cannot be read
+// back, and is remembered minute by minute instead.
+func (c *Controller) outcomeStep(s Strategy) time.Duration {
+	if c.cfg.Spent == nil || s.Spec.Objective == "" {
+		return 0
+	}
+	return cmp.Or(s.Spec.OutcomeStep.Value(), slot)
+}
+
+// attribute judges an action: by what was spent around it, read back in steps that begin
+// with it, or by what was remembered where that cannot be.
+func (c *Controller) attribute(ctx context.Context, rec *record, j judging) (infer.Attribution, error) {
+	if j.Step == 0 {
+		return rec.Budget.attribute(j.At, j.seed())
+	}
+	const before = remembered - judgedDead - judgedSpan
+	from := j.At.Add(-before * j.Step)
+	y, err := c.cfg.Spent(ctx, rec.Namespace, rec.Strategy.Spec.Objective, from, j.Step, remembered)
+	if err != nil {
+		return infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action cannot be read: " + err.Error()}, nil
+	}
+	a := infer.Aftermath{Series: y, At: before, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Paths: infer.BootstrapPaths, Seed: j.seed()}
+	for _, t := range rec.Budget.Acted {
+		if t.Before(j.At) && !t.Before(from) {
+			a.Treated = append(a.Treated, int(t.Sub(from)/j.Step))
+		}
+	}
+	return infer.Attribute(a)
+}
 
 // seed of what is resampled for its outcome: other for each action, and the same for ever. It
 // has 32 bits, which every reader of JSON keeps.
@@ -116,8 +151,9 @@ func (j judging) seed() uint64 {
 
 // await remembers that an action is to be judged. A further step the same way is part of
 // the same action; any other confounds what is still open. What was decided by rules is
-// for no hypothesis, and its success is counted alone.
-func (r *record) await(p pending, now time.Time) {
+// for no hypothesis, and its success is counted alone. step is that of the strategy's
+// outcomes, 0 if it declared none.
+func (r *record) await(p pending, step time.Duration, now time.Time) {
 	r.Judging = slices.Clone(r.Judging)
 	if moves := r.State.Dampers[p.Action.Target()].Moves; len(moves) > 0 && moves[len(moves)-1].Time.Equal(now) {
 		p.Action.Now = moves[len(moves)-1].From // a limit that was not set stood at its greatest
@@ -136,7 +172,7 @@ func (r *record) await(p pending, now time.Time) {
 			j.Confounded = fmt.Sprintf("another action (%s of %s)", p.Action.Kind, p.Action.Target())
 		}
 	}
-	j := judging{Action: p.Action, Hypothesis: decide.NoFault, Cause: p.Cause, At: now, Guess: p.Guess}
+	j := judging{Action: p.Action, Hypothesis: decide.NoFault, Cause: p.Cause, At: now, Guess: p.Guess, Step: step}
 	if p.Guess != nil {
 		j.Hypothesis = p.Guess.Hypothesis
 	}
@@ -161,7 +197,7 @@ func (c *Controller) changed(ctx context.Context, rec *record) error {
 		j := &rec.Judging[i]
 		for _, x := range changes {
 			own := j.Action.Lever == assay.LeverShare && (j.Action.Version == x.Version || x.Return && j.Action.Version == x.Old)
-			if j.Confounded == "" && !own && x.within(j.At.Add(-slot), j.due()) {
+			if j.Confounded == "" && !own && x.within(j.At.Add(-cmp.Or(j.Step, slot)), j.due()) {
 				j.Confounded = fmt.Sprintf("the change to version %s", x.Version)
 			}
 		}
@@ -198,7 +234,7 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		return nil
 	}
 	j := rec.Judging[0]
-	seen, err := rec.Budget.attribute(j.At, j.seed())
+	seen, err := c.attribute(ctx, rec, j)
 	if assay.CodeOf(err) == assay.CodeInvalid { // the window lies before what is remembered
 		seen, err = infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action is not known"}, nil
 	}

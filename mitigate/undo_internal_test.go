@@ -25,7 +25,7 @@ func TestALimitThatWasNotSetIsGivenBackAfterItHarmed(t *testing.T) {
 		a := assay.Action{Kind: assay.ActionAdjust, Service: "broker", Lever: assay.LeverConcurrency, Now: from, Want: to}
 		r.State.Bands = map[string]Settled{a.Target(): {Now: stands}}
 		r.State = r.State.Applied(a, now)
-		r.await(pending{Action: a}, now)
+		r.await(pending{Action: a}, 0, now)
 	}
 	move(0, 400, 200)
 	now = now.Add(10 * time.Second)

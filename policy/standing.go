@@ -59,6 +59,8 @@ type StrategySpec struct {
 	Environment string `json:"environment,omitempty"`
 	// Objective names an OpenSLO SLO, or "slo/index"; expected losses are stated in shares of its error budget.
 	Objective string `json:"objective,omitempty"`
+	// OutcomeStep is how long one of the steps is by which it is judged whether an action helped: five of them from the second after it on, eight after it, held against as many others of the last 720; 1m if left out, from 500ms to 1m. It should not be shorter than the time between two of the objective's samples.
+	OutcomeStep Duration `json:"outcomeStep,omitempty"`
 	// BudgetWorth is what the whole error budget of the service's window is worth, in the currency of this strategy's prices: with it what an action costs or saves is weighed against harm. Left out, money is not weighed.
 	BudgetWorth float64 `json:"budgetWorth,omitempty"`
 	// Level is how much is done without a person: observe, propose (the default), approve or act. It is lowered by the engine while the prerequisites of act do not hold.

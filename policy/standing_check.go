@@ -29,6 +29,9 @@ var lawSignals = map[string]struct {
 	"data":      {sets: [][]string{{"disk_used", "disk_growth"}}, optional: []string{"io_latency"}},
 }
 
+// leastOutcomeStep is the shortest step of outcomes: telemetry is seldom sent more often.
+const leastOutcomeStep = 500 * time.Millisecond
+
 // scoped are the signals that are one number for each value of a label.
 var scoped = map[string][]string{
 	"throttle": {"demand"}, "divert": {"bad", "total", "load", "probe", "latency"}, "isolate": {"usage"},
@@ -50,6 +53,10 @@ func (s Strategy) check(d strict.Document) error {
 		return d.Errorf(at("environment"), "%q is not 1 to 63 lower-case letters, digits and dashes", p.Environment)
 	case p.Objective != "" && !objectiveForm.MatchString(p.Objective):
 		return d.Errorf(at("objective"), "%q is not the name of an SLO such as shop-availability, or name/index", p.Objective)
+	case p.OutcomeStep != "" && (p.OutcomeStep.Value() < leastOutcomeStep || p.OutcomeStep.Value() > time.Minute):
+		return d.Errorf(at("outcomeStep"), "%q is not from %s to 1m", p.OutcomeStep, leastOutcomeStep)
+	case p.OutcomeStep != "" && p.Objective == "":
+		return d.Errorf(at("outcomeStep"), "is of what is spent of an error budget; name the objective")
 	case !(p.BudgetWorth >= 0 && p.BudgetWorth < 1e15):
 		return d.Errorf(at("budgetWorth"), "is %g; expected 0 to 1e15 of the strategy's currency", p.BudgetWorth)
 	case p.Precedence < 1 || p.Precedence > 999:

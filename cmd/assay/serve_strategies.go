@@ -31,6 +31,12 @@ func (a *app) addStrategies(in *installation, cfg *control.Config, prove time.Du
 			return spentPerMinute(cfg.Books, namespace, objective, a)
 		},
 	}
+	conf.Spent = func(ctx context.Context, namespace, objective string, from time.Time, step time.Duration, n int) ([]float64, error) {
+		if books := in.telemetry.books; books != nil && books.Namespace() == namespace {
+			return books.Spent(ctx, objective, from, step, n)
+		}
+		return nil, assay.Errorf(assay.CodeNotFound, "nobody keeps the budgets of namespace %s", namespace)
+	}
 	if in.door != nil {
 		conf.Actuator = in.door
 	}
