@@ -60,6 +60,7 @@ func Scenarios() []Scenario {
 		{Name: "event-burst", About: "ten times the usual events arrive at functions for AWS Lambda: more are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},
 		{Name: "batch-cap", About: "test jobs run away with the money: the least important goes to a cheaper class, at what a person allowed all but the release stop, and with a new day they come back and finish", play: batchCap, stage: yardStage},
 		{Name: "service-tiers", About: "basic has more than it was promised and goes to a cheaper machine; what customers ask for changes, promises are broken, and dearer machines keep them again", play: serviceTiers, stage: yardStage},
+		{Name: "verdicts", About: "a cheaper machine costs more of the budget than it saves: the engine judges that it harmed and gives it back; a dearer one ends trouble that had lasted, and is judged to have helped", play: verdicts, stage: yardStage},
 		{Name: "oscillation", About: "what customers ask for changes whenever a class fits it: the lever that follows them swings, is frozen, which is a fact and shown, and moves again when a person says so", play: oscillation, stage: yardStage},
 	}
 }

@@ -83,7 +83,7 @@ func (s State) harmed(a assay.Action, at time.Time, h Harm) State {
 		}
 	}
 	s.Dampers[a.Target()] = d
-	if a.Kind == assay.ActionAdjust { // a hard cap stands whatever it costs, and what was given back is taken again by its law
+	if chosen(a) { // a hard cap stands whatever it costs, and what was given back is taken again by its law
 		s.Harms = append(slices.DeleteFunc(slices.Clone(s.Harms), func(x Harm) bool { return x.Lever == a.Lever && x.Scope == a.Scope }), h)
 	}
 	return s

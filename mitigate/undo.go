@@ -34,6 +34,12 @@ func harmOf(j judging, out assay.ActionOutcome, now time.Time) Harm {
 	return h
 }
 
+// chosen reports whether a move is one that its law chose to make. A class of machines is a
+// price against a quality in either direction: the cheaper one gives nothing back.
+func chosen(a assay.Action) bool {
+	return a.Kind == assay.ActionAdjust || a.Kind == assay.ActionRestore && a.Lever == assay.LeverCostClass
+}
+
 // beyond reports whether a value lies where the move went, seen from where it began.
 func (h Harm) beyond(v float64) bool {
 	if h.To > h.From {
@@ -71,7 +77,7 @@ func (v *view) undo(f *finding) {
 		words := fmt.Sprintf("to move it from %s to %s at %s did harm", number(h.From), number(h.To), h.Moved.UTC().Format(time.TimeOnly))
 		returns := !h.Back && h.beyond(stands)
 		f.options = slices.DeleteFunc(f.options, func(o decide.Option) bool {
-			again := o.Action.Kind == assay.ActionAdjust && h.beyond(o.Action.Want) && (o.Action.Want > stands) == (h.To > h.From)
+			again := chosen(o.Action) && h.beyond(o.Action.Want) && (o.Action.Want > stands) == (h.To > h.From)
 			if o.Action.Target() != target || !again && !(returns && o.Action.Kind != assay.ActionStop) {
 				return false
 			}
