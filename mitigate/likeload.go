@@ -46,8 +46,9 @@ func LikeLoad(past []Was, total float64) (w Was, ok bool) {
 	return w, ok
 }
 
-// pasts remember what was read before changes: it does not change any more, and is asked
-// for at each look while a version is suspected. One past for each strategy.
+// pasts remember what was read before changes: it does not change any more, unless history
+// is imported, and is asked for at each look while a version is suspected. One past for each
+// strategy.
 type pasts struct {
 	sync.Mutex
 	of map[string]remembering
@@ -56,6 +57,7 @@ type pasts struct {
 type remembering struct {
 	version string
 	before  time.Time
+	imports uint64 // of history, until it was read
 	list    []Was
 }
 
@@ -66,10 +68,11 @@ func (c *Controller) before(ctx context.Context, s Strategy, version string, at 
 	c.pasts.Lock()
 	kept, known := c.pasts.of[key]
 	c.pasts.Unlock()
-	if known && kept.version == version && kept.before.Equal(at) {
+	imports := c.imports.Load()
+	if known && kept.version == version && kept.before.Equal(at) && kept.imports == imports {
 		return kept.list, nil
 	}
-	kept = remembering{version: version, before: at}
+	kept = remembering{version: version, before: at, imports: imports}
 	for back := time.Duration(0); back <= lookFar; back += lookEvery {
 		w, err := c.was(ctx, s, version, at.Add(-back))
 		if err != nil {
