@@ -69,6 +69,7 @@ func BenchmarkNext(b *testing.B) {
 			for i := range r.in.Values {
 				r.in.Values[i].Time = r.now
 			}
+			b.ReportAllocs()
 			for b.Loop() {
 				if _, _, err := mitigate.Next(r.s, r.st, r.in, nil, r.now); err != nil {
 					b.Fatal(err)

@@ -287,6 +287,7 @@ func BenchmarkServiceHours(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			b.ReportAllocs()
 			hours, spent := 0.0, processor(b)
 			for b.Loop() {
 				h, err := p.Alone(b.Context(), 8)
