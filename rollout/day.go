@@ -142,7 +142,7 @@ type use struct {
 // against is the old version's past that a reading of the watch belongs to.
 func (r record) against(i int, fresh assay.Reading) (from, to time.Time, used *use) {
 	w := *r.Rollout.Watch
-	if load, more := r.beyond(fresh); more {
+	if load, more := r.beyond(i, fresh); more {
 		if t := r.Day.like(load, r.Rollout.Load.Recent, w.Duration); t >= 0 {
 			tape, was := r.Day.Tapes[t], time.Duration(0)
 			if i < len(r.Day.Used) {
@@ -161,13 +161,17 @@ func (r record) against(i int, fresh assay.Reading) (from, to time.Time, used *u
 }
 
 // beyond reports whether the new version has more load than the past that the watch is
-// held against, beyond chance, and how much.
-func (r record) beyond(fresh assay.Reading) (load float64, more bool) {
+// held against, beyond chance, and how much. A reading of what counts no requests says
+// nothing of that.
+func (r record) beyond(i int, fresh assay.Reading) (load float64, more bool) {
 	l := r.Rollout.Load
 	if l == nil || !(l.Recent > 0) {
 		return 0, false
 	}
 	seconds := fresh.End.Sub(fresh.Start).Seconds()
+	if !r.plan().Indicators[i].CountsRequests() {
+		seconds = 0
+	}
 	usual := api.MuchMore * l.Recent * seconds
 	if n := float64(fresh.Total); seconds > 0 && n > usual+chance*math.Sqrt(usual) {
 		return n / seconds, true
@@ -193,7 +197,7 @@ func (r *record) wound(uses []use, after decide.State) bool {
 				d.Skipped = append(d.Skipped, time.Time{})
 			}
 			d.Skipped[u.indicator] = u.fresh.End
-			if u.indicator == 0 {
+			if u.indicator == requestsOf(r.plan()) {
 				r.count(u.fresh.Start, u.fresh.End, [2]uint64{u.fresh.Total}, r.Rollout.Decision.Time)
 			}
 		case !u.fresh.End.After(after.Watches[u.indicator].Through):
@@ -211,7 +215,11 @@ func (r *record) wound(uses []use, after decide.State) bool {
 // loaded learns how much load the old version had: in its last day, and in the part of it
 // that a watch is held against. known is since when anything is known of it.
 func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, rec *record, known, now time.Time) error {
-	compiled, err := signal.Compile(p.Indicators[0].past())
+	by := requestsOf(plan)
+	if by < 0 {
+		return nil
+	}
+	compiled, err := signal.Compile(p.Indicators[by].past())
 	if err != nil {
 		return err
 	}
@@ -264,17 +272,26 @@ func (k *counting) add(from, to time.Time, n uint64, slot time.Duration) (rate f
 	return 0, false
 }
 
+// requestsOf is the first indicator that counts requests, −1 if none does.
+func requestsOf(p decide.Plan) int {
+	return slices.IndexFunc(p.Indicators, decide.Indicator.CountsRequests)
+}
+
 // loads keeps how many requests a second the versions had, of what a decision has folded
-// into its evidence of the first indicator.
+// into its evidence of the first indicator that counts them.
 func (r *record) loads(d decide.Record) {
-	before, after := d.Before.Watches[0].Through, d.After.Watches[0].Through
+	by := requestsOf(d.Plan)
+	if by < 0 {
+		return
+	}
+	before, after := d.Before.Watches[by].Through, d.After.Watches[by].Through
 	if !after.After(before) {
 		return
 	}
 	var n [2]uint64
 	var from, to time.Time
 	for _, one := range d.Readings {
-		if one.Indicator != d.Plan.Indicators[0].Name || one.Start.Before(before) || one.End.After(after) {
+		if one.Indicator != d.Plan.Indicators[by].Name || one.Start.Before(before) || one.End.After(after) {
 			continue
 		}
 		if from.IsZero() || one.Start.Before(from) {

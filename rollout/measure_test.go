@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func (s *stage) works(times float64, gone bool) {
 }
 
 // worked is a rollout that watches queries and a pool beside errors, after a minute and a half of past.
-func worked(t *testing.T) (*stage, api.Rollout) {
+func worked(t *testing.T, change ...func(*rollout.Proposal)) (*stage, api.Rollout) {
 	t.Helper()
 	s := newStage(t, 5, 0.01)
 	for range 90 {
@@ -50,14 +51,18 @@ func worked(t *testing.T) (*stage, api.Rollout) {
 		decide.Indicator{Name: "queries", Weight: 1, Required: true, Kind: decide.KindCount},
 		decide.Indicator{Name: "pool", Weight: 1, Kind: decide.KindGauge, Max: 1, Every: time.Second})
 	s.acquire()
-	r, err := s.ctl.Propose(t.Context(), rollout.Proposal{
+	proposal := rollout.Proposal{
 		Namespace: namespace, Actor: "ada", Name: "shop", Plan: p, Canary: "v2", Baseline: time.Minute, Digest: assay.DigestOf([32]byte{2}),
 		Indicators: []rollout.Indicator{
 			{Spec: errorsSpec()},
 			{Spec: signal.Spec{Service: "shop", Name: "queries", Count: "queries_total", Total: "requests_total"}},
 			{Spec: signal.Spec{Service: "shop", Name: "pool", Gauge: "pool_share", Max: 1}},
 		},
-	})
+	}
+	for _, f := range change {
+		f(&proposal)
+	}
+	r, err := s.ctl.Propose(t.Context(), proposal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +103,24 @@ func TestTwiceTheWorkIsAbortedAndTheSameIsPromoted(t *testing.T) {
 	}
 	if v := end.Decision.Tests[2]; v.Measure != assay.MeasureGauge || v.CanaryMean < 0.299 || v.CanaryMean > 0.301 || v.Canary.Total < 5 {
 		t.Errorf("the pool: %+v", v)
+	}
+}
+
+// Samples of a gauge are no requests, wherever in the plan it stands.
+func TestTheLoadOfVersionsIsOfWhatCountsRequests(t *testing.T) {
+	loads := func(change ...func(*rollout.Proposal)) api.Load {
+		s, r := worked(t, change...)
+		if r = s.untilWorked(r.ID, 30, 1, nil); r.Load == nil {
+			t.Fatalf("nothing is known of the load: %+v", r)
+		}
+		return *r.Load
+	}
+	gaugeFirst := func(p *rollout.Proposal) {
+		slices.Reverse(p.Plan.Indicators)
+		slices.Reverse(p.Indicators)
+	}
+	if first, usual := loads(gaugeFirst), loads(); first != usual || usual.Canary < 10 || usual.Control < 10 {
+		t.Errorf("load %+v with a gauge first, and %+v with it last", first, usual)
 	}
 }
 
