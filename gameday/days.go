@@ -13,6 +13,11 @@ import (
 // release other versions; what they leave behind is again a sound version with all of it.
 var shopStage = &stage{prepare: shopWorld}
 
+// nightStage is such a shop of its own: what a version bears is held against the load that
+// the one before had, and after a play that cuts the wire what had waited behind it comes
+// at once and looks like load.
+var nightStage = &stage{prepare: shopWorld}
+
 func shopWorld(d *drama) (err error) {
 	for _, file := range []string{"days.yaml", "minute.yaml"} {
 		if err := d.declare(file); err != nil {

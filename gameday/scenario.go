@@ -46,7 +46,7 @@ func Scenarios() []Scenario {
 		{Name: "risky-release", About: "the score of a large change asks a person first and starts at 1 %; it is rolled back with at most a hundred harmed, and its history makes the next one slower", play: riskyRelease, stage: shopStage},
 		{Name: "telemetry-outage", About: "the control plane hears nothing while a bad version has a tenth of the traffic: it holds, and stops it when it hears again", play: telemetryOutage, stage: shopStage},
 		{Name: "late-fault", About: "v7 is well at a tenth of the traffic and breaks a quota with all of it: the watch takes it back", play: lateFault, stage: shopStage},
-		{Name: "load-fault", About: "v11 has too few connections for the day: released at night it passes, its watch waits for the day and takes it back then; a sound version keeps the traffic under the same load", play: loadFault, stage: shopStage},
+		{Name: "load-fault", About: "v11 has too few connections for the day: released at night it passes, its watch waits for the day and takes it back then; a sound version keeps the traffic under the same load", play: loadFault, stage: nightStage},
 		{Name: "slow-dependency", About: "v8 asks a new dependency through a wrong circuit breaker, which adds latency and no error: it is stopped", play: slowDependency, stage: shopStage},
 		{Name: "slow-burn", About: "v2 fails a little more often than v1 and within the objective: no burn-rate rule sees it, and it is stopped with a small part of the budget spent", play: slowBurn, stage: shopStage},
 		{Name: "memory-limit", About: "v9 keeps pages in memory and runs under a limit that the kernel enforces: the limit kills it while it has traffic, and the traffic is back", play: memoryLimit, stage: shopStage},

@@ -80,7 +80,7 @@ func TestARegionThatFailsIsFoundInRealTelemetry(t *testing.T) {
 	d.regional(agent, start, 27, 54, rate)
 	env := []string{"ASSAY_SERVER=" + d.url, viewer}
 	var said []api.Divergence
-	for end := time.Now().Add(20 * time.Second); len(said) == 0; {
+	for end := time.Now().Add(60 * time.Second); len(said) == 0; {
 		out, _ = w.must(0, env, "divergence", "list", "--service", "shop", "--check", "-o", "json")
 		field(t, out, &said)
 		if time.Now().After(end) {
