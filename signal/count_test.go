@@ -175,7 +175,7 @@ func TestSpecsThatContradictThemselvesAreRefused(t *testing.T) {
 }
 
 func FuzzParseCounters(f *testing.F) {
-	for _, s := range []string{"a", "sum(a{b=\"c\"}) - b or vector(0)", "increase(a[5m])", "((", "a offset 1s", "-a"} {
+	for _, s := range []string{"a", "sum(a{b=\"c\"}) - b or vector(0)", "increase(a[5m])", "((", "a offset 1s", "-a", "({\"%\"})", "{\"inf\"}", "{\"by\", __name__=\"c\"}", "{__name__=\"\",a=\"b\"}", "sum{}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

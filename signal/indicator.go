@@ -213,6 +213,24 @@ func (t Term) metricName() string {
 	return ""
 }
 
+// shortName is the name that may stand before the braces: not one of which PromQL has
+// another use, or which it only takes in quotes, and none beside a second one.
+func (t Term) shortName() string {
+	name, names := t.metricName(), 0
+	for _, m := range t.Matchers {
+		if m.Name == model.MetricNameLabel {
+			names++
+		}
+	}
+	if names != 1 || !model.IsValidLegacyMetricName(name) {
+		return ""
+	}
+	if tree, err := parser.NewParser(parser.Options{}).ParseExpr(name + "{}"); err != nil || tree.Type() != parser.ValueTypeVector {
+		return ""
+	}
+	return name
+}
+
 // matches reports whether a series belongs to the term.
 func (t Term) matches(ls labels.Labels) bool {
 	for _, m := range t.Matchers {
@@ -234,12 +252,13 @@ func (c Counters) String() string {
 			b.WriteString(" + ")
 		}
 		var parts []string
+		name := t.shortName()
 		for _, m := range t.Matchers {
-			if m.Name != model.MetricNameLabel || m.Type != labels.MatchEqual {
+			if name == "" || m.Name != model.MetricNameLabel || m.Type != labels.MatchEqual {
 				parts = append(parts, m.String())
 			}
 		}
-		fmt.Fprintf(&b, "sum(%s{%s})", t.metricName(), strings.Join(parts, ","))
+		fmt.Fprintf(&b, "sum(%s{%s})", name, strings.Join(parts, ","))
 	}
 	return strings.TrimSpace(b.String())
 }
