@@ -222,7 +222,7 @@ func (t Term) shortName() string {
 			names++
 		}
 	}
-	if names != 1 || !model.IsValidLegacyMetricName(name) {
+	if names != 1 || !model.LegacyValidation.IsValidMetricName(name) {
 		return ""
 	}
 	if tree, err := parser.NewParser(parser.Options{}).ParseExpr(name + "{}"); err != nil || tree.Type() != parser.ValueTypeVector {
