@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/internal/loopback"
 )
 
 // maxAnswer bounds what is read of an answer, in bytes.
@@ -45,7 +45,7 @@ func NewTrusting(base, token string, roots *x509.CertPool) (*Client, error) {
 	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q must not have a user, a query or a fragment; the token is given apart", u.Redacted())
 	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
+	if u.Scheme == "http" && !loopback.Is(u.Hostname()) {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q would receive the token unencrypted; use https", base)
 	}
 	transport := http.DefaultTransport
@@ -60,11 +60,6 @@ func NewTrusting(base, token string, roots *x509.CertPool) (*Client, error) {
 		// A redirect could carry the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // PutEvidence uploads one report and returns its digest.

@@ -74,7 +74,7 @@ func NewCosigner(skey string, now func() time.Time) (*Cosigner, error) {
 	if !ok || len(body) > maxWitnessKey || len(parts) != 3 || !originForm.MatchString(parts[0]) {
 		return nil, bad
 	}
-	data, err := base64.StdEncoding.DecodeString(parts[2])
+	data, err := exactBase64(parts[2])
 	if err != nil || len(data) < 1 {
 		return nil, bad
 	}
@@ -183,7 +183,7 @@ func ParseWitnessKey(vkey string) (note.Verifier, error) {
 	if len(vkey) > maxWitnessKey || len(parts) != 3 || !originForm.MatchString(parts[0]) {
 		return nil, bad
 	}
-	data, err := base64.StdEncoding.DecodeString(parts[2])
+	data, err := exactBase64(parts[2])
 	if err != nil || len(data) < 1 {
 		return nil, bad
 	}
@@ -238,7 +238,7 @@ func (p *WitnessPolicy) Check(head []byte, now time.Time) (Quorum, error) {
 		return q, assay.Errorf(assay.CodeInvalid, "checkpoint is not a signed note: %w", err)
 	}
 	for _, s := range n.Sigs {
-		raw, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
+		raw, err := exactBase64(s.Base64)
 		if err != nil || len(raw) < 4+cosigTime {
 			return q, assay.Errorf(assay.CodeInvalid, "cosignature is not in the exact form of base64")
 		}

@@ -45,7 +45,7 @@ func ParseSigner(skey, origin string) (note.Signer, error) {
 		return nil, bad
 	}
 	// The base64 data may hold plus signs, so it is what follows the second one.
-	data, err := base64.StdEncoding.DecodeString(strings.Join(parts[2:], "+"))
+	data, err := exactBase64(strings.Join(parts[2:], "+"))
 	if err != nil || len(data) != 1+ed25519.SeedSize || data[0] != algEd25519 {
 		return nil, bad
 	}
@@ -96,7 +96,7 @@ func parseVerifier(vkey string) (note.Verifier, ed25519.PublicKey, error) {
 	if len(vkey) > maxKey || len(parts) != 3 || !originForm.MatchString(parts[0]) {
 		return nil, nil, bad
 	}
-	data, err := base64.StdEncoding.DecodeString(parts[2])
+	data, err := exactBase64(parts[2])
 	if err != nil || len(data) != 1+ed25519.PublicKeySize || data[0] != algEd25519 {
 		return nil, nil, bad
 	}

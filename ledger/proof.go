@@ -70,7 +70,7 @@ func ParseProof(raw []byte) (Proof, error) {
 		if len(p.Hashes) == MaxHashes {
 			return Proof{}, assay.Errorf(assay.CodeTooLarge, "ledger proof has more than %d hashes", MaxHashes)
 		}
-		hash, err := base64.StdEncoding.AppendDecode(make([]byte, 0, hashLine), line)
+		hash, err := exactBase64(string(line))
 		if err != nil || len(hash) != sha256.Size {
 			return Proof{}, assay.Errorf(assay.CodeInvalid, "ledger proof is not a tlog-proof: hash %d is not the base64 form of %d bytes", len(p.Hashes), sha256.Size)
 		}

@@ -46,7 +46,7 @@ func ParseProofFile(raw []byte) (Proof, error) {
 		e.Hint = "make one with: assay ledger prove FACT --format tlog-proof"
 		return Proof{}, e
 	}
-	leaf, err := base64.StdEncoding.Strict().DecodeString(string(line))
+	leaf, err := exactBase64(string(line))
 	if err != nil || len(leaf) == 0 || len(leaf) > MaxLeaf {
 		return Proof{}, assay.Errorf(assay.CodeInvalid, "tlog-proof's extra data is not the base64 form of a leaf of at most %d bytes", MaxLeaf)
 	}

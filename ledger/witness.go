@@ -238,7 +238,7 @@ func parseWitnessRequest(raw []byte) (witnessRequest, error) {
 		if len(req.hashes) == MaxWitnessHashes {
 			return bad("the request has more than %d hashes", MaxWitnessHashes)
 		}
-		hash, err := base64.StdEncoding.Strict().DecodeString(string(line))
+		hash, err := exactBase64(string(line))
 		if err != nil || len(hash) != rfc6962.DefaultHasher.Size() {
 			return bad("hash %d is not the base64 form of %d bytes", len(req.hashes), rfc6962.DefaultHasher.Size())
 		}

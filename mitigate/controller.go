@@ -70,8 +70,8 @@ type Config struct {
 	// if nobody knows. May be nil.
 	Burn func(ctx context.Context, namespace, objective string) (float64, bool)
 	// Spent are shares of an objective's whole budget a minute, in n steps from an instant on;
-	// not a number where nobody knows. Strategies with a step of their own for outcomes are
-	// judged by it. May be nil.
+	// not a number where nobody knows. The outcome of every action for an objective is judged
+	// by it. May be nil.
 	Spent func(ctx context.Context, namespace, objective string, from time.Time, step time.Duration, n int) ([]float64, error)
 	// Halted are the kill switches that are pulled for a service, none if it may be acted
 	// upon. It must answer without the store. May be nil.

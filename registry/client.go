@@ -10,6 +10,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/internal/loopback"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
@@ -156,7 +157,7 @@ func (c *Client) open(reference string) (*repository, error) {
 		return nil, e
 	}
 	host := ref.Host()
-	plain := loopback(hostname(host)) && len(c.cfg.CA) == 0 || c.cfg.PlainHTTP
+	plain := loopback.Is(hostname(host)) && len(c.cfg.CA) == 0 || c.cfg.PlainHTTP
 	d := &door{auth: c.auth, scheme: "https", host: host, timeout: c.cfg.Timeout}
 	if plain {
 		d.scheme = "http"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/loopback"
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
@@ -59,7 +60,7 @@ type encrypted struct {
 }
 
 func (e encrypted) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" && !e.plain && !loopback(req.URL.Hostname()) {
+	if req.URL.Scheme != "https" && !e.plain && !loopback.Is(req.URL.Hostname()) {
 		err := assay.Errorf(assay.CodeDenied, "%s would be asked over plain HTTP, where anybody on the way reads and changes", clip(req.URL.Host))
 		err.Hint = "use a registry with HTTPS, or allow it with --insecure"
 		return nil, err
@@ -108,11 +109,6 @@ func hostname(hostport string) string {
 		return host
 	}
 	return strings.Trim(hostport, "[]")
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // internal reports whether host is an address that only means something inside

@@ -7,13 +7,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/act"
+	"assay.dev/assay/internal/loopback"
 	"assay.dev/assay/internal/pause"
 )
 
@@ -69,7 +69,7 @@ func New(o Options) (*Client, error) {
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "":
 		return nil, assay.Errorf(assay.CodeInvalid, "the receiver's address %q is not of the form https://host/path", o.URL)
-	case u.Scheme == "http" && !loopback(u.Hostname()) && !o.Insecure:
+	case u.Scheme == "http" && !loopback.Is(u.Hostname()) && !o.Insecure:
 		return nil, &assay.Error{Code: assay.CodeInvalid, Msg: "the receiver " + u.Host + " is asked over http, and its token would be anybody's on the way", Hint: "use https, or say insecure: true"}
 	case o.Timeout < 0 || o.Timeout > MaxTimeout:
 		return nil, assay.Errorf(assay.CodeInvalid, "a timeout of %s is not within %s", o.Timeout, MaxTimeout)
@@ -86,11 +86,6 @@ func New(o Options) (*Client, error) {
 		}
 	}
 	return c, nil
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host) // 127.example.org is anybody's name
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // Class implements act.Actuator.

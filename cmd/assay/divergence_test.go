@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,19 +33,8 @@ func (d *daemon) regional(token string, start time.Time, from, to int, rate func
 	}
 	body := `{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},
 		"scopeMetrics":[{"metrics":[{"name":"requests","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[` + strings.Join(points, ",") + `]}}]}]}]}`
-	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.url+"/v1/metrics", strings.NewReader(body))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+strings.TrimPrefix(token, "ASSAY_TOKEN="))
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || strings.Contains(string(answer), "rejected") {
-		d.t.Fatalf("%d %s %v", resp.StatusCode, answer, err)
+	if status, answer := d.otlp(token, body); status != http.StatusOK || strings.Contains(answer, "rejected") {
+		d.t.Fatal(status, answer)
 	}
 }
 

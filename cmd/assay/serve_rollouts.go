@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 
 	"assay.dev/assay"
 	"assay.dev/assay/act"
@@ -12,6 +11,7 @@ import (
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/control"
 	"assay.dev/assay/enforce"
+	"assay.dev/assay/internal/loopback"
 	"assay.dev/assay/rollout"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -72,8 +72,7 @@ func (a *app) anonymous(allowed bool, listen string) (*control.Caller, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	addr, err := netip.ParseAddr(host)
-	if host != "localhost" && (err != nil || !addr.IsLoopback()) {
+	if !loopback.Is(host) {
 		return nil, usageError{errors.New("--anonymous-viewer goes with a loopback address only, such as --listen 127.0.0.1:7070")}
 	}
 	return &control.Caller{Name: "anonymous", Namespace: a.cfg.get("namespace"), Roles: []api.Role{api.RoleViewer}}, nil

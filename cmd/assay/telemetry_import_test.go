@@ -183,19 +183,8 @@ func (w *world) decided(env []string, words string) string {
 func (d *daemon) gauge(token string, v float64) {
 	d.t.Helper()
 	body := fmt.Sprintf(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"shop_load","gauge":{"dataPoints":[{"timeUnixNano":"%d","asDouble":%v}]}}]}]}]}`, time.Now().UnixNano(), v)
-	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.url+"/v1/metrics", strings.NewReader(body))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+strings.TrimPrefix(token, "ASSAY_TOKEN="))
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		d.t.Fatalf("%s %s %v", resp.Status, answer, err)
+	if status, answer := d.otlp(token, body); status != http.StatusOK {
+		d.t.Fatal(status, answer)
 	}
 }
 

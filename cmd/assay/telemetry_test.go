@@ -59,6 +59,12 @@ func (d *daemon) send(token string, good, bad int) (int, string) {
 	body := fmt.Sprintf(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},
 		"scopeMetrics":[{"metrics":[{"name":"requests","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[%s,%s]}}]}]}]}`,
 		point("200", good), point("500", bad))
+	return d.otlp(token, body)
+}
+
+// otlp posts metrics as OTLP/HTTP has them in JSON, and returns the status and the answer.
+func (d *daemon) otlp(token, body string) (int, string) {
+	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.url+"/v1/metrics", strings.NewReader(body))
 	if err != nil {
 		d.t.Fatal(err)

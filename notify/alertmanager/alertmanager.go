@@ -8,12 +8,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/loopback"
 	"assay.dev/assay/notify"
 )
 
@@ -46,7 +46,7 @@ func New(address, token string, now func() time.Time) (*Client, error) {
 	if u.User != nil {
 		return nil, &assay.Error{Code: assay.CodeInvalid, Field: "notify", Msg: "holds a password, which addresses do not keep secret", Hint: "give a bearer token in ASSAY_NOTIFY_TOKEN"}
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); token != "" && u.Scheme != "https" && u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
+	if token != "" && u.Scheme != "https" && !loopback.Is(u.Hostname()) {
 		return nil, &assay.Error{Code: assay.CodeInvalid, Field: "notify", Msg: "is plain HTTP to another machine, and would show the token to everybody on the way", Hint: "use https://, or leave the token out"}
 	}
 	return &Client{url: strings.TrimSuffix(u.String(), "/") + path, token: token, now: now, http: &http.Client{

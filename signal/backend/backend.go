@@ -13,13 +13,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/loopback"
+	"assay.dev/assay/internal/pause"
 	"assay.dev/assay/signal"
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -76,7 +77,7 @@ func New(cfg Config) (*Backend, error) {
 		return nil, assay.Errorf(assay.CodeInvalid, "backend %q is not an http or https URL", cfg.URL)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, assay.Errorf(assay.CodeInvalid, "backend %q must not have a user, a query or a fragment; a token is given apart", u.Redacted())
-	case cfg.Token != "" && u.Scheme == "http" && !loopback(u.Hostname()):
+	case cfg.Token != "" && u.Scheme == "http" && !loopback.Is(u.Hostname()):
 		return nil, assay.Errorf(assay.CodeInvalid, "backend %q would receive the token unencrypted; use https", cfg.URL)
 	case !cfg.Start.Before(cfg.End):
 		return nil, assay.Errorf(assay.CodeInvalid, "the span %s to %s does not end after it starts", cfg.Start.UTC().Format(time.RFC3339), cfg.End.UTC().Format(time.RFC3339))
@@ -127,11 +128,6 @@ func selector(text string) (string, error) {
 	return v.String(), nil
 }
 
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
-}
-
 // Close implements signal.History.
 func (b *Backend) Close() error { return nil }
 
@@ -180,11 +176,7 @@ func (b *Backend) fetch(ctx context.Context) error {
 			e.Hint = "nothing was imported; the same import may be begun again"
 			return e
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause.For(ctx, wait) {
 			return ctx.Err()
 		}
 		wait, try = 2*wait, try+1
