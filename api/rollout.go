@@ -154,6 +154,13 @@ type Rollout struct {
 	Outcome *assay.ActionOutcome `json:"outcome,omitempty"`
 }
 
+// What is ordered of a rollout.
+const (
+	CommandPromote = "promote"
+	CommandAbort   = "abort"
+	CommandApprove = "approve" // of one that waits for a yes before its first request
+)
+
 // Back says of a rollback what it takes back and why.
 type Back struct {
 	Of     string `json:"of,omitempty"` // id of the rollout that brought the version which is left; "" if none did

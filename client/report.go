@@ -19,3 +19,9 @@ func (c *Client) Verification(ctx context.Context, req api.VerificationRequest) 
 	err = c.call(ctx, http.MethodPost, "/v1/reports/verification", req, &v)
 	return v, err
 }
+
+// Operations asks what rollouts and strategies did, and what became of it.
+func (c *Client) Operations(ctx context.Context, req api.OperationsRequest) (o report.Operations, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/reports/operations", req, &o)
+	return o, err
+}

@@ -46,6 +46,14 @@ func (s *Session) Verification(ctx context.Context, req api.VerificationRequest)
 	return report.Rates(ctx, s.p.cfg.Store, s.caller.Namespace, req, s.p.cfg.Now())
 }
 
+// Operations says what rollouts and strategies of the namespace did, and what became of it.
+func (s *Session) Operations(ctx context.Context, req api.OperationsRequest) (report.Operations, error) {
+	if err := s.read(); err != nil {
+		return report.Operations{}, err
+	}
+	return report.Operate(ctx, s.p.cfg.Store, s.caller.Namespace, req, s.p.cfg.Now())
+}
+
 // publishAll waits until the newest audit fact of the caller's namespace is published.
 func (s *Session) publishAll(ctx context.Context) error {
 	if !s.p.cfg.Publishes {

@@ -184,12 +184,12 @@ func (s *Session) Rollout(ctx context.Context, id string) (api.Rollout, error) {
 
 // PromoteRollout gives the new version all the traffic, whatever the evidence says.
 func (s *Session) PromoteRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error) {
-	return s.command(ctx, id, rollout.CommandPromote, cmd)
+	return s.command(ctx, id, api.CommandPromote, cmd)
 }
 
 // AbortRollout takes all the traffic from the new version.
 func (s *Session) AbortRollout(ctx context.Context, id string, cmd api.RolloutCommand) (api.Rollout, error) {
-	return s.command(ctx, id, rollout.CommandAbort, cmd)
+	return s.command(ctx, id, api.CommandAbort, cmd)
 }
 
 // ApproveRollout says the yes that a rollout waits for before its first request.

@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -21,8 +20,8 @@ const (
 	// MaxEnvironments is how many environments it tells apart; the checks of further
 	// ones are counted together.
 	MaxEnvironments = 50
-	// MaxVerdicts is how many verdicts, and how many test reports, it is made of.
-	MaxVerdicts = 500_000
+	// MaxFacts is how many facts of each kind it is made of.
+	MaxFacts = 500_000
 )
 
 const (
@@ -30,12 +29,6 @@ const (
 	DefaultTarget = 0.99
 	// DefaultWindow is how far an answer reaches back unless it is told.
 	DefaultWindow = 30 * 24 * time.Hour
-
-	// ratePage is how many facts are read at once: each may have store.MaxPayload bytes.
-	ratePage = 100
-	// rateSlack is how far the store's clock may have gone back: a verdict is recorded
-	// after the instant it is about, but clocks are set.
-	rateSlack = 24 * time.Hour
 )
 
 // periods are the lengths that an answer is divided into, in UTC. Weeks begin on Monday.
@@ -156,7 +149,7 @@ func (r Rate) Percent() string {
 
 // Rates says how many checks of a namespace's recorded verdicts passed. Its time
 // follows the verdicts recorded since req.From, its memory MaxPeriods times
-// MaxEnvironments. More than MaxVerdicts is assay.CodeTooLarge.
+// MaxEnvironments. More than MaxFacts is assay.CodeTooLarge.
 func Rates(ctx context.Context, s store.Store, namespace string, req api.VerificationRequest, now time.Time) (Verification, error) {
 	v := Verification{Namespace: namespace, Period: cmp.Or(req.Period, "day"), Target: cmp.Or(req.Target, DefaultTarget), Made: now.UTC()}
 	v.From, v.To = req.From.UTC(), req.To.UTC()
@@ -169,11 +162,12 @@ func Rates(ctx context.Context, s store.Store, namespace string, req api.Verific
 	if err := v.check(); err != nil {
 		return v, err
 	}
-	t := &tally{v: &v, length: periods[v.Period], only: req.Environment, environments: map[string]*EnvironmentRate{}}
-	if err := t.walk(ctx, s, assay.FactVerdict, t.verdict); err != nil {
+	t := &tally{v: &v, length: periods[v.Period], environments: map[string]*EnvironmentRate{}}
+	of := span{namespace: namespace, environment: req.Environment, from: v.From, to: v.To}
+	if err := of.walk(ctx, s, assay.FactVerdict, t.verdict); err != nil {
 		return v, err
 	}
-	if err := t.walk(ctx, s, assay.FactTestsObserved, t.flaky); err != nil {
+	if err := of.walk(ctx, s, assay.FactTestsObserved, t.flaky); err != nil {
 		return v, err
 	}
 	t.finish()
@@ -206,42 +200,8 @@ func (v *Verification) check() error {
 type tally struct {
 	v            *Verification
 	length       time.Duration
-	only         string // this environment, "" for all
 	environments map[string]*EnvironmentRate
 	others       *EnvironmentRate
-}
-
-// walk reads the facts of a kind that are of the time, the newest first, a few in each
-// snapshot: what is appended meanwhile is not seen, and what is old is not read.
-func (t *tally) walk(ctx context.Context, s store.Store, kind string, count func(assay.Fact) error) error {
-	before, seen := int64(0), 0
-	for {
-		var rows []store.Row
-		err := s.View(ctx, func(r store.Reader) (err error) {
-			rows, err = r.Facts(store.Query{
-				Namespace: t.v.Namespace, Kinds: []string{kind}, Until: t.v.To, Newest: true, After: before, Limit: ratePage,
-			})
-			return err
-		})
-		if err != nil || len(rows) == 0 {
-			return err
-		}
-		for _, row := range rows {
-			before = row.Commit
-			if row.Fact.Recorded.Before(t.v.From.Add(-rateSlack)) {
-				return nil
-			}
-			if row.Fact.Time.Before(t.v.From) || t.only != "" && row.Fact.Environment != t.only {
-				continue
-			}
-			if seen++; seen > MaxVerdicts {
-				return &assay.Error{Code: assay.CodeTooLarge, Msg: fmt.Sprintf("more than %d facts %s are of that time", MaxVerdicts, kind), Hint: "ask for a shorter time"}
-			}
-			if err := count(row.Fact); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 func (t *tally) verdict(f assay.Fact) error {
@@ -269,13 +229,6 @@ func (t *tally) flaky(f assay.Fact) error {
 		return err
 	}
 	t.count(f, Rate{Flaky: len(said.Flaky)})
-	return nil
-}
-
-func decode(f assay.Fact, into any) error {
-	if err := json.Unmarshal(f.Payload, into); err != nil {
-		return assay.Errorf(assay.CodeInternal, "fact %s cannot be read: %w", f.ID, err)
-	}
 	return nil
 }
 

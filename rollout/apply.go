@@ -171,7 +171,7 @@ func (c *Controller) reconsider(ctx context.Context, rec record) (dropped bool, 
 	}
 	err = c.cfg.Store.View(ctx, func(tx store.Reader) error {
 		o, waits, err := orderOf(tx, rec)
-		if waits && o.Command == CommandAbort {
+		if waits && o.Command == api.CommandAbort {
 			why = "somebody aborted before it was taken"
 		}
 		return err
@@ -236,7 +236,7 @@ func (c *Controller) applied(ctx context.Context, rec record, p pending, receipt
 			if err != nil {
 				return err
 			}
-			if waits && o.Command == CommandAbort {
+			if waits && o.Command == api.CommandAbort {
 				return rec.put(tx) // somebody said so meanwhile: it is next
 			}
 			rec.JudgeAt = now.Add(c.cfg.Window)
@@ -312,6 +312,7 @@ func (c *Controller) end(tx store.Tx, rec *record, status api.RolloutStatus, rea
 	rec.Rollout.Status, rec.Rollout.Reason, rec.Rollout.Ended, rec.Pending = status, reason, now, nil
 	id, err := rec.fact(tx, assay.FactRolloutEnded, assay.RetainAudit, actor, now, []assay.FactID{cause, rec.Rollout.StartedFact}, EndedPayload{
 		Rollout: rec.Rollout.ID, Status: status, Reason: reason, Canary: rec.Rollout.Canary, Control: rec.Rollout.Control, TrafficBack: back,
+		Began: rec.Rollout.Began, Back: rec.Rollout.Back,
 	})
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (c *Controller) Approve(ctx context.Context, namespace, id, actor, reason s
 		}
 		now := c.cfg.Now().UTC()
 		_, err = rec.fact(tx, assay.FactRolloutCommanded, assay.RetainAudit, actor, now, []assay.FactID{rec.Rollout.StartedFact},
-			CommandedPayload{Rollout: id, Command: CommandApprove, Reason: reason})
+			CommandedPayload{Rollout: id, Command: api.CommandApprove, Reason: reason})
 		if err != nil {
 			return err
 		}

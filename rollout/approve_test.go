@@ -35,7 +35,7 @@ func TestARiskyVersionHasNoTrafficBeforeSomebodyElseSaysYes(t *testing.T) {
 	if n := s.share("v2"); n != 0 || !s.rollout(r.ID).Unapproved() || !s.rollout(r.ID).Began.IsZero() {
 		t.Fatalf("unapproved it has %d %%: %+v", n, s.rollout(r.ID))
 	}
-	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", rollout.CommandPromote, "now"); assay.CodeOf(err) != assay.CodeConflict {
+	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", api.CommandPromote, "now"); assay.CodeOf(err) != assay.CodeConflict {
 		t.Errorf("a promotion before the yes gives %v", err)
 	}
 	for _, own := range []string{"ada", "Ada", " ada "} {
@@ -54,7 +54,7 @@ func TestARiskyVersionHasNoTrafficBeforeSomebodyElseSaysYes(t *testing.T) {
 	if end.Status != api.RolloutPromoted || end.Approval == nil || end.Approval.By != "grace" || end.Risk.Score != 71 {
 		t.Errorf("%s, approval %+v", end.Status, end.Approval)
 	}
-	if p := payload[rollout.CommandedPayload](t, s.facts(assay.FactRolloutCommanded)[0]); p.Command != rollout.CommandApprove || p.Reason != "read it" {
+	if p := payload[rollout.CommandedPayload](t, s.facts(assay.FactRolloutCommanded)[0]); p.Command != api.CommandApprove || p.Reason != "read it" {
 		t.Errorf("%+v", p)
 	}
 	if p := payload[rollout.StartedPayload](t, s.facts(assay.FactRolloutStarted)[0]); p.Risk == nil || p.Risk.Score != 71 {
@@ -65,7 +65,7 @@ func TestARiskyVersionHasNoTrafficBeforeSomebodyElseSaysYes(t *testing.T) {
 func TestARolloutThatNobodyApprovesCanBeAborted(t *testing.T) {
 	s := newStage(t, 6, 0.01)
 	r := s.proposeRisky()
-	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", rollout.CommandAbort, "not today"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", api.CommandAbort, "not today"); err != nil {
 		t.Fatal(err)
 	}
 	end := s.pass(r.ID, time.Second)

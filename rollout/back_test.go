@@ -51,9 +51,9 @@ func (s *stage) promote(version string, change ...func(*rollout.Proposal)) strin
 		s.t.Fatal(err)
 	}
 	s.pass(r.ID, 0)
-	for s.tell(r.ID, rollout.CommandPromote); !s.rollout(r.ID).Status.Ended(); s.pass(r.ID, time.Second) {
+	for s.tell(r.ID, api.CommandPromote); !s.rollout(r.ID).Status.Ended(); s.pass(r.ID, time.Second) {
 		if s.rollout(r.ID).Status == api.RolloutWatching {
-			s.tell(r.ID, rollout.CommandPromote)
+			s.tell(r.ID, api.CommandPromote)
 		}
 	}
 	s.pass(r.ID, rollout.DefaultWindow)
@@ -85,7 +85,7 @@ func (s *stage) finish(r api.Rollout) api.Rollout {
 	if r = s.pass(r.ID, 0); r.Status != api.RolloutWatching {
 		s.t.Fatalf("it is %s: %s", r.Status, r.Reason)
 	}
-	s.tell(r.ID, rollout.CommandPromote)
+	s.tell(r.ID, api.CommandPromote)
 	s.pass(r.ID, time.Second)
 	return s.pass(r.ID, rollout.DefaultWindow)
 }
@@ -260,7 +260,7 @@ func TestWhatCannotBeGoneBackFromSaysWhatToDo(t *testing.T) {
 		{"an unknown service", "cart", "", `no rollout "cart" and none of a service "cart"`, assay.CodeNotFound, func() {}},
 		{"a running rollout", "shop", "", "assay rollout abort", assay.CodeConflict, func() { s.pass(s.propose(plan()).ID, 0) }},
 		{"a service whose only rollout was aborted", "shop", "", "shop has nothing to go back to: v2: rollout ", assay.CodeConflict, func() {
-			s.tell(s.rolloutID(), rollout.CommandAbort)
+			s.tell(s.rolloutID(), api.CommandAbort)
 			s.pass(s.rolloutID(), time.Second)
 			s.pass(s.rolloutID(), rollout.DefaultWindow)
 		}},
@@ -494,7 +494,7 @@ func TestOneActorAtATimeMovesTheWeightsOfAService(t *testing.T) {
 			case 2:
 				_, _ = s.goBack("shop", []string{"", version}[rng.IntN(2)])
 			case 3:
-				_, _ = s.ctl.Command(t.Context(), namespace, id, "grace", []string{rollout.CommandAbort, rollout.CommandPromote, rollout.CommandPromote}[rng.IntN(3)], "because")
+				_, _ = s.ctl.Command(t.Context(), namespace, id, "grace", []string{api.CommandAbort, api.CommandPromote, api.CommandPromote}[rng.IntN(3)], "because")
 			case 4:
 				_, _ = s.ctl.Approve(t.Context(), namespace, id, "grace", "because")
 			case 5:
@@ -522,7 +522,7 @@ func TestOneActorAtATimeMovesTheWeightsOfAService(t *testing.T) {
 			t.Fatalf("seed %d: %d rollouts are open, %v", seed, len(open), err)
 		}
 		for _, r := range open {
-			_, _ = s.ctl.Command(t.Context(), namespace, r.ID, "grace", rollout.CommandAbort, "the end")
+			_, _ = s.ctl.Command(t.Context(), namespace, r.ID, "grace", api.CommandAbort, "the end")
 			s.pass(r.ID, time.Second)
 			s.pass(r.ID, time.Second)
 		}

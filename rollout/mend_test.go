@@ -105,7 +105,7 @@ func TestOpenRolloutsOfAServiceAreFoundBehindManyOthers(t *testing.T) {
 		t.Fatalf("open rollouts of s0: %+v, %v", open, err)
 	}
 	s.pass(ids["s0"], 0)
-	s.tell(ids["s0"], rollout.CommandAbort)
+	s.tell(ids["s0"], api.CommandAbort)
 	s.pass(ids["s0"], 0) // it is not judged yet, and listed for that in the index
 	for _, service := range []string{"s0", "nobody"} {
 		if open, err := rollout.OpenOf(t.Context(), s.store, namespace, service); err != nil || len(open) != 0 {

@@ -127,7 +127,7 @@ func TestAPromotionWhoseRuleStaysIsNotRecordedAsRefused(t *testing.T) {
 			s.front(d)
 			s.past(time.Minute)
 			id := s.start(plan(), mirroredBy(50))
-			s.tell(id, rollout.CommandPromote)
+			s.tell(id, api.CommandPromote)
 			d.refuse = code
 			if err := s.ctl.Step(t.Context(), namespace, id); err == nil {
 				t.Error("the step says nothing")

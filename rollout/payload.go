@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"time"
+
 	"assay.dev/assay"
 	"assay.dev/assay/act"
 	"assay.dev/assay/api"
@@ -50,13 +52,6 @@ type RefusedPayload struct {
 	Detail  string       `json:"detail"`
 }
 
-// Commands of people.
-const (
-	CommandPromote = "promote"
-	CommandAbort   = "abort"
-	CommandApprove = "approve" // of a rollout that waits for a yes before its first request
-)
-
 // CommandedPayload is the payload of a rollout.commanded fact, version 1.
 type CommandedPayload struct {
 	Rollout string `json:"rollout"`
@@ -74,6 +69,9 @@ type EndedPayload struct {
 	// TrafficBack is how long after the decision the last action was read back, in
 	// seconds; 0 if there was none.
 	TrafficBack float64 `json:"traffic_back"`
+	// Began is when the new version got its first traffic; absent if it got none.
+	Began time.Time `json:"began,omitzero"`
+	Back  *api.Back `json:"back,omitempty"` // of a rollback: what it takes back and why
 }
 
 // JudgedPayload is the payload of a rollout.judged fact, version 1.

@@ -198,7 +198,7 @@ func (c *Controller) Command(ctx context.Context, namespace, id, actor, command,
 
 // Abort is the abort that a strategy's decision asks for; Answered finds it by that.
 func (c *Controller) Abort(ctx context.Context, namespace, id, actor, reason string, cause assay.FactID) (api.Rollout, error) {
-	return c.command(ctx, namespace, id, order{Command: CommandAbort, Reason: reason, Actor: actor}, cause)
+	return c.command(ctx, namespace, id, order{Command: api.CommandAbort, Reason: reason, Actor: actor}, cause)
 }
 
 func (c *Controller) command(ctx context.Context, namespace, id string, o order, cause assay.FactID) (api.Rollout, error) {
@@ -218,11 +218,11 @@ func (c *Controller) command(ctx context.Context, namespace, id string, o order,
 		if rec.Rollout.Status.Ended() {
 			return assay.Errorf(assay.CodeConflict, "rollout %s has ended: it is %s", id, rec.Rollout.Status)
 		}
-		if command == CommandPromote && rec.Rollout.Unapproved() {
+		if command == api.CommandPromote && rec.Rollout.Unapproved() {
 			return &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("rollout %s waits for a yes before its first request", id),
 				Hint: "say it with: assay rollout approve " + id + " --reason TEXT"}
 		}
-		if command == CommandPromote && rec.Rollout.Status == api.RolloutStarting {
+		if command == api.CommandPromote && rec.Rollout.Status == api.RolloutStarting {
 			return assay.Errorf(assay.CodeConflict, "rollout %s has not begun: the new version has no traffic yet", id)
 		}
 		fact, err := rec.fact(tx, assay.FactRolloutCommanded, assay.RetainAudit, o.Actor, c.cfg.Now(), []assay.FactID{rec.Rollout.StartedFact, cause},
@@ -239,7 +239,7 @@ func (c *Controller) command(ctx context.Context, namespace, id string, o order,
 		if err != nil {
 			return err
 		}
-		if waits && (command != CommandAbort || waiting.Command == CommandAbort) { // an abort goes before a promotion
+		if waits && (command != api.CommandAbort || waiting.Command == api.CommandAbort) { // an abort goes before a promotion
 			return &assay.Error{Code: assay.CodeConflict, Msg: fmt.Sprintf("%s told rollout %s to %s, which is not carried out yet", waiting.Actor, id, waiting.Command),
 				Hint: "see why with: assay rollout explain " + id}
 		}

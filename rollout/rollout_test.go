@@ -348,7 +348,7 @@ func TestTheKillSwitchStopsEveryActionUntilItIsLifted(t *testing.T) {
 }
 
 func TestAPersonCanAbortAndPromote(t *testing.T) {
-	for command, want := range map[string]api.RolloutStatus{rollout.CommandAbort: api.RolloutAborted, rollout.CommandPromote: api.RolloutPromoted} {
+	for command, want := range map[string]api.RolloutStatus{api.CommandAbort: api.RolloutAborted, api.CommandPromote: api.RolloutPromoted} {
 		s := newStage(t, 6, 0.01)
 		id := s.propose(plan()).ID
 		s.pass(id, 0)

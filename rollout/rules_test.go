@@ -53,7 +53,7 @@ func TestAnAbortIsNotGivenUpWhileTheEnforcerKeepsItsRule(t *testing.T) {
 		s.front(d)
 		s.past(time.Minute)
 		id := s.start(plan(), mirroredBy(50))
-		s.tell(id, rollout.CommandAbort)
+		s.tell(id, api.CommandAbort)
 		d.refuse = code
 		if err := s.ctl.Step(t.Context(), namespace, id); err == nil {
 			t.Errorf("%s: the step says nothing", code)
@@ -84,7 +84,7 @@ func TestAFailedRolloutTakesItsRuleBack(t *testing.T) {
 		if _, err := s.world.Apply(t.Context(), theirs); err != nil {
 			t.Fatal(err)
 		}
-		s.tell(id, rollout.CommandPromote)
+		s.tell(id, api.CommandPromote)
 		d.refuse = assay.CodeUnavailable
 		if err := s.ctl.Step(t.Context(), namespace, id); assay.CodeOf(err) != assay.CodeUnavailable || s.rollout(id).Status.Ended() {
 			t.Errorf("%s: it ends %s although its rule cannot be taken back yet, %v", name, s.rollout(id).Status, err)
@@ -124,7 +124,7 @@ func TestARuleWhoseAnswerWasLostIsItsOwn(t *testing.T) {
 	})
 	t.Run("it is aborted when the kill switch is lifted", func(t *testing.T) {
 		s, d, id := begin(t)
-		s.tell(id, rollout.CommandAbort)
+		s.tell(id, api.CommandAbort)
 		s.halted = "somebody pulled the kill switch"
 		if r := s.pass(id, 0); r.Status != api.RolloutStarting || d.route().Mirror == nil {
 			t.Errorf("although nothing may be done: status %s with the mirror %+v", r.Status, d.route().Mirror)
@@ -141,7 +141,7 @@ func TestARuleWhoseAnswerWasLostIsItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.state = empty
-		s.tell(id, rollout.CommandAbort)
+		s.tell(id, api.CommandAbort)
 		if r := s.pass(id, 0); r.Status != api.RolloutAborted {
 			t.Errorf("status %s: %s", r.Status, r.Reason)
 		}

@@ -86,10 +86,10 @@ func TestAnAbortGoesBeforeAStepThatIsNotTakenYet(t *testing.T) {
 	s.actuator = world
 	s.restart()
 	r := s.untilPending(world, assay.ActionAdvance)
-	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", rollout.CommandPromote, "hurry"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "grace", api.CommandPromote, "hurry"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "ada", rollout.CommandAbort, "no"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, r.ID, "ada", api.CommandAbort, "no"); err != nil {
 		t.Fatalf("an abort is refused while a promotion waits: %v", err)
 	}
 	s.tick(r.ID, 250*time.Millisecond)

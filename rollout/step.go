@@ -77,7 +77,7 @@ func (c *Controller) step(ctx context.Context, namespace, id string) (again, und
 // told carries out what a person said: the action becomes pending.
 func (c *Controller) told(ctx context.Context, rec record, o order) (bool, error) {
 	a := assay.Action{Kind: assay.ActionAbort, Service: rec.Rollout.Service, Version: rec.Rollout.Plan.Canary, From: rec.Rollout.Weight}
-	if o.Command == CommandPromote {
+	if o.Command == api.CommandPromote {
 		a.Kind, a.Weight = assay.ActionFinish, 100
 	}
 	verb := "Aborted"

@@ -134,7 +134,7 @@ func TestTheWatchAsksWhereThePlanSaysSo(t *testing.T) {
 	if r.Status != api.RolloutAsking || s.share("v2") != 100 {
 		t.Fatalf("status %s with %d %% on v2: %s", r.Status, s.share("v2"), r.Reason)
 	}
-	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", rollout.CommandAbort, "seen it"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", api.CommandAbort, "seen it"); err != nil {
 		t.Fatal(err)
 	}
 	if r = s.pass(id, time.Second); r.Status != api.RolloutReverted || s.share("v1") != 100 {
@@ -150,7 +150,7 @@ func TestAPersonEndsTheWatch(t *testing.T) {
 	if _, err := s.ctl.Propose(t.Context(), rollout.Proposal{Namespace: namespace, Actor: "ada", Plan: plan(), Canary: "v1", Indicators: []rollout.Indicator{{Spec: errorsSpec()}}}); assay.CodeOf(err) != assay.CodeConflict {
 		t.Errorf("another rollout while one is watched gives %v", err)
 	}
-	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", rollout.CommandPromote, "the fix is next"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", api.CommandPromote, "the fix is next"); err != nil {
 		t.Fatal(err)
 	}
 	if r := s.pass(id, time.Second); r.Status != api.RolloutPromoted || s.share("v2") != 100 {
@@ -359,7 +359,7 @@ func TestAPersonsPromotionIsNotForgottenWhileTheEnforcerIsAway(t *testing.T) {
 	id := s.propose(p).ID
 	s.pass(id, 0)
 	world.kinds = []assay.ActionKind{assay.ActionFinish}
-	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", rollout.CommandPromote, "the fix must go out"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", api.CommandPromote, "the fix must go out"); err != nil {
 		t.Fatal(err)
 	}
 	for range 40 { // four times as long as a decision stays fresh

@@ -239,7 +239,7 @@ func TestAnAbortIsNotGivenUpWhileTheWorldCannotBeSeen(t *testing.T) {
 	if _, err := s.world.Apply(t.Context(), moved); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", rollout.CommandAbort, "because"); err != nil {
+	if _, err := s.ctl.Command(t.Context(), namespace, id, "grace", api.CommandAbort, "because"); err != nil {
 		t.Fatal(err)
 	}
 	world.unseen = true
@@ -267,12 +267,12 @@ func TestAnAbortThatIsSaidWhileAPromotionIsUnderWayIsDone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tell(rollout.CommandPromote)
+	tell(api.CommandPromote)
 	world.lost = true
 	if err := s.ctl.Step(t.Context(), namespace, id); assay.CodeOf(err) != assay.CodeUnavailable {
 		t.Fatal(err)
 	}
-	tell(rollout.CommandAbort)
+	tell(api.CommandAbort)
 	world.lost = false
 	if r := s.pass(id, 0); r.Status != api.RolloutAborted || s.share("v2") != 0 {
 		t.Errorf("v2 has %d %% and the rollout is %s: %s", s.share("v2"), r.Status, r.Reason)

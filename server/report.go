@@ -22,3 +22,11 @@ func verification(c *control.Session, r *http.Request) (any, error) {
 	}
 	return c.Verification(r.Context(), req)
 }
+
+func operations(c *control.Session, r *http.Request) (any, error) {
+	var req api.OperationsRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	return c.Operations(r.Context(), req)
+}

@@ -50,6 +50,7 @@ func routes() map[string]handler {
 		"GET /v1/coverage":                      coverage,
 		"GET /v1/findings":                      findings,
 		"POST /v1/reports/compliance":           compliance,
+		"POST /v1/reports/operations":           operations,
 		"POST /v1/reports/verification":         verification,
 		"GET /v1/policies/schema/{kind}":        schema,
 		"POST /v1/admission/check":              checkAdmission,

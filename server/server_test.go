@@ -198,6 +198,7 @@ var (
 		{"GET", "/v1/coverage", api.Readers},
 		{"GET", "/v1/findings", api.Readers},
 		{"POST", "/v1/reports/compliance", api.Readers},
+		{"POST", "/v1/reports/operations", api.Readers},
 		{"POST", "/v1/reports/verification", api.Readers},
 		{"GET", "/v1/policies/schema/Gate", api.Roles},
 		{"POST", "/v1/admission/check", checkers},

@@ -22,11 +22,12 @@ import (
 type reports interface {
 	Compliance(ctx context.Context, req api.ComplianceRequest) (report.Report, error)
 	Verification(ctx context.Context, req api.VerificationRequest) (report.Verification, error)
+	Operations(ctx context.Context, req api.OperationsRequest) (report.Operations, error)
 }
 
 func (a *app) reportCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "report", Short: "Coverage of what runs, how many checks pass, and evidence for auditors"}
-	cmd.AddCommand(a.coverageCmd(), a.verificationCmd(), a.complianceCmd(), a.reportVerifyCmd())
+	cmd := &cobra.Command{Use: "report", Short: "Coverage of what runs, how many checks pass, whether actions help, and evidence for auditors"}
+	cmd.AddCommand(a.coverageCmd(), a.verificationCmd(), a.operationsCmd(), a.complianceCmd(), a.reportVerifyCmd())
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"assay.dev/assay/api"
 	"assay.dev/assay/enforce"
+	"assay.dev/assay/report"
 )
 
 const appRollout = `apiVersion: assay.dev/v1alpha1
@@ -117,6 +118,17 @@ func TestAPersonGoesBackFromAVersionWhoseRolloutHasEnded(t *testing.T) {
 	}
 	if _, body := get(t, p.data+"/"); body != "the new app" {
 		t.Errorf("in the end the proxy answers %q", body)
+	}
+	said, _ = w.must(0, env, "report", "operations", "-o", "json")
+	var told report.Operations
+	if err := json.Unmarshal([]byte(said), &told); err != nil {
+		t.Fatal(err)
+	}
+	if r := told.Total.Rollouts; r.Versions != 2 || r.TakenBack != 2 || r.ByPerson != 2 || r.Revert.Standing != report.NothingHappened {
+		t.Errorf("v2 and what it was taken back to were taken back by a person: %+v", r)
+	}
+	if said, _ = w.must(0, env, "report", "operations"); !strings.Contains(said, "100 % of versions") || !strings.Contains(said, "– time to revert  nothing was taken back by itself") {
+		t.Errorf("in words: %s", said)
 	}
 }
 
