@@ -136,6 +136,9 @@ func (a Actions) Judged() int {
 	return a.Helped + a.NoEffect + a.Harmed + a.Inconclusive + a.Confounded
 }
 
+// Unclear is how many judged actions nobody can say anything of.
+func (a Actions) Unclear() int { return a.Inconclusive + a.Confounded }
+
 // Operate says what rollouts and strategies of a namespace did and what became of it. Its
 // time follows the facts recorded since req.From, its memory the rollouts and levers of
 // that time. More than MaxFacts of a kind is assay.CodeTooLarge.

@@ -59,6 +59,7 @@ type ui struct {
 	traffic   *cache[api.Traffic]
 	coverage  *cache[[]api.Coverage]
 	verified  *cache[report.Verification]
+	operated  *cache[report.Operations]
 }
 
 // New returns the handler of all pages, to be mounted at "/". It answers below
@@ -85,7 +86,7 @@ func New(cfg Config) (http.Handler, error) {
 		sessions: sessions,
 		cfg:      cfg, streams: make(chan struct{}, MaxStreams), logins: newLimiter(),
 		traffic: newCache[api.Traffic](streamTick), coverage: newCache[[]api.Coverage](coverageFresh),
-		verified: newCache[report.Verification](rateFresh),
+		verified: newCache[report.Verification](rateFresh), operated: newCache[report.Operations](rateFresh),
 	}
 	if u.static, err = loadAssets(); err != nil {
 		return nil, err
@@ -127,6 +128,7 @@ func (u *ui) routes() *http.ServeMux {
 		"GET /facts/{id}":         factPage,
 		"GET /exceptions":         exceptions,
 		"GET /coverage":           coveragePage,
+		"GET /operations":         operationsPage,
 		"GET /keys":               keysPage,
 		"GET /search":             search,
 		"GET /":                   unknown,

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// rateFresh is how long a pass rate is shown: it is made of all verdicts of rateWindow.
+	// rateFresh is how long a pass rate, or a report of operations, is shown: it is made of
+	// all facts of its window.
 	rateFresh  = time.Minute
 	rateWindow = 30 * 24 * time.Hour
 	// rateDays is how many days with a check the page lists of each environment.

@@ -12,6 +12,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/report"
 	"assay.dev/assay/slo"
 )
 
@@ -25,7 +26,7 @@ func (u *ui) funcs() template.FuncMap {
 		"exception": exceptionState, "factlabel": factLabel, "until": until, "burn": burnState,
 		"ratio": ratio, "between": between, "times0": burnRate, "plural64": func(n uint64, one, many string) string { return plural(int(n), one, many) }, // entries fit an int
 		"badCount": func(n int) state { return state{"bad", num(n)} }, "whole": func(v float64) string { return num(int64(math.Ceil(finite(v)))) }, "budgetShare": budgetShare, "deref": func(v *float64) float64 { return *v }, "change": changeWords, "divergence": divergenceWords, "arm": armWords,
-		"targetwords": targetWords, "lever": leverValue, "turnspart": turnsPart, "turnstone": turnsTone, "channel": channel, "verdict": verdictState,
+		"targetwords": targetWords, "lever": leverValue, "slowest": func(r report.Revert) string { return took(time.Duration(r.Slowest * float64(time.Second))) }, "turnspart": turnsPart, "turnstone": turnsTone, "channel": channel, "verdict": verdictState,
 		"part": func(v, of float64) float64 { return part01(v, of) }, "share01": func(p int) float64 { return float64(p) / 100 },
 	}
 }

@@ -511,7 +511,7 @@ func (w *town) addresses() map[string]string {
 		"decisions": "/decisions", "decision-abort": "/decisions/" + string(w.aborted.DecidedFact) + "?replay=1",
 		"gates": "/gates", "artifacts": "/artifacts", "artifact": fmt.Sprintf("/artifacts/%s", artifact("shop", "v4")),
 		"log": "/log", "fact": "/facts/" + string(w.newest(assay.FactRolloutEnded)), "exceptions": "/exceptions",
-		"artifact-revoked": fmt.Sprintf("/artifacts/%s", artifact("shop", "v2")), "coverage": "/coverage", "keys": "/keys",
+		"artifact-revoked": fmt.Sprintf("/artifacts/%s", artifact("shop", "v2")), "coverage": "/coverage", "operations": "/operations", "keys": "/keys",
 		"search": "/search?q=shop", "login": "/login",
 	}
 }

@@ -87,7 +87,7 @@ func (a *app) printOperations(o report.Operations) {
 		rows = append(rows, []string{
 			name, strconv.Itoa(r.Versions), strconv.Itoa(r.TakenBack), strconv.Itoa(r.ByPerson), strconv.Itoa(r.Failed),
 			strconv.Itoa(c.Tried), strconv.Itoa(c.Done), strconv.Itoa(c.Helped), strconv.Itoa(c.NoEffect), strconv.Itoa(c.Harmed),
-			strconv.Itoa(c.Inconclusive + c.Confounded), strconv.Itoa(c.Toggles), strconv.Itoa(c.Frozen),
+			strconv.Itoa(c.Unclear()), strconv.Itoa(c.Toggles), strconv.Itoa(c.Frozen),
 		})
 	}
 	for _, s := range o.Services {
