@@ -35,7 +35,8 @@ func SignerProgram(t testing.TB, name string) string {
 	if name == "pkcs11" {
 		cgo = "CGO_ENABLED=1"
 	}
-	if err := buildOnce(source, bin, "./"+name, cgo); err != nil {
+	err = buildOnce(bin, func(half string) error { return compile(source, half, "./"+name, cgo) })
+	if err != nil {
 		missing(t, "signer program %s cannot be built: %v", name, err)
 	}
 	return bin
