@@ -27,7 +27,7 @@ func (r Rollout) LoadWords() string {
 	if l == nil || l.Canary == 0 || l.Control == 0 {
 		return ""
 	}
-	words := fmt.Sprintf("%s had up to %s requests/s, and %s up to %s since %s", r.Plan.Canary, perSecond(l.Canary), r.Plan.Control, perSecond(l.Control), l.Since.Format(time.DateTime))
+	words := fmt.Sprintf("%s had up to %s requests/s, and %s up to %s since %s UTC", r.Plan.Canary, perSecond(l.Canary), r.Plan.Control, perSecond(l.Control), l.Since.UTC().Format(time.DateTime))
 	switch {
 	case l.Canary*MuchMore < l.Control:
 		return words + ": how it bears more than it had was not seen."

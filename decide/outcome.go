@@ -12,16 +12,42 @@ import (
 // confidence of the intervals that a rollout's outcome is judged by.
 const confidence = 0.99
 
+// Measure is what an outcome is measured by.
+type Measure struct {
+	Name  string
+	Share bool // values are shares of the whole error budget, and written in percent
+}
+
+// value writes one in words.
+func (m Measure) value(v float64) string {
+	if m.Share {
+		return short(100*v) + " %"
+	}
+	return short(v)
+}
+
+// difference writes the difference of two: of shares in points of a percent.
+func (m Measure) difference(v float64) string {
+	if m.Share {
+		v *= 100
+	}
+	return short(v)
+}
+
+// rounding is the difference, as a part of what is compared, that is left over from
+// calculating with 53 bits and says nothing.
+const rounding = 1e-9
+
 // Aftermath is what came of one action: what was measured, held against what would have
 // been. confounded names another change that fell into the window, empty if none did: then
 // nobody can say whose effect it was.
-func Aftermath(a assay.Action, h Hypothesis, indicator string, seen infer.Attribution, confounded string, now time.Time) assay.ActionOutcome {
+func Aftermath(a assay.Action, h Hypothesis, by Measure, seen infer.Attribution, confounded string, now time.Time) assay.ActionOutcome {
 	out := assay.ActionOutcome{Action: a, Time: now.UTC(), Effect: seen.Effect, Hypothesis: string(h)}
 	if seen.Placebos > 0 && !math.IsInf(seen.Low, 0) && !math.IsInf(seen.High, 0) && seen.Would != 0 {
 		out.Change, out.Interval = new(seen.Change), [2]float64{seen.Low, seen.High}
 	}
-	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s, 95 %% between %s and %s%s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after %s)",
-		indicator, short(seen.Before), short(seen.After), short(seen.Would), changeWords(seen.Change), short(seen.Low), short(seen.High), resampled(seen), seen.P, seen.PHarm, seen.Placebos, seen.Similar, similar(seen))
+	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after %s)",
+		by.Name, by.value(seen.Before), by.value(seen.After), by.value(seen.Would), by.change(seen), seen.P, seen.PHarm, seen.Placebos, seen.Similar, similar(seen))
 	if seen.Unseen {
 		words += "; it was never that extreme before, so this is held against its staying so"
 	}
@@ -29,7 +55,7 @@ func Aftermath(a assay.Action, h Hypothesis, indicator string, seen infer.Attrib
 	case confounded != "":
 		out.Effect, out.Reason = assay.EffectConfounded, confounded+" fell into the window, so nobody can say whose effect this is; "+words
 	case out.Change == nil:
-		out.Reason = fmt.Sprintf("%s cannot be held against what would have been: %s", indicator, seen.Why)
+		out.Reason = fmt.Sprintf("%s cannot be held against what would have been: %s", by.Name, seen.Why)
 	case seen.Why != "":
 		out.Reason = seen.Why + "; " + words
 	default:
@@ -47,20 +73,30 @@ func similar(seen infer.Attribution) string {
 }
 
 // resampled says what resampled pasts say more, if there are any.
-func resampled(seen infer.Attribution) string {
+func (m Measure) resampled(seen infer.Attribution) string {
 	b := seen.Bootstrap
 	if b == nil {
 		return ""
 	}
 	least := 1 / float64(b.Paths+1) // so many pasts cannot tell less from nothing
-	return fmt.Sprintf(", 80 %% between %s and %s, better with a probability of %.3g %%, in %d resampled pasts", short(seen.Low80), short(seen.High80), 100*min(max(seen.Helped, least), 1-least), b.Paths)
+	return fmt.Sprintf(", 80 %% between %s and %s, better with a probability of %.3g %%, in %d resampled pasts", m.difference(seen.Low80), m.difference(seen.High80), 100*min(max(seen.Helped, least), 1-least), b.Paths)
 }
 
-func changeWords(v float64) string {
-	if v <= 0 {
-		return short(-v) + " less"
+// change says by how much it differs from what would have been, with intervals, or that it
+// does not.
+func (m Measure) change(seen infer.Attribution) string {
+	size := max(math.Abs(seen.Before), math.Abs(seen.After), math.Abs(seen.Would))
+	if max(math.Abs(seen.Change), math.Abs(seen.Low), math.Abs(seen.High)) <= rounding*size {
+		return "no difference"
 	}
-	return short(v) + " more"
+	side, points := " less", ""
+	if seen.Change > 0 {
+		side = " more"
+	}
+	if m.Share {
+		points = " points"
+	}
+	return fmt.Sprintf("%s%s%s, 95 %% between %s and %s%s", m.difference(math.Abs(seen.Change)), points, side, m.difference(seen.Low), m.difference(seen.High), m.resampled(seen))
 }
 
 // Gone is the share of what was bad that went away, as Learn takes it.

@@ -41,19 +41,31 @@ func TestTheOutcomeOfARolloutIsHeldAgainstTheOtherArm(t *testing.T) {
 
 func TestAnotherChangeInTheWindowConfoundsTheOutcome(t *testing.T) {
 	seen := infer.Attribution{Effect: assay.EffectHelped, Before: 20, After: 2, Would: 10, Change: -8, Low: -9, High: -7, P: 0.01, PHarm: 1, Placebos: 99, Similar: 40}
-	out := decide.Aftermath(replicas(8), decide.Overload, "errors", seen, "deployment v7", start)
+	out := decide.Aftermath(replicas(8), decide.Overload, decide.Measure{Name: "errors"}, seen, "deployment v7", start)
 	if out.Effect != assay.EffectConfounded || !strings.HasPrefix(out.Reason, "deployment v7 fell into the window") {
 		t.Errorf("%s: %s", out.Effect, out.Reason)
 	}
-	out = decide.Aftermath(replicas(8), decide.Overload, "errors", seen, "", start)
+	out = decide.Aftermath(replicas(8), decide.Overload, decide.Measure{Name: "errors"}, seen, "", start)
 	want := "errors was 20 before and 2 after, and would have been 10: 8 less, 95 % between -9 and -7 (p 0.01 for better, 1 for worse, among 99 untreated windows, 40 of them after a similar excursion)"
 	if out.Effect != assay.EffectHelped || out.Reason != want || *out.Change != -8 || out.Hypothesis != "overload" {
 		t.Errorf("%s: %s", out.Effect, out.Reason)
 	}
 	seen.Low80, seen.High80, seen.Helped, seen.Bootstrap = -8.5, -7.5, 1, &infer.Bootstrap{Seed: 7, Paths: 999, Block: 3}
-	out = decide.Aftermath(replicas(8), decide.Overload, "errors", seen, "", start)
+	out = decide.Aftermath(replicas(8), decide.Overload, decide.Measure{Name: "errors"}, seen, "", start)
 	if !strings.Contains(out.Reason, "95 % between -9 and -7, 80 % between -8.5 and -7.5, better with a probability of 99.9 %, in 999 resampled pasts (p 0.01") {
 		t.Errorf("%s", out.Reason)
+	}
+	budget := decide.Measure{Name: "the error budget spent per minute", Share: true}
+	small := infer.Attribution{Effect: assay.EffectHelped, Before: 0.0008, After: 0.0002, Would: 0.004, Change: -0.0038, Low: -0.004, High: -0.0036, P: 0.01, PHarm: 1, Placebos: 99, Similar: 40}
+	want = "the error budget spent per minute was 0.08 % before and 0.02 % after, and would have been 0.4 %: 0.38 points less, 95 % between -0.4 and -0.36 (p 0.01"
+	if out = decide.Aftermath(replicas(8), decide.Overload, budget, small, "", start); !strings.HasPrefix(out.Reason, want) {
+		t.Errorf("shares of a budget are not in percent: %s", out.Reason)
+	}
+	// What is left over from calculating with 53 bits is no difference, and nothing is probable of it.
+	same := infer.Attribution{Effect: assay.EffectNone, Before: 1e-6, After: 1e-6, Would: 1e-6, Change: 5.964e-18, Low: -1.312e-16, High: 3.4e-20, Low80: -1e-17, High80: 1e-20, Helped: 1, P: 0.011, PHarm: 1, Placebos: 88, Similar: 88, Bootstrap: &infer.Bootstrap{Seed: 7, Paths: 999, Block: 3}}
+	want = "the error budget spent per minute was 0.0001 % before and 0.0001 % after, and would have been 0.0001 %: no difference (p 0.011"
+	if out = decide.Aftermath(replicas(8), decide.Overload, budget, same, "", start); !strings.HasPrefix(out.Reason, want) {
+		t.Errorf("rounding is told as a difference: %s", out.Reason)
 	}
 	if got := decide.Gone(seen); got != 0.8 {
 		t.Errorf("%v of what was bad is gone, want 0.8", got)
@@ -61,7 +73,7 @@ func TestAnotherChangeInTheWindowConfoundsTheOutcome(t *testing.T) {
 	if got := decide.Gone(infer.Attribution{Would: 0, Change: -3}); got != 0 {
 		t.Errorf("%v of nothing is gone", got)
 	}
-	out = decide.Aftermath(replicas(8), decide.Overload, "errors", infer.Attribution{Effect: assay.EffectInconclusive, Why: "too little untreated past to compare with", Low: math.Inf(-1)}, "", start)
+	out = decide.Aftermath(replicas(8), decide.Overload, decide.Measure{Name: "errors"}, infer.Attribution{Effect: assay.EffectInconclusive, Why: "too little untreated past to compare with", Low: math.Inf(-1)}, "", start)
 	if out.Change != nil || !strings.Contains(out.Reason, "too little untreated past") {
 		t.Errorf("%s", out.Reason)
 	}

@@ -289,7 +289,7 @@ func (m Damper) swung(now time.Time) (out []time.Time) {
 // next one to protect would be the turn at which the target is frozen.
 func (m Damper) swings(now time.Time) string {
 	if n := len(m.swung(now)); n >= oscillationAt-1 {
-		return fmt.Sprintf("it changed its direction %d times in %s: nothing is given back", n, oscillationWindow)
+		return fmt.Sprintf("it changed its direction %d times in %.0fm: nothing is given back", n, oscillationWindow.Minutes())
 	}
 	return ""
 }

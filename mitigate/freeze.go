@@ -29,7 +29,7 @@ func (f Freeze) Words() string {
 	if f.All {
 		held = "nothing moves it"
 	}
-	return fmt.Sprintf("it changed its direction %d times in %s: %s until %s", f.Turns, oscillationWindow, held, f.Until.Format("15:04:05"))
+	return fmt.Sprintf("it changed its direction %d times in %.0fm: %s until %s", f.Turns, oscillationWindow.Minutes(), held, f.Until.UTC().Format("15:04:05 UTC"))
 }
 
 // FrozenPayload is the payload of a mitigation.frozen fact, version 1.

@@ -69,7 +69,7 @@ func TestALeverThatSwingsIsFrozenAndThatIsAFact(t *testing.T) {
 	if turns != 2 || b.at(assay.LeverReplicas) != 8 {
 		t.Fatalf("it turned %d times and stands at %v: %s", turns, b.at(assay.LeverReplicas), s.Decision.Words)
 	}
-	if len(s.Frozen) != 1 || s.Frozen[0].Target != "replicas" || s.Frozen[0].Turns != 2 || s.Frozen[0].All || !strings.Contains(s.Frozen[0].Words, "changed its direction 2 times in 30m0s: nothing is given back until") {
+	if len(s.Frozen) != 1 || s.Frozen[0].Target != "replicas" || s.Frozen[0].Turns != 2 || s.Frozen[0].All || !strings.Contains(s.Frozen[0].Words, "changed its direction 2 times in 30m: nothing is given back until") {
 		t.Fatalf("%+v", s.Frozen)
 	}
 	facts := b.frozen()

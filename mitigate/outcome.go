@@ -241,7 +241,7 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 	if err != nil {
 		return err
 	}
-	out := decide.Aftermath(j.Action, j.Hypothesis, "the budget spent per minute", seen, j.Confounded, now)
+	out := decide.Aftermath(j.Action, j.Hypothesis, decide.Measure{Name: "the error budget spent per minute", Share: true}, seen, j.Confounded, now)
 	// To give back is to change nothing, and what is not spent cannot be saved: that nothing
 	// became better then speaks against no action.
 	if out.Effect == assay.EffectNone && (j.Action.Kind == assay.ActionRestore || seen.Would <= material()) {

@@ -189,7 +189,7 @@ func (rec *record) show(r decide.Record) {
 	if d.Action.Kind == assay.ActionAsk {
 		out.Status = api.RolloutAsking
 	} else if rec.waits(d.Time) && d.Action.Kind == assay.ActionHold {
-		out.Reason = fmt.Sprintf("Watch: %s waits for %.0f %% of %s's load, until %s at most. %s", d.Canary, 100*out.Watch.UntilLoad, d.Control, out.Watch.Until.Format(time.DateTime), out.LoadWords())
+		out.Reason = fmt.Sprintf("Watch: %s waits for %.0f %% of %s's load, until %s UTC at most. %s", d.Canary, 100*out.Watch.UntilLoad, d.Control, out.Watch.Until.UTC().Format(time.DateTime), out.LoadWords())
 	}
 	if canary, control, ok := rates(r.Plan, d.Tests); ok {
 		out.Canary, out.Control = canary, control

@@ -58,8 +58,8 @@ func (r *record) look(now time.Time) (err error) {
 	}
 	r.Rollout.Watch = &w
 	r.Rollout.Status = api.RolloutWatching
-	r.Rollout.Reason = fmt.Sprintf("Watch: %s has all the traffic; it is held against what %s did from %s to %s.",
-		r.Rollout.Plan.Canary, r.Rollout.Plan.Control, w.From.Format(time.TimeOnly), w.To.Format(time.TimeOnly))
+	r.Rollout.Reason = fmt.Sprintf("Watch: %s has all the traffic; it is held against what %s did from %s to %s UTC.",
+		r.Rollout.Plan.Canary, r.Rollout.Plan.Control, w.From.UTC().Format(time.DateTime), w.To.UTC().Format(time.DateTime))
 	r.State, err = decide.Begin(r.plan(), now)
 	return err
 }

@@ -20,7 +20,7 @@ func TestAFrozenLeverStandsOnItsPageWithWhatAPersonCanDo(t *testing.T) {
 	}
 	s := api.StrategyStatus{
 		Name: "shop-scale", Service: "shop", Law: "scale", Effective: "act", Decision: &assay.Decision{Words: "hold"},
-		Frozen: []api.StrategyFreeze{{Target: "cost-class/gold", Turns: 2, Words: "it changed its direction 2 times in 30m0s: nothing is given back until 12:30:00"}},
+		Frozen: []api.StrategyFreeze{{Target: "cost-class/gold", Turns: 2, Words: "it changed its direction 2 times in 30m: nothing is given back until 12:30:00 UTC"}},
 	}
 	d := strategyDetail{strategyRow: newStrategyRow(s), Decision: s.Decision, MayAct: true}
 	var p page
@@ -33,7 +33,7 @@ func TestAFrozenLeverStandsOnItsPageWithWhatAPersonCanDo(t *testing.T) {
 	}
 	for i, want := range [][]string{
 		{"<b>cost-class of gold</b> swings: it changed its direction 2 times", "acting</span>", "frozen</span>"},
-		{`name="target" value="cost-class/gold"`, `value="thaw"`, "Lift the freeze of cost-class of gold"},
+		{`name="target" value="cost-class/gold"`, `value="thaw"`, "assay strategy thaw shop-scale --target cost-class/gold --reason", "Lift the freeze of cost-class of gold"},
 		{"acting</span>", "frozen</span>"},
 	} {
 		for _, w := range want {
@@ -59,7 +59,7 @@ func TestAFreezeAndItsEndAreAmongWhatHappened(t *testing.T) {
 		state state
 		words string
 	}{
-		{frozen, state{"warn", "frozen"}, "replicas swings: it changed its direction 3 times in 30m0s: nothing moves it until"},
+		{frozen, state{"warn", "frozen"}, "replicas swings: it changed its direction 3 times in 30m: nothing moves it until 00:00:00 UTC"},
 		{told, state{"active", "told: thaw"}, "replicas may move again “it is over”"},
 	} {
 		if d, of := mitigationDeed(c.f); of != "shop-scale" || d.State != c.state || !strings.Contains(d.Words, c.words) {

@@ -104,7 +104,7 @@ func (a *app) decisionLines(list []api.Decision, seen map[assay.FactID]bool) {
 			continue
 		}
 		seen[d.ID] = true
-		fmt.Fprintf(a.out, "%s  %s  %-7s  %s\n", d.Decision.Time.Format("15:04:05.000"), d.ID, d.Decision.Action.Kind, d.Decision.Words)
+		fmt.Fprintf(a.out, "%s  %s  %-7s  %s: %s\n", d.Decision.Time.UTC().Format("2006-01-02T15:04:05.000Z"), d.ID, d.Decision.Action.Kind, d.Decision.Service, d.Decision.Words)
 	}
 }
 

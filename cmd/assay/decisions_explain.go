@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -119,7 +120,9 @@ func divergence(v assay.Divergence) string {
 		value, words := fmt.Sprintf("%.0f %%", math.Abs(100*v.Value)), "more"
 		switch {
 		case v.Unit == "relative":
-			value, words = fmt.Sprintf("%+.0f %%", 100*v.Value), "slower"
+			if words = "slower"; v.Value < 0 {
+				words = "faster"
+			}
 		case v.Unit == "further" && v.Value < 0:
 			words = "nearer to the best"
 		case v.Unit == "further":
@@ -161,10 +164,15 @@ func (a *app) explainBeliefs(d assay.Decision) {
 func (a *app) explainCandidates(d assay.Decision) {
 	losses := len(d.Candidates) > 0 && d.Candidates[0].Loss != nil
 	header := []string{"  ACTION", "SHARE", "EXPECTED", "", "WHY"}
-	if losses {
+	ruled := !losses && d.Canary == "" // a strategy compares no versions, and its rules expect no loss
+	switch {
+	case losses:
 		fmt.Fprintln(a.out, "\nalternatives, with their expected loss in percent of the error budget")
 		header = []string{"  ACTION", "TO", "LOSS", "STAYS WRONG", "OWN COST", "MONEY", "CHANGE", "FAILING", "", "WHY"}
-	} else {
+	case ruled:
+		fmt.Fprintln(a.out, "\nalternatives, by the declared rules")
+		header = []string{"  ACTION", "TO", "", "WHY"}
+	default:
 		fmt.Fprintln(a.out, "\nalternatives, with the bad responses expected until the next look")
 	}
 	var rows [][]string
@@ -173,9 +181,17 @@ func (a *app) explainCandidates(d assay.Decision) {
 		if c.Action.Kind == d.Action.Kind && c.Action.Weight == d.Action.Weight && c.Action.Target() == d.Action.Target() && c.Action.Want == d.Action.Want {
 			mark = a.out.Paint(term.Green, "chosen")
 		}
+		name, to := strings.TrimSpace(string(c.Action.Kind)+" "+c.Action.Target()), fmt.Sprint(c.Action.Want)
+		if c.Action.Lever == "" { // it moves nothing
+			to = "-"
+		}
 		if l := c.Loss; l != nil {
 			part := func(v float64) string { return fmt.Sprintf("%.2f", 100*v) }
-			rows = append(rows, []string{string(c.Action.Kind) + " " + c.Action.Target(), fmt.Sprint(c.Action.Want), part(l.Total), part(l.Burn), part(l.Own), part(l.Money), part(l.Disruption), part(l.Blast), mark, c.Reason})
+			rows = append(rows, []string{name, to, part(l.Total), part(l.Burn), part(l.Own), part(l.Money), part(l.Disruption), part(l.Blast), mark, c.Reason})
+			continue
+		}
+		if ruled {
+			rows = append(rows, []string{name, to, mark, c.Reason})
 			continue
 		}
 		rows = append(rows, []string{string(c.Action.Kind), fmt.Sprintf("%d %%", c.Action.Weight), fmt.Sprintf("%.2f", c.Errors), mark, c.Reason})

@@ -38,3 +38,21 @@ func TestFollowingDecisionsSaysNothingUntilThereIsOne(t *testing.T) {
 		}
 	})
 }
+
+func TestTheRulesOfAStrategyAreExplainedWithoutTheWordsOfARollout(t *testing.T) {
+	hold := assay.Action{Kind: assay.ActionHold}
+	move := assay.Action{Kind: assay.ActionAdjust, Lever: assay.LeverCostClass, Scope: "gold", Now: 1, Want: 0}
+	explain := func(d assay.Decision) string {
+		var out, errs strings.Builder
+		newApp(func(string) string { return "" }, strings.NewReader(""), &out, &errs).explainCandidates(d)
+		return out.String()
+	}
+	ruled := explain(assay.Decision{Action: move, Candidates: []assay.Candidate{{Action: hold, Reason: "always possible"}, {Action: move, Reason: "the promise is broken"}}})
+	if strings.Contains(ruled, "%") || strings.Contains(ruled, "bad responses") || !strings.Contains(ruled, "by the declared rules") || !strings.Contains(ruled, "adjust cost-class/gold  0   chosen  the promise is broken") {
+		t.Errorf("of a strategy: %s", ruled)
+	}
+	hold.Weight = 10
+	if rolled := explain(assay.Decision{Canary: "v2", Action: hold, Candidates: []assay.Candidate{{Action: hold, Errors: 2.5}}}); !strings.Contains(rolled, "hold    10 %   2.50") {
+		t.Errorf("of a rollout: %s", rolled)
+	}
+}

@@ -146,7 +146,7 @@ func rolloutSays(r api.Rollout) []string {
 		out = append(out, s)
 	}
 	if w := r.Watch; r.Status == api.RolloutWatching && w != nil {
-		out = append(out, fmt.Sprintf("watched until %s against %s of %s's past", w.Until.Format(time.TimeOnly), w.To.Sub(w.From).Round(time.Second), r.Plan.Control))
+		out = append(out, fmt.Sprintf("watched until %s UTC against %s of %s's past", w.Until.UTC().Format(time.DateTime), w.To.Sub(w.From).Round(time.Second), r.Plan.Control))
 	}
 	return out
 }

@@ -21,7 +21,7 @@ func TestTheNewestOutcomeOfAStrategyIsExplainedWithItsIntervals(t *testing.T) {
 		P: 0.01, PHarm: 1, Placebos: 99, Similar: 40, Bootstrap: &infer.Bootstrap{Seed: 7, Paths: 999, Block: 3},
 	}
 	act := assay.Action{Kind: assay.ActionAdjust, Lever: assay.LeverReplicas, Now: 4, Want: 8}
-	out := decide.Aftermath(act, decide.Overload, "the budget spent per minute", seen, "", time.Now())
+	out := decide.Aftermath(act, decide.Overload, decide.Measure{Name: "the budget spent per minute"}, seen, "", time.Now())
 	a.explainStrategy(api.StrategyStatus{Name: "shop-scale", Decision: &assay.Decision{Words: "hold"}, Outcome: &out})
 	for _, want := range []string{"newest outcome: adjust of replicas, helped: ", "8 less, 95 % between -9 and -7, 80 % between -8.5 and -7.5, better with a probability of 97 %, in 999 resampled pasts"} {
 		if !strings.Contains(said.String(), want) {
