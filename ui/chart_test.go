@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/anomaly"
 	"assay.dev/assay/api"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/slo"
@@ -32,6 +33,24 @@ func TestATimeWithoutDataIsAGapAndNeverAZero(t *testing.T) {
 	}
 	if strings.Contains(out, "NaN") {
 		t.Errorf("a gap is drawn as NaN: %s", out)
+	}
+}
+
+// The last step is taken after the last look, so the path does not know it.
+func TestTheShareOfAnEndedRolloutStaysWithinItsChart(t *testing.T) {
+	r := through(api.PathPoint{Weight: 10}, api.PathPoint{Weight: 50}, api.PathPoint{Weight: 50})
+	r.Status, r.Weight = api.RolloutPromoted, 100
+	if out := string(shareChart(r)); !strings.Contains(out, ">100 %<") {
+		t.Errorf("100 %% of the traffic lies above the chart: %s", out)
+	}
+}
+
+func TestAShareIsDrawnInPercentAndACountAsANumber(t *testing.T) {
+	for name, want := range map[string]string{"bad share": ">1 %<", "requests": ">0.01<"} {
+		l := anomaly.Indicator{Name: name, Points: []anomaly.Point{{Time: time.Unix(0, 0), Value: 0.005, Known: true}, {Time: time.Unix(60, 0), Value: 0.009, Known: true}}}
+		if out := string(bandChart(l, nil)); !strings.Contains(out, want) {
+			t.Errorf("%s: no %q in %s", name, want, out)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func evidenceChart(r api.Rollout) template.HTML {
 	last := path[len(path)-1]
 	p := plot{
 		x:      scale{0, max(1, float64(last.Canary.Total)) * 1.04},
-		y:      scale{-max(shipAt*1.5, min(topSafe*1.12, shipAt*2.6)), max(abortAt*1.22, min(topHarm*1.12, abortAt*1.8))},
+		y:      scale{-max(shipAt*1.5, min(topSafe*1.12, shipAt*2.6)), max(abortAt*1.22, min(topHarm*1.12, abortAt*2.6))},
 		height: 300,
 	}
 	p.across("zero", 0)
@@ -141,6 +141,7 @@ func shareChart(r api.Rollout) template.HTML {
 	}
 	if r.Status.Ended() {
 		pts = append(pts, pt{seconds(last), float64(r.Weight)})
+		most = max(most, float64(r.Weight)) // the last step is taken after the last look
 	}
 	var counted []pt
 	for _, b := range bins(r.Path) {

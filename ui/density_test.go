@@ -1,8 +1,10 @@
 package ui
 
 import (
+	"html/template"
 	"strings"
 	"testing"
+	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
@@ -63,5 +65,32 @@ func TestAMitigationsLossesFallFromNothingToTheirTotal(t *testing.T) {
 	beliefs := beliefRows(d)
 	if len(beliefs) != 1 || len(beliefs[0].Clues) != 1 || beliefs[0].Clues[0].Words != "the queue grew threefold" || beliefs[0].Clues[0].Capped == "" {
 		t.Errorf("%+v", beliefs)
+	}
+}
+
+// A strategy that may use no model weighs nothing, and has no share of the traffic to hold.
+func TestTheRulesOfAStrategyDoNotSpeakOfARollout(t *testing.T) {
+	hold := assay.Action{Kind: assay.ActionHold}
+	u := &ui{}
+	var err error
+	if u.templates, err = template.New("").Funcs(u.funcs()).ParseFS(templateFiles, "templates/*.html"); err != nil {
+		t.Fatal(err)
+	}
+	weighed := func(d assay.Decision) string {
+		var p page
+		p.add(&view{ui: u, Now: time.Unix(1_700_000_000, 0)}, "weighed", "", "rollout/weighed", rolloutDetail{Candidates: candidateRows(&d)})
+		if p.err != nil {
+			t.Fatal(p.err)
+		}
+		return string(p.Parts[0].HTML)
+	}
+	ruled := weighed(assay.Decision{Action: hold, Candidates: []assay.Candidate{{Action: hold, Eligible: true, Reason: "doing nothing is always possible"}}})
+	if !strings.Contains(ruled, "<b>do nothing</b>") || !strings.Contains(ruled, "By the declared rules") || strings.Contains(ruled, "hold at") || strings.Contains(ruled, "failures") {
+		t.Errorf("of a strategy: %s", ruled)
+	}
+	hold.Weight = 10
+	rolled := weighed(assay.Decision{Canary: "v2", Action: hold, Candidates: []assay.Candidate{{Action: hold, Eligible: true, Errors: 2.5}}})
+	if !strings.Contains(rolled, "<b>hold at 10 %</b>") || !strings.Contains(rolled, "Expected extra failures") || !strings.Contains(rolled, "2.5") {
+		t.Errorf("of a rollout: %s", rolled)
 	}
 }

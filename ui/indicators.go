@@ -101,10 +101,18 @@ func bandChart(l anomaly.Indicator, steps []anomaly.Step) template.HTML {
 	p.line("control", mean)
 	p.line("canary", value)
 	p.marksOf(l)
-	p.yTick(0, "0")
-	p.yTick(p.y.hi, num(p.y.hi))
+	p.yTick(0, inUnit(l.Name, 0))
+	p.yTick(p.y.hi, inUnit(l.Name, p.y.hi))
 	p.timeTicks()
 	return p.svg(fmt.Sprintf("%s over the last %d minutes, with the band it was expected in", l.Name, len(l.Points)))
+}
+
+// inUnit writes a value of an indicator: shares in percent, all others as counts.
+func inUnit(indicator string, v float64) string {
+	if indicator == "bad share" {
+		return percent(v)
+	}
+	return num(v)
 }
 
 // marksOf marks alarms and minutes without data, and tells the numbers.
@@ -119,7 +127,7 @@ func (p *plot) marksOf(l anomaly.Indicator) {
 		case !q.Known && l.Name == "requests": // a share is not measured every minute
 			p.hatch(at, at+60)
 		case q.Known && i%stride == 0:
-			p.hit(at, at+60*float64(stride), fmt.Sprintf("%s: %.4g, expected %.4g to %.4g", clock(q.Time), q.Value, q.Low, q.High))
+			p.hit(at, at+60*float64(stride), fmt.Sprintf("%s: %s, expected %s to %s", clock(q.Time), inUnit(l.Name, q.Value), inUnit(l.Name, max(q.Low, 0)), inUnit(l.Name, q.High)))
 		}
 	}
 }

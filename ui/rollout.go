@@ -103,6 +103,7 @@ type candidateRow struct {
 	Chosen bool
 	Part   float64 // of the largest expected loss
 	Tone   string
+	Ruled  bool          // by the declared rules of a strategy, which expect no loss of anything
 	Fall   template.HTML // the parts of a mitigation's expected loss
 	Parts  []lossPart
 }
@@ -119,10 +120,12 @@ func candidateRows(d *assay.Decision) []candidateRow {
 	low, high := lossEnds(d.Candidates)
 	for _, c := range d.Candidates {
 		row := candidateRow{Candidate: c, Name: actionWords(c.Action), Chosen: sameAction(c.Action, d.Action), Tone: "quiet"}
+		standing := d.Canary == "" // a strategy compares no versions
+		row.Ruled = standing && c.Loss == nil
+		if standing && c.Action.Kind == assay.ActionHold && c.Action.Lever == "" {
+			row.Name = "do nothing"
+		}
 		if c.Loss != nil {
-			if c.Action.Kind == assay.ActionHold && c.Action.Lever == "" {
-				row.Name = "do nothing"
-			}
 			row.Fall, row.Parts = waterfall(*c.Loss, low, high), lossParts(*c.Loss)
 		}
 		if most > 0 {
