@@ -153,7 +153,7 @@ func clock(at time.Time, step time.Duration) [2]int {
 // goes to the nearer, the later one of two counts, and a step without a point is NaN.
 func grid(points []Point) (step time.Duration, first time.Time, values []float64, err error) {
 	if len(points) < infer.MinSteps {
-		return 0, first, nil, assay.Errorf(assay.CodeInvalid, "%d observations are too few to forecast: %d are needed", len(points), infer.MinSteps)
+		return 0, first, nil, assay.Errorf(assay.CodeInvalid, "%s: at least %d are needed to forecast", counted(len(points), "observation"), infer.MinSteps)
 	}
 	first = points[0].Time
 	last := first
@@ -192,8 +192,8 @@ func grid(points []Point) (step time.Duration, first time.Time, values []float64
 // Divergence is how far the canary is from its control, in percentage points of
 // requests that failed.
 type Divergence struct {
-	Points float64  `json:"percentage_points"` // canary − control
-	Ratio  *float64 `json:"ratio"`             // canary/control, null without errors in the control
+	Points float64  `json:"percentage_points"` // canary − control; 0 where one of them had no requests
+	Ratio  *float64 `json:"ratio"`             // canary/control, null without errors in the control, or without requests of one of them
 	Low    float64  `json:"ratio_low"`         // of the confidence sequence for the ratio at level 1 − α
 	High   *float64 `json:"ratio_high"`        // null if it is open
 }
@@ -267,11 +267,15 @@ func (r *CanaryReport) fill(k *infer.Comparison, s infer.State, plan decide.Plan
 	certainty, basis := k.Certainty()
 	r.Certainty, r.Basis = string(certainty), basis
 	interval := k.Interval(s, plan.Alpha)
-	r.Divergence = Divergence{Points: 100 * (s.Treated.Rate() - s.Control.Rate()), Low: interval.Low}
+	r.Divergence.Low = interval.Low
+	both := s.Treated.Exposure > 0 && s.Control.Exposure > 0
+	if both { // a rate of nothing is none
+		r.Divergence.Points = 100 * (s.Treated.Rate() - s.Control.Rate())
+	}
 	if !math.IsInf(interval.High, 0) {
 		r.Divergence.High = &interval.High
 	}
-	if s.Control.Events > 0 {
+	if both && s.Control.Events > 0 {
 		r.Divergence.Ratio = new(s.Treated.Rate() / s.Control.Rate())
 	}
 	if r.Verdict == "hold" {
@@ -292,6 +296,14 @@ func (r *CanaryReport) fill(k *infer.Comparison, s infer.State, plan decide.Plan
 }
 
 func (r *CanaryReport) sentence(plan decide.Plan) string {
+	for _, arm := range []struct {
+		name     string
+		requests uint64
+	}{{ArmCanary, r.Requests}, {ArmControl, r.Control.Exposure}} {
+		if arm.requests == 0 { // a rate of nothing is none
+			return fmt.Sprintf("the %s had no requests: there is nothing to compare", arm.name)
+		}
+	}
 	rates := fmt.Sprintf("%.3g %% of the canary's requests failed against %.3g %% of the control's", 100*ratio(r.Errors, r.Requests), 100*r.Control.Rate())
 	if r.Work {
 		rates = fmt.Sprintf("%.3g of the canary's per request against %.3g of the control's", ratio(r.Errors, r.Requests), r.Control.Rate())
@@ -306,6 +318,14 @@ func (r *CanaryReport) sentence(plan decide.Plan) string {
 		return rates + ": neither worse nor safe is shown, and going on like this will not show it"
 	}
 	return fmt.Sprintf("%s: neither worse nor safe is shown yet; about %.0f more canary requests would", rates, *r.ETA)
+}
+
+// counted is a number of things in words.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func ratio(a, b uint64) float64 {

@@ -344,13 +344,21 @@ func (p *Prediction) judge(t track, starts []int, cfg ForecastConfig) {
 	}
 	scale = scale/float64(max(n, 1)) + tiny
 	naive := member{models: []model{naiveOf(t)}}.judged(t, starts, cfg.Horizon)
+	// An error of a part of tiny of the series is what is left over from calculating with 53
+	// bits: a series that never changes is forecast as exactly as it is repeated.
+	noise := tiny * magnitude(t.y)
+	if naive.mae <= noise {
+		naive.mae = 0
+	}
 	sum, held, width, size := 0.0, 0, 0.0, 0.0
 	for o, r := range p.residuals {
 		for k, e := range r {
-			sum += math.Abs(e)
+			if math.Abs(e) > noise {
+				sum += math.Abs(e)
+			}
 			others := p.around(k, o)
 			low, high := widen*quantile(others, 0.05), widen*quantile(others, 0.95)
-			if e >= low && e <= high {
+			if e >= low-noise && e <= high+noise {
 				held++
 			}
 			width += high - low
@@ -365,6 +373,14 @@ func (p *Prediction) judge(t track, starts []int, cfg ForecastConfig) {
 	if len(starts) == 1 {
 		p.Cover90 = 0 // nothing to compare with
 	}
+}
+
+// magnitude is that of the value farthest from zero.
+func magnitude(y []float64) (out float64) {
+	for _, v := range y {
+		out = max(out, math.Abs(v))
+	}
+	return out
 }
 
 func naiveOf(t track) model {

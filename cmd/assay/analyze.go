@@ -89,7 +89,7 @@ func (a *app) printAnomalies(r analyze.AnomalyReport) {
 			values[i] = *s.Value
 		}
 	}
-	fmt.Fprintf(a.out, "%d observations, %d without a value, %d alarms, %d of the forecast\n", len(r.Scores), r.Gaps, r.Alarms, r.Surprises)
+	fmt.Fprintf(a.out, "%s, %d without a value, %s, %d of the forecast\n", plural(len(r.Scores), "observation"), r.Gaps, plural(r.Alarms, "alarm"), r.Surprises)
 	fmt.Fprintf(a.out, "%s\n", term.Spark(values, sparkColumns))
 	marks := make([]float64, len(r.Scores))
 	var rows [][]string
@@ -111,6 +111,14 @@ func (a *app) printAnomalies(r analyze.AnomalyReport) {
 	if r.Surprises > 0 {
 		fmt.Fprintf(a.out, "false alarms of the forecast are %s: %s\n", r.Certainty, r.Basis)
 	}
+}
+
+// plural is a number of things in words.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // sparkColumns is how wide a sparkline is.
@@ -259,9 +267,12 @@ func (a *app) printCanary(r analyze.CanaryReport, plan decide.Plan) {
 	fmt.Fprintf(a.out, "  %s\n", r.Reason)
 	fmt.Fprintf(a.out, "  evidence of harm    %.3g of %.3g\n", r.EHarm, 1/plan.Alpha)
 	fmt.Fprintf(a.out, "  evidence of safety  %.3g of %.3g\n", r.ESafe, 1/plan.Beta)
-	if r.Work {
+	switch {
+	case r.Requests == 0 || r.Control.Exposure == 0:
+		fmt.Fprintf(a.out, "  divergence          unknown")
+	case r.Work:
 		fmt.Fprintf(a.out, "  divergence          %+.3g per request", r.Divergence.Points/100)
-	} else {
+	default:
 		fmt.Fprintf(a.out, "  divergence          %+.3g percentage points", r.Divergence.Points)
 	}
 	if r.Divergence.Ratio != nil {

@@ -137,7 +137,7 @@ func (a *app) showIndicators(w watched) {
 		fmt.Fprintf(a.out, "  trouble: %s\n", w.Trouble)
 	}
 	for i, o := range w.Objectives {
-		fmt.Fprintf(a.out, "%s  %s, %d minutes with data\n", o.Objective, o.Name, o.Minutes)
+		fmt.Fprintf(a.out, "%s  %s, %s with data\n", o.Objective, o.Name, plural(o.Minutes, "minute"))
 		for _, l := range o.Lines {
 			a.showLine(l)
 		}
@@ -162,8 +162,11 @@ func (a *app) showLoad(f api.Foreseen) {
 	for _, s := range f.Load.Steps {
 		next = append(next, s.Mean)
 	}
-	if len(past) > 0 {
+	switch {
+	case len(past) > 0 && len(next) > 0:
 		fmt.Fprintf(a.out, "    %s then %s\n", term.Spark(past, sparkColumns), term.Spark(next, sparkColumns))
+	case len(past) > 0: // nothing is forecast yet
+		fmt.Fprintf(a.out, "    %s\n", term.Spark(past, sparkColumns))
 	}
 	if c := f.Calibration; c != nil {
 		fmt.Fprintf(a.out, "    80 %% bands held %.0f %% of %d slots; by tenths of the forecasts %s\n", 100*c.Cover80, c.N, term.Spark(c.Bins[:], len(c.Bins)))

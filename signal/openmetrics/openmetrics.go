@@ -30,6 +30,13 @@ const (
 	chunkBytes = 4 << 20
 )
 
+// gzipped is how every file begins that gzip wrote.
+const gzipped = "\x1f\x8b"
+
+// lastSecond is the end of the year 9999, seconds since 1970: nobody measured anything later, and
+// a time of today that is counted in milliseconds is.
+const lastSecond = 253_402_300_799
+
 // eof is the line that every file ends with: one without it was cut off.
 const eof = "# EOF\n"
 
@@ -102,6 +109,8 @@ func (r *Reader) chunk() (out []byte, err error) {
 		r.line++
 		blank := len(bytes.TrimSpace(line)) == 0
 		switch {
+		case r.line == 1 && bytes.HasPrefix(line, []byte(gzipped)):
+			return nil, r.problem(0, "is gzip-compressed", "decompress it first: gzip -dc FILE | assay telemetry import -")
 		case errors.Is(err, bufio.ErrBufferFull):
 			return nil, r.problem(r.line, fmt.Sprintf("has more than %d bytes", MaxLine), "")
 		case err != nil && !errors.Is(err, io.EOF):
@@ -142,6 +151,9 @@ func parse(lines []byte) (out []signal.Sample, err error) {
 		_, at, v := p.Series()
 		if at == nil {
 			return nil, errors.New("the sample has no timestamp, and history needs one: seconds since 1970, after the value")
+		}
+		if seconds := *at / 1000; seconds > lastSecond {
+			return nil, fmt.Errorf("the timestamp %d is after the year 9999: OpenMetrics counts seconds since 1970, and this looks like milliseconds", seconds)
 		}
 		s := signal.Sample{Time: *at, Value: v}
 		p.Labels(&s.Labels)

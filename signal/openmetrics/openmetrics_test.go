@@ -58,6 +58,8 @@ func TestAFileThatCannotBeUnderstoodIsRefusedWithItsLine(t *testing.T) {
 		"empty":                {"", "f.om:1: is the last and not # EOF"},
 		"after the end":        {good + "# EOF\nx_total 1 1700000000\n", "f.om:60002: stands after # EOF"},
 		"no timestamp":         {good + "x_total 1\n# EOF\n", "f.om:60001: the sample has no timestamp"},
+		"milliseconds":         {good + "x_total 1 1795372185000\n# EOF\n", "f.om:60001: the timestamp 1795372185000 is after the year 9999: OpenMetrics counts seconds since 1970, and this looks like milliseconds"},
+		"compressed":           {"\x1f\x8b\x08\x00\n# EOF\n", "f.om: is gzip-compressed (decompress it first: gzip -dc FILE | assay telemetry import -)"},
 		"no value":             {good + "x_total\n" + good + "# EOF\n", "f.om:60001: expected value after metric"},
 		"a quote is not ended": {"x{a=\"b} 1 1\n# EOF\n", "f.om:1: expected label value"},
 		"an empty line":        {good + "\n# EOF\n", "f.om:60001: is empty"},
