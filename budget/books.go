@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/slo"
 )
@@ -227,7 +228,14 @@ func (b *Books) find(name string) (*account, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, assay.Errorf(assay.CodeNotFound, "objective %q is not kept", name)
+		if len(b.accounts) == 0 {
+			return nil, assay.Errorf(assay.CodeNotFound, "there are no objectives")
+		}
+		ids := make([]string, len(b.accounts))
+		for i, a := range b.accounts {
+			ids[i] = a.objective.SLO
+		}
+		return nil, assay.Errorf(assay.CodeNotFound, "objective %s", strict.OneOf(name, slices.Compact(ids)))
 	}
 	e := assay.Errorf(assay.CodeInvalid, "SLO %q has %d objectives", name, len(found))
 	e.Hint = "write " + found[0].id + " up to " + strconv.Itoa(len(found)-1)

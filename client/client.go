@@ -40,7 +40,9 @@ func New(base, token string) (*Client, error) { return NewTrusting(base, token, 
 func NewTrusting(base, token string, roots *x509.CertPool) (*Client, error) {
 	u, err := url.Parse(strings.TrimSuffix(base, "/"))
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, assay.Errorf(assay.CodeInvalid, "server %q is not an http or https URL", base)
+		e := assay.Errorf(assay.CodeInvalid, "server %q is not an http or https URL", base)
+		e.Hint = "write for example https://assay.example or http://127.0.0.1:7070"
+		return nil, e
 	}
 	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, assay.Errorf(assay.CodeInvalid, "server %q must not have a user, a query or a fragment; the token is given apart", u.Redacted())

@@ -118,12 +118,28 @@ func ReadObjectives(files []policy.File) (list []slo.Objective, notes []Note, er
 }
 
 // CheckSignals holds together what a policy revision says about telemetry: its
-// OpenSLO files can be read, and its rollouts pass CheckRollouts. The error
-// joins one for each mistake, with its place.
+// OpenSLO files can be read, its rollouts pass CheckRollouts, and its strategies
+// CheckStrategies. The error joins one for each mistake, with its place.
 func CheckSignals(rev *policy.Revision) error {
 	_, _, err := ReadObjectives(rev.Objectives())
-	return errors.Join(err, CheckRollouts(rev))
+	return errors.Join(err, CheckRollouts(rev), CheckStrategies(rev))
 }
+
+// CheckStrategies checks that the objectives exist that a revision's strategies name:
+// one whose error budget is never known would never be weighed.
+func CheckStrategies(rev *policy.Revision) error {
+	objectives, _, _ := ReadObjectives(rev.Objectives()) // those that can be read
+	var problems []error
+	for _, s := range rev.Strategies() {
+		if !hasObjective(objectives, s.Spec.Objective) {
+			problems = append(problems, s.Errorf([]string{"spec", "objective"}, noObjective, s.Spec.Objective))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// noObjective says that an objective is named that nobody declared.
+const noObjective = "%q is no objective of an OpenSLO file in this policy"
 
 // CheckRollouts checks that the expressions of a revision's rollouts can be
 // counted, and that the objectives they name exist.
@@ -148,13 +164,13 @@ func CheckRollouts(rev *policy.Revision) error {
 			}
 		}
 		if !hasObjective(objectives, r.Spec.Objective) {
-			problems = append(problems, r.Errorf([]string{"spec", "objective"}, "%q is no objective of an OpenSLO file in this policy", r.Spec.Objective))
+			problems = append(problems, r.Errorf([]string{"spec", "objective"}, noObjective, r.Spec.Objective))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// hasObjective reports whether a rollout's objective is none, or one of the list.
+// hasObjective reports whether an objective that is named is none, or one of the list.
 func hasObjective(list []slo.Objective, name string) bool {
 	return name == "" || slices.ContainsFunc(list, func(o slo.Objective) bool {
 		return name == o.SLO || name == o.SLO+"/"+strconv.Itoa(o.Index)

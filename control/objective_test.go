@@ -120,6 +120,8 @@ func TestSignalsOfAPolicyAreCheckedTogether(t *testing.T) {
 			[]string{`rollout.yaml:9:14: spec.indicators[0].gauge`, "is not a selector of a gauge"}},
 		"work that is no counter": {[]policy.File{slos, {Path: "rollout.yaml", Content: []byte(strings.NewReplacer("OBJECTIVE", "availability", "bad: BAD", "count: rate(queries_total[1m])").Replace(head))}},
 			[]string{`rollout.yaml:9:14: spec.indicators[0].count`, "is not a sum of counters"}},
+		"a strategy's objective": {[]policy.File{slos, {Path: "strategy.yaml", Content: []byte("apiVersion: assay.dev/v1alpha1\nkind: Strategy\nmetadata: {name: shop-scale}\nspec:\n  service: shop\n  objective: latency\n  signals: [{name: load, query: sum(load)}]\n  scale: {perReplica: 60, max: 12}\n")}},
+			[]string{`strategy.yaml:6:14: spec.objective "latency" is no objective of an OpenSLO file in this policy`}},
 		"a wrong SLO":        {[]policy.File{openSLOFile("slo.yaml", "availability", "1.2"), rollout("availability", "x_total")}, []string{"slo.yaml:14:25: spec.objectives[0].target", "rollout.yaml:6:14"}},
 		"the same SLO twice": {[]policy.File{slos, openSLOFile("twice.yaml", "availability", "0.9")}, []string{`twice.yaml:3:18: metadata.name "availability" is used by an SLO of another file`}},
 	} {

@@ -64,6 +64,16 @@ func LintPlan(p Plan, perMinute, badRate float64) ([]Finding, error) {
 	return out, nil
 }
 
+// LintSteps finds a plan whose steps last longer than its horizon, whatever the traffic.
+func LintSteps(p Plan) []Finding {
+	before := len(p.Steps) - 1 // the last one is not waited for
+	if steps := time.Duration(before) * p.MinDuration; steps > p.Horizon {
+		return []Finding{{Field: "min_duration", Needs: steps,
+			Words: fmt.Sprintf("%s at each of the %d steps before the last is %s in all, and the horizon is %s", longSpan(p.MinDuration), before, longSpan(steps), longSpan(p.Horizon))}}
+	}
+	return nil
+}
+
 // pace is how fast the exposure of a test grows, in both versions together.
 type pace struct {
 	perMinute float64

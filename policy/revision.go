@@ -98,7 +98,8 @@ type Revision struct {
 	policies   []Policy
 	rollouts   []Rollout
 	strategies []Strategy
-	slos       []File // the resource files that are OpenSLO
+	slos       []File   // the resource files that are OpenSLO
+	empty      []string // paths of the resource files that hold nothing
 	lists      Lists
 
 	exceptionPolicies []ExceptionPolicy
@@ -219,6 +220,9 @@ func (r *Revision) parseFile(f File) error {
 	if err != nil {
 		return inFile(f.Path, err)
 	}
+	if len(docs) == 0 {
+		r.empty = append(r.empty, f.Path)
+	}
 	slo, err := isOpenSLO(docs)
 	if err != nil {
 		return inFile(f.Path, err)
@@ -288,6 +292,26 @@ func (r *Revision) Lists() Lists { return r.lists }
 // They are resource files like any other and part of the digest; package slo
 // reads them, and nothing but their form as YAML has been checked.
 func (r *Revision) Objectives() []File { return slices.Clone(r.slos) }
+
+// Acted returns the services of a namespace that a rollout or a strategy acts on, sorted.
+func (r *Revision) Acted(namespace string) (out []string) {
+	for _, o := range r.rollouts {
+		if o.Metadata.Namespace == namespace {
+			out = append(out, o.Spec.Service)
+		}
+	}
+	for _, s := range r.strategies {
+		if s.Metadata.Namespace == namespace {
+			out = append(out, s.Spec.Service)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Empty returns the paths of the resource files that hold no resource: nothing at all, or
+// comments alone.
+func (r *Revision) Empty() []string { return slices.Clone(r.empty) }
 
 // Gate finds a gate by "name", or by "namespace/name" where two namespaces use
 // the same name. The error is CodeNotFound, or CodeInvalid if the name is ambiguous.

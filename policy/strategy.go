@@ -271,19 +271,21 @@ func (r Rollout) MirrorIndicators() []RolloutIndicator {
 // shown safe by that alone.
 const mirrorTolerable = 0.002
 
-// Lint says what the plan cannot do in time with the traffic that is expected: errors
-// at the place of what to change. Nothing is said without an expectation.
+// Lint says what the plan cannot do in time, by what it declares and, where it says what
+// traffic is expected, with that: errors at the place of what to change.
 func (r Rollout) Lint() ([]error, error) {
-	if r.Spec.Expect == nil || r.Spec.Strategy == RolloutBlueGreen {
+	if r.Spec.Strategy == RolloutBlueGreen {
 		return nil, nil
 	}
 	p, err := r.Plan()
 	if err != nil {
 		return nil, err
 	}
-	findings, err := decide.LintPlan(p, r.Spec.Expect.RequestsPerMinute, r.Spec.Expect.BadRate)
-	if err != nil {
-		return nil, err
+	findings := decide.LintSteps(p)
+	if e := r.Spec.Expect; e != nil {
+		if findings, err = decide.LintPlan(p, e.RequestsPerMinute, e.BadRate); err != nil {
+			return nil, err
+		}
 	}
 	var out []error
 	for _, f := range findings {
@@ -298,8 +300,11 @@ func (r Rollout) fieldOf(field string) []string {
 		n := slices.IndexFunc(r.Spec.Indicators, func(i RolloutIndicator) bool { return i.Name == name })
 		return []string{"spec", "indicators", strconv.Itoa(max(n, 0))}
 	}
-	if field == "min_requests" {
+	switch field {
+	case "min_requests":
 		field = "minRequests"
+	case "min_duration":
+		field = "minDuration"
 	}
 	return []string{"spec", field}
 }

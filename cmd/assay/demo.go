@@ -26,6 +26,17 @@ type playFlags struct {
 	rate   float64
 }
 
+// maxPlayRate is more requests per second than one machine answers.
+const maxPlayRate = 100_000
+
+// check refuses at once what would else be found when everything is built.
+func (f *playFlags) check() error {
+	if !(f.rate > 0 && f.rate <= maxPlayRate) {
+		return usageError{fmt.Errorf("--rate %v is not above 0 and at most %d requests per second", f.rate, maxPlayRate)}
+	}
+	return nil
+}
+
 func (f *playFlags) add(cmd *cobra.Command, listen string) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", listen, "address of the page and the API; port 0 takes a free one")
@@ -67,6 +78,9 @@ out as described.`,
 
 // play opens a world, plays on it, and tells what came of it.
 func (a *app) play(ctx context.Context, f playFlags, stay bool, plot func(*gameday.World) (gameday.Report, error)) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return err

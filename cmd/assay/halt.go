@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"assay.dev/assay/control"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/halt"
+	"assay.dev/assay/internal/strict"
 	"github.com/spf13/cobra"
 )
 
@@ -110,12 +112,13 @@ func (a *app) haltSetCmd() *cobra.Command {
 		Short: "Pull a kill switch",
 		Long: `Pull a kill switch: from now on no rollout and no strategy in its scope does anything,
 hard caps included. Writes a file into the state directory and leaves its database
-alone, which a server may have open.
+alone, which a server may have open. Reads the policy directory, if there is one, to
+warn of a service that nothing there acts on: a misspelt name stops nothing.
 
 Exit codes: 0 pulled · 1 error · 2 usage.`,
 		Example: "  assay halt set --service checkout --reason 'the numbers look wrong'",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := scope.of(a)
 			if err != nil {
 				return err
@@ -130,6 +133,9 @@ Exit codes: 0 pulled · 1 error · 2 usage.`,
 			if err != nil {
 				return err
 			}
+			if doubt := a.doubted(cmd.Context(), c); doubt != "" {
+				fmt.Fprintf(a.err, "warning: %s\n", doubt)
+			}
 			return a.print(haltChanged{p, true}, func() { fmt.Fprintf(a.out, "halted  %s\n", c) })
 		},
 	}
@@ -137,6 +143,24 @@ Exit codes: 0 pulled · 1 error · 2 usage.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "why, one line")
 	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that does not exist
 	return cmd
+}
+
+// doubted says that nothing in the policy directory acts on the service of a scope, which
+// then is misspelt or of another directory; "" if something does, or nothing is known. It is
+// asked after the switch was pulled: whatever is wrong with the policy, it holds.
+func (a *app) doubted(ctx context.Context, c halt.Scope) string {
+	if c.Service == "" {
+		return ""
+	}
+	rev, err := loadRevision(ctx, a.cfg.get("policy"))
+	if err != nil {
+		return ""
+	}
+	services := rev.Acted(c.Namespace)
+	if len(services) == 0 || slices.Contains(services, c.Service) {
+		return ""
+	}
+	return fmt.Sprintf("no rollout and no strategy in %s is of this service: service %s", a.cfg.get("policy"), strict.OneOf(c.Service, services))
 }
 
 func (a *app) haltLiftCmd() *cobra.Command {

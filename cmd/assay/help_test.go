@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,6 +41,18 @@ func TestNamesOfCommandsAndFlagsAreAContract(t *testing.T) {
 		})
 	}
 	golden.Equal(t, "testdata/commands.golden", []byte(b.String()))
+}
+
+// Whoever copies an example gets what it promises.
+func TestExamplesOfHelpNameFilesThatExist(t *testing.T) {
+	named := regexp.MustCompile(`examples/\S+`)
+	for _, c := range leaves(t) {
+		for _, path := range named.FindAllString(c.Example, -1) {
+			if _, err := os.Stat(filepath.Join("../..", path)); err != nil {
+				t.Errorf("%s: %v", c.CommandPath(), err)
+			}
+		}
+	}
 }
 
 func TestHelpSaysWhatACommandReadsWhatItChangesAndItsExitCodes(t *testing.T) {

@@ -266,18 +266,30 @@ func rolloutID(ctx context.Context, ops rolloutReads, args []string) (string, er
 // pollRollout is the time between two looks at a rollout.
 const pollRollout = 500 * time.Millisecond
 
+// patience is how long a watch asks again when the server does not answer any more: a
+// rollout outlives a restart of its control plane, and so does who watches it.
+const patience = time.Minute
+
 // watchRollout prints what changes: a line replaced in place on a terminal, one
 // line for each change of status, share or choice when piped.
 func (a *app) watchRollout(ctx context.Context, ops rolloutReads, id string) error {
-	last, drawn := "", 0
+	last, drawn, silent := "", 0, time.Time{}
 	tick := time.NewTicker(pollRollout)
 	defer tick.Stop()
 	for {
 		r, err := ops.Rollout(ctx, id)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("interrupted: the rollout goes on, follow it with: assay rollout watch %s", id)
+		case err != nil && (last == "" || assay.CodeOf(err) != assay.CodeUnavailable || !silent.IsZero() && a.now().Sub(silent) >= patience):
 			return err
+		case err != nil && silent.IsZero():
+			silent, drawn = a.now(), a.redraw(drawn, nil)
+			fmt.Fprintf(a.err, "%s; asking again for %s\n", oneLine(err), patience)
+		case err == nil:
+			silent = time.Time{}
 		}
-		if r.Status.Ended() {
+		if err == nil && r.Status.Ended() {
 			a.redraw(drawn, nil)
 			if err := a.print(r, func() { a.rolloutEnd(r) }); err != nil {
 				return err
@@ -285,16 +297,17 @@ func (a *app) watchRollout(ctx context.Context, ops rolloutReads, id string) err
 			return endCode(r.Status)
 		}
 		switch {
-		case a.format != "table":
+		case err != nil || a.format != "table":
 		case a.out.Live():
 			drawn = a.redraw(drawn, a.rolloutBlock(r))
 		case plainKey(r) != last:
 			fmt.Fprintln(a.out, rolloutLine(r))
 		}
-		last = plainKey(r)
+		if err == nil {
+			last = plainKey(r)
+		}
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-ctx.Done(): // said above
 		case <-tick.C:
 		}
 	}

@@ -77,7 +77,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	return a.code(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted") // whatever it was doing then: nothing is wrong with that
+	}
+	return a.code(err)
 }
 
 // code reports err to the person and returns the exit code.
@@ -139,6 +143,12 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 	return root
 }
 
+// numbers say in words what the types of flags take whose own errors name functions of Go.
+var numbers = map[string]string{
+	"int": "a whole number", "int64": "a whole number", "uint64": "a whole number of 0 or more", "uint": "a whole number of 0 or more",
+	"float64": "a decimal number such as 0.05", "duration": "a duration such as 30s, 5m or 1h30m", "bool": "true or false",
+}
+
 // flagError marks mistakes in flags as usage errors, with the flag that was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
@@ -146,6 +156,11 @@ func flagError(cmd *cobra.Command, err error) error {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 		if s := strict.Suggest(unknown.GetSpecifiedName(), known); s != "" {
 			err = fmt.Errorf("%w (did you mean --%s?)", err, s)
+		}
+	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if want := numbers[invalid.GetFlag().Value.Type()]; want != "" {
+			err = fmt.Errorf("--%s %q is not %s", invalid.GetFlag().Name, invalid.GetValue(), want)
 		}
 	}
 	return usageError{fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())}

@@ -72,6 +72,9 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			heap.Serve()
+			if err := a.checkServed(f); err != nil {
+				return err
+			}
 			return a.serve(cmd.Context(), f)
 		},
 	}
@@ -96,6 +99,19 @@ type serveFlags struct {
 	tls       tlsFlags
 	admission admissionFlags
 	places    watchedPlaces
+}
+
+// checkServed refuses at once what would otherwise be said in the log, every hour.
+func (a *app) checkServed(f serveFlags) error {
+	if f.prove < 0 {
+		return usageError{fmt.Errorf("--prove %s is below 0; 0 lets a strategy act at once", f.prove)}
+	}
+	for _, given := range []struct{ flag, path string }{{"advisories", a.advisories}, {"vex", a.vex}} {
+		if _, err := os.Stat(given.path); given.path != "" && err != nil {
+			return &assay.Error{Code: assay.CodeNotFound, Field: "--" + given.flag, Msg: err.Error()}
+		}
+	}
+	return nil
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {

@@ -33,7 +33,7 @@ Reads FILE and the files that it names, and changes nothing.
 
 Exit codes: 0 every expectation held · 1 error · 2 usage, or FILE is not a scenario that
 can be run · 3 an expectation failed.`,
-		Example: `  assay simulate examples/scenarios/autoscaler-thrashing.yaml
+		Example: `  assay simulate examples/scenarios/autoscaler-thrashing.scenario.yaml
   assay simulate scenario.yaml --seeds 20 -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

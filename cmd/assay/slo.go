@@ -320,8 +320,14 @@ func lintObjectives(files []policy.File) []policyProblem {
 // lintSignals is the part of `policy lint` that is about telemetry.
 func lintSignals(rev *policy.Revision) []policyProblem {
 	problems := lintObjectives(rev.Objectives())
+	for _, path := range rev.Empty() {
+		problems = append(problems, policyProblem{Level: levelWarning, Rule: "empty", File: path, Msg: "holds no resource", Hint: "a file that was cut off looks like this; remove it if nothing is meant to be declared in it"})
+	}
 	for _, e := range flat(control.CheckRollouts(rev)) {
 		problems = append(problems, problemOf("rollout", e))
+	}
+	for _, e := range flat(control.CheckStrategies(rev)) {
+		problems = append(problems, problemOf("strategy", e))
 	}
 	for _, r := range rev.Rollouts() {
 		found, err := r.Lint()

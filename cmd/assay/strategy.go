@@ -288,9 +288,15 @@ Exit codes: 0 scored · 1 error · 2 usage.`,
 		Example: `  assay strategy risk --lines 420 --files 12 --blast 40 --failed 3 --changes 20 --budget-left 35`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !(blast >= 0 && blast <= 100) {
+				return usageError{fmt.Errorf("--blast %v is not from 0 to 100 percent", blast)}
+			}
+			if !(budget >= -1e6 && budget <= 100) {
+				return usageError{fmt.Errorf("--budget-left %v is no percentage of an error budget: 100 is all of it, and below 0 it is overdrawn", budget)}
+			}
 			c.Blast, c.BudgetLeft = blast/100, -1
 			if cmd.Flags().Changed("budget-left") {
-				c.BudgetLeft = budget / 100
+				c.BudgetLeft = max(budget, 0) / 100 // one that is overdrawn is spent, and below 0 nobody would know
 			}
 			r, err := mitigate.Risk(c)
 			if err != nil {

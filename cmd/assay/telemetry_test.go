@@ -128,7 +128,7 @@ func TestTelemetryComesInAndObjectivesComeOut(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if _, stderr := w.must(exitError, env, "slo", "status", "shop"); !strings.Contains(stderr, `objective "shop" is not kept`) {
+	if _, stderr := w.must(exitError, env, "slo", "status", "shop"); !strings.Contains(stderr, `objective "shop" is not one of shop-availability`) {
 		t.Errorf("%q", stderr)
 	}
 	if _, stderr := w.must(exitError, []string{"ASSAY_SERVER=" + d.url, agent}, "slo", "status"); !strings.Contains(stderr, "this needs viewer") {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"assay.dev/assay"
@@ -233,7 +234,11 @@ func (c Config) checkFault(f Fault) error {
 	service := func(s Service) bool { return s.Name == f.Service }
 	switch {
 	case !ok:
-		return field(invalid("%q is not a kind of fault", clip(string(f.Kind))), "kind")
+		kinds := make([]string, len(faultKinds))
+		for i, k := range faultKinds {
+			kinds[i] = string(k)
+		}
+		return field(invalid("%q is not one of %s", clip(string(f.Kind)), strings.Join(kinds, ", ")), "kind")
 	case n.service && f.Service == "" || f.Service != "" && !slices.ContainsFunc(c.Services, service):
 		return field(invalid("%s: there is no service %q", f.Kind, clip(f.Service)), "service")
 	case n.target && !c.has(f.Target):

@@ -34,7 +34,9 @@ func Load(ctx context.Context, name string) (*policy.Revision, error) {
 	root, err := os.OpenRoot(name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, assay.Errorf(assay.CodeNotFound, "policy folder does not exist").In(name)
+			e := assay.Errorf(assay.CodeNotFound, "policy folder does not exist").In(name)
+			e.Hint = "run this where it is, or name it with --policy DIR"
+			return nil, e
 		}
 		return nil, assay.Errorf(assay.CodeInvalid, "policy folder cannot be opened: %w", err).In(name)
 	}
