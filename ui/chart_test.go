@@ -45,6 +45,34 @@ func TestTheShareOfAnEndedRolloutStaysWithinItsChart(t *testing.T) {
 	}
 }
 
+// What harmed only under watch stands in the picture of errors, and the past that it is
+// held against is no traffic beside it.
+func TestTheWatchOfARolloutIsInThePicturesOfItsCourse(t *testing.T) {
+	r := through(
+		api.PathPoint{Weight: 50}, api.PathPoint{Weight: 50, Canary: assay.Rate{Bad: 1, Total: 500}, Control: assay.Rate{Bad: 5, Total: 500}},
+		api.PathPoint{Weight: 50, Canary: assay.Rate{Bad: 2, Total: 1000}, Control: assay.Rate{Bad: 10, Total: 1000}})
+	end := r.Path[2].Time
+	watched := func(after time.Duration, bad, total uint64) api.PathPoint {
+		return api.PathPoint{Time: end.Add(after), Weight: 100, Canary: assay.Rate{Bad: bad, Total: total}, Control: assay.Rate{Bad: total / 100, Total: total}}
+	}
+	r.Watch = &api.Watch{Began: end.Add(time.Second), Path: []api.PathPoint{watched(2*time.Second, 0, 0), watched(6*time.Second, 2, 1000), watched(10*time.Second, 482, 2000)}}
+	r.Status = api.RolloutReverted
+	path, began := course(r)
+	if last := path[len(path)-1]; len(path) != 6 || last.Canary != (assay.Rate{Bad: 484, Total: 3000}) || last.Control != (assay.Rate{Bad: 30, Total: 3000}) || began != seconds(end)+1 {
+		t.Fatalf("%+v since %v", path, began)
+	}
+	errors := string(errorsChart(r))
+	for _, want := range []string{"watch, beside v1 in its past", "v2 48 % of 1,000"} {
+		if !strings.Contains(errors, want) {
+			t.Errorf("no %q in %s", want, errors)
+		}
+	}
+	share := string(shareChart(r))
+	if !strings.Contains(share, ">100 %<") || !strings.Contains(share, "50 % of 2,000 requests") || strings.Count(share, "requests<") != 1 {
+		t.Errorf("the past is counted as traffic: %s", share)
+	}
+}
+
 func TestAShareIsDrawnInPercentAndACountAsANumber(t *testing.T) {
 	for name, want := range map[string]string{"bad share": ">1 %<", "requests": ">0.01<"} {
 		l := anomaly.Indicator{Name: name, Points: []anomaly.Point{{Time: time.Unix(0, 0), Value: 0.005, Known: true}, {Time: time.Unix(60, 0), Value: 0.009, Known: true}}}

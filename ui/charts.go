@@ -125,17 +125,51 @@ func (p *plot) timeTicks() {
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
+// course is the path of all that a rollout did, and of its watch: there the counts begin
+// anew, and go on here. began is when it is watched, in Unix seconds; NaN if it was not yet.
+func course(r api.Rollout) (path []api.PathPoint, began float64) {
+	if r.Watch == nil || r.Watch.Began.IsZero() {
+		return r.Path, math.NaN()
+	}
+	began = seconds(r.Watch.Began)
+	if len(r.Path) == 0 { // all the traffic at once: there is but the watch
+		return r.Watch.Path, began
+	}
+	before := r.Path[len(r.Path)-1]
+	path = slices.Clone(r.Path)
+	for _, q := range r.Watch.Path {
+		q.Canary = assay.Rate{Bad: before.Canary.Bad + q.Canary.Bad, Total: before.Canary.Total + q.Canary.Total}
+		q.Control = assay.Rate{Bad: before.Control.Bad + q.Control.Bad, Total: before.Control.Total + q.Control.Total}
+		path = append(path, q)
+	}
+	return path, began
+}
+
+// watch marks when the watch began, from which on the old version is its own past.
+func (p *plot) watch(began float64, words string) {
+	if math.IsNaN(began) || began <= p.x.lo || began >= p.x.hi {
+		return
+	}
+	p.down("weight", began)
+	anchor, dx := "start", 4
+	if p.x.at(began) > 0.6 {
+		anchor, dx = "end", -4
+	}
+	p.text("tick", anchor, began, p.y.hi, dx, 10, words)
+}
+
 // shareChart draws the canary's share of the traffic over time, as it was set and as it
-// was counted among the requests.
+// was counted among the requests. Under watch there is no other version to count.
 func shareChart(r api.Rollout) template.HTML {
-	if len(r.Path) < 2 {
+	path, began := course(r)
+	if len(path) < 2 {
 		return ""
 	}
-	first, last := r.Path[0].Time, r.Path[len(r.Path)-1].Time
+	first, last := path[0].Time, path[len(path)-1].Time
 	p := plot{x: scale{seconds(first), seconds(last)}, height: 72}
 	var pts []pt
 	most := 0.0
-	for _, q := range r.Path {
+	for _, q := range path {
 		most = max(most, float64(q.Weight))
 		pts = append(pts, pt{seconds(q.Time), float64(q.Weight)})
 	}
@@ -144,9 +178,9 @@ func shareChart(r api.Rollout) template.HTML {
 		most = max(most, float64(r.Weight)) // the last step is taken after the last look
 	}
 	var counted []pt
-	for _, b := range bins(r.Path) {
+	for _, b := range bins(path) {
 		y := math.NaN()
-		if all := b.canary.Total + b.control.Total; all > 0 {
+		if all := b.canary.Total + b.control.Total; all > 0 && !(b.mid+b.width/2 > began) {
 			y = 100 * float64(b.canary.Total) / float64(all)
 			p.hit(b.mid-b.width/2, b.mid+b.width/2, fmt.Sprintf("%s: %.3g %% of %s requests", time.Unix(int64(b.mid), 0).UTC().Format("15:04:05"), y, num(all)))
 		}
@@ -160,6 +194,7 @@ func shareChart(r api.Rollout) template.HTML {
 	p.area("canary", pts, 0, true)
 	p.step("canary", pts)
 	p.line("want", counted)
+	p.watch(began, "watch")
 	p.yTick(0, "0 %")
 	p.yTick(p.y.hi, percent(p.y.hi/100))
 	return p.svg(fmt.Sprintf("Share of %s in the traffic, now %d percent", r.Plan.Canary, r.Weight))
@@ -215,11 +250,12 @@ func less(now, before assay.Rate) assay.Rate {
 // errorsChart draws the error rate of both arms over time, with 95 % intervals.
 // An interval of time without events is a gap.
 func errorsChart(r api.Rollout) template.HTML {
-	all := bins(r.Path)
+	path, began := course(r)
+	all := bins(path)
 	if len(all) == 0 {
 		return ""
 	}
-	p := plot{x: scale{seconds(r.Path[0].Time), seconds(r.Path[len(r.Path)-1].Time)}, height: 150}
+	p := plot{x: scale{seconds(path[0].Time), seconds(path[len(path)-1].Time)}, height: 150}
 	top, highest := 0.0, 0.0
 	curve := func(of func(bin) assay.Rate) (mid, low, high []pt) {
 		for _, b := range all {
@@ -241,6 +277,7 @@ func errorsChart(r api.Rollout) template.HTML {
 	p.band("canary", newLow, newHigh)
 	p.line("control", oldMid)
 	p.line("canary", newMid)
+	p.watch(began, "watch, beside "+r.Plan.Control+" in its past")
 	p.yTick(0, "0 %")
 	p.yTick(p.y.hi/2, percent(p.y.hi/2))
 	p.yTick(p.y.hi, percent(p.y.hi))

@@ -176,6 +176,7 @@ type rolloutDetail struct {
 	Candidates []candidateRow
 	Evidence   template.HTML
 	Share      template.HTML
+	Counted    bool // the share among the requests of both versions, in the steps
 	Errors     template.HTML
 	Density    template.HTML // of the ratio
 	Latencies  []latencyRow
@@ -224,12 +225,8 @@ func rolloutPage(v *view) (page, error) {
 }
 
 func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
-	course := r
-	if len(course.Path) == 0 { // all the traffic at once: there is but the watch
-		course.Path = r.Evidence()
-	}
 	d := rolloutDetail{
-		rolloutRow: newRolloutRow(r), Evidence: evidenceChart(r), Share: shareChart(course), Errors: errorsChart(course),
+		rolloutRow: newRolloutRow(r), Evidence: evidenceChart(r), Share: shareChart(r), Errors: errorsChart(r), Counted: len(r.Path) > 0,
 		Tests: testRows(r.Decision), Candidates: candidateRows(r.Decision),
 		MayAct:    !r.Status.Ended() && v.SignedIn && v.Can("operator", "approver"),
 		MayReturn: r.Status == api.RolloutPromoted && v.SignedIn && v.Can("operator", "approver"),
