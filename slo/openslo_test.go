@@ -223,6 +223,16 @@ func TestFilesAboveTheLimitAreRefused(t *testing.T) {
 	}
 }
 
+func TestASharePutWherePercentBelongIsNoted(t *testing.T) {
+	set, err := slo.Parse("f.yaml", []byte(strings.Replace(sample, "target: 0.995", "targetPercent: 0.995", 1)))
+	if err != nil || len(set.Notes) != 1 || !strings.Contains(set.Notes[0], "a target of 0.995 % lets more than half of all events be bad") {
+		t.Errorf("%v, %v", set, err)
+	}
+	if set, err = slo.Parse("f.yaml", []byte(sample)); err != nil || len(set.Notes) != 0 {
+		t.Errorf("%v, %v", set, err)
+	}
+}
+
 func TestMinutesThatLookLikeMonthsAreNoted(t *testing.T) {
 	set, err := slo.Parse("f.yaml", []byte(strings.Replace(sample, "1h", "1m", 1)))
 	if err != nil || len(set.Notes) != 1 || !strings.Contains(set.Notes[0], "capital M") {

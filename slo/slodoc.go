@@ -112,7 +112,15 @@ func (s *sloDoc) check() (notes []string, err error) {
 	case m == "RatioTimeslices":
 		return nil, d.Errorf([]string{"spec", "budgetingMethod"}, "RatioTimeslices is not evaluated yet; use Occurrences or Timeslices")
 	}
-	return notes, s.checkObjectives()
+	if err := s.checkObjectives(); err != nil {
+		return nil, err
+	}
+	for _, o := range s.Spec.Objectives {
+		if t := o.target(); t < One/2 {
+			notes = append(notes, fmt.Sprintf("a target of %s %% lets more than half of all events be bad; 99.9 %% is written target: 0.999 or targetPercent: 99.9", t.Percent()))
+		}
+	}
+	return notes, nil
 }
 
 func (s *sloDoc) checkObjectives() error {

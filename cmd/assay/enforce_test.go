@@ -149,7 +149,7 @@ func TestEnforceProxySaysWhatIsWrong(t *testing.T) {
 		"a busy control":    {exitError, proxyToken, []string{"--routes", "routes.json", "--control", address}, "--control"},
 		"no collector":      {exitUsage, proxyToken, []string{"--routes", "routes.json", "--otlp", "localhost"}, "http://host:port/v1/metrics"},
 		"too many batches":  {exitUsage, proxyToken, []string{"--routes", "routes.json", "--otlp-interval", "1ms"}, "at least 50ms"},
-		"an odd argument":   {exitUsage, proxyToken, []string{"now"}, "unknown command"},
+		"an odd argument":   {exitUsage, proxyToken, []string{"now"}, `too many or too few arguments: "now"; write: assay enforce proxy --routes FILE; see`},
 		"an unknown metric": {exitUsage, proxyToken, []string{"--route", "routes.json"}, "did you mean --routes"},
 	} {
 		t.Run(name, func(t *testing.T) {

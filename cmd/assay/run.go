@@ -201,10 +201,15 @@ func names(cmd *cobra.Command) []string {
 func wrapUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+			if check(c, args) == nil {
+				return nil
 			}
-			return nil
+			form, _ := strings.CutSuffix(c.UseLine(), " [flags]")
+			wrong := "an argument is missing"
+			if len(args) > 0 {
+				wrong = "too many or too few arguments: " + strings.Trim(fmt.Sprintf("%q", args), "[]")
+			}
+			return usageError{fmt.Errorf("%s; write: %s; see: %s --help", wrong, form, c.CommandPath())}
 		}
 	}
 	if cmd.RunE != nil {
