@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"assay.dev/assay"
@@ -21,15 +22,27 @@ type Measure struct {
 // value writes one in words.
 func (m Measure) value(v float64) string {
 	if m.Share {
-		return short(100*v) + " %"
+		return plain(100*v) + " %"
 	}
 	return short(v)
+}
+
+// plain writes a percentage without an exponent: of much nobody counts the decimals, and
+// less than a hundred-thousandth is nothing.
+func plain(v float64) string {
+	switch a := math.Abs(v); {
+	case a >= 1000:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case a < 1e-5:
+		return "0"
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // difference writes the difference of two: of shares in points of a percent.
 func (m Measure) difference(v float64) string {
 	if m.Share {
-		v *= 100
+		return plain(100 * v)
 	}
 	return short(v)
 }

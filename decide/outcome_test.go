@@ -61,6 +61,11 @@ func TestAnotherChangeInTheWindowConfoundsTheOutcome(t *testing.T) {
 	if out = decide.Aftermath(replicas(8), decide.Overload, budget, small, "", start); !strings.HasPrefix(out.Reason, want) {
 		t.Errorf("shares of a budget are not in percent: %s", out.Reason)
 	}
+	large := infer.Attribution{Effect: assay.EffectHelped, Before: 163.6, After: 5.455, Would: 163.3, Change: -157.9, Low: -166.1, High: -152.3, P: 0.01, PHarm: 1, Placebos: 99, Similar: 40}
+	want = "the error budget spent per minute was 16360 % before and 545.5 % after, and would have been 16330 %: 15790 points less, 95 % between -16610 and -15230 (p 0.01"
+	if out = decide.Aftermath(replicas(8), decide.Overload, budget, large, "", start); !strings.HasPrefix(out.Reason, want) {
+		t.Errorf("a large percentage has an exponent: %s", out.Reason)
+	}
 	// What is left over from calculating with 53 bits is no difference, and nothing is probable of it.
 	same := infer.Attribution{Effect: assay.EffectNone, Before: 1e-6, After: 1e-6, Would: 1e-6, Change: 5.964e-18, Low: -1.312e-16, High: 3.4e-20, Low80: -1e-17, High80: 1e-20, Helped: 1, P: 0.011, PHarm: 1, Placebos: 88, Similar: 88, Bootstrap: &infer.Bootstrap{Seed: 7, Paths: 999, Block: 3}}
 	want = "the error budget spent per minute was 0.0001 % before and 0.0001 % after, and would have been 0.0001 %: no difference (p 0.011"

@@ -258,7 +258,7 @@ func rolloutID(ctx context.Context, ops rolloutReads, args []string) (string, er
 		return "", err
 	}
 	if len(list) == 0 {
-		return "", assay.Errorf(assay.CodeNotFound, "there are no rollouts")
+		return "", &assay.Error{Code: assay.CodeNotFound, Msg: "there are no rollouts", Hint: "start one with: assay rollout start --canary VERSION --digest DIGEST"}
 	}
 	return list[0].ID, nil
 }
