@@ -148,7 +148,10 @@ func (a *app) playVerdict(r gameday.Report, stay bool) {
 		fmt.Fprintf(a.out, "%s %-9s %s: got %s\n", a.out.Paint(term.Vermilion, "✗"), "not so", c.Name, c.Got)
 	}
 	verdict := a.out.Paint(term.Green, "came out as described")
-	if !r.OK {
+	switch {
+	case !r.OK && len(failed) == 0: // what ended it is said behind
+		verdict = a.out.Paint(term.Vermilion, "ended before it was over")
+	case !r.OK:
 		verdict = a.out.Paint(term.Vermilion, "did NOT come out as described")
 	}
 	load := ""

@@ -105,6 +105,11 @@ func TestAPlayThatIsInterruptedDidNotComeOut(t *testing.T) {
 			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 				t.Fatalf("no report: %v in %q", err, &out)
 			}
+			a.format, out = "table", bytes.Buffer{}
+			_ = a.tellPlay(c.ctx, good, c.failed, c.stay) // the error is that of above
+			if verdict := out.String(); c.ok != strings.Contains(verdict, "came out as described: 1 of 1 outcomes") || !c.ok && !strings.Contains(verdict, "ended before it was over: 1 of 1 outcomes") {
+				t.Errorf("the verdict is %q", verdict)
+			}
 			if code != c.code || r.OK != c.ok || !strings.Contains(said.String(), c.says) {
 				t.Errorf("exit %d, ok %v, %q", code, r.OK, &said)
 			}
