@@ -3,7 +3,6 @@ package decide
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
@@ -23,15 +22,14 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 	if p.Certainty == assay.Exact || ind.Kind == KindGauge {
 		return nil // of a gauge, gather learns
 	}
-	next := slices.Clone(w.Bursts)
-	if len(next) == 0 {
-		next = make([]Bursts, len(control))
+	next := make([]Bursts, len(control))
+	copy(next, w.Bursts)
+	spreads := len(ind.Bounds) == 0
+	versions := 1
+	if spreads {
+		versions = 2
 	}
-	slots := make([]infer.Count, 0, 2*len(control)) // one array for all of them
-	slot := func(c infer.Count) infer.Slot {
-		slots = append(slots, c)
-		return slots[len(slots)-1 : len(slots) : len(slots)]
-	}
+	room := infer.NewMemory(versions * len(control))
 	for i, c := range control {
 		b := &next[i]
 		b.Worst = max(b.Worst, canary[i].Events)
@@ -40,19 +38,18 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 		}
 		b.Slot.Events += c.Events
 		b.Slot.Exposure += c.Exposure
-		if len(ind.Bounds) == 0 {
+		if spreads {
 			b.Canary.Events += canary[i].Events
 			b.Canary.Exposure += canary[i].Exposure
 		}
 		if to.Sub(b.Began) < burstSlot {
 			continue
 		}
-		var err error
-		if b.Learned, err = ind.observe(b.Learned, slot(b.Slot)); err != nil {
+		if err := b.Learned.Learn(room.Slot(b.Slot), ind.Kind == KindCount, &room); err != nil {
 			return err
 		}
-		if len(ind.Bounds) == 0 {
-			if b.Spread, err = ind.observe(b.Spread, slot(b.Canary)); err != nil {
+		if spreads {
+			if err := b.spread(room.Slot(b.Canary), ind.Kind == KindCount, &room); err != nil {
 				return err
 			}
 		}
@@ -60,6 +57,31 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 	}
 	w.Bursts = next
 	return nil
+}
+
+// spread adds what the new version counted in a stretch of time.
+func (b *Bursts) spread(s infer.Slot, many bool, m *infer.Memory) error {
+	d := new(infer.Dispersion)
+	if b.Spread != nil {
+		*d = *b.Spread
+	}
+	if err := d.Learn(s, many, m); err != nil {
+		return err
+	}
+	if b.Spread = d; d.Empty() {
+		b.Spread = nil
+	}
+	return nil
+}
+
+// odds is ln of how much more probable what was learned of both versions is at a dispersion
+// of phi than at known.
+func (b *Bursts) odds(known, phi float64) float64 {
+	odds := b.Learned.Odds(known, phi)
+	if b.Spread != nil {
+		odds += b.Spread.Odds(known, phi)
+	}
+	return odds
 }
 
 // dispersion is what a test's evidence of harm and of safety is divided by, and where that
@@ -137,12 +159,12 @@ func (p Plan) alone(s State, tests []test, signals []assay.Signal, phis []float6
 		return "" // what harm rests on is not counted in bursts
 	}
 	t := tests[carrier]
-	b := s.Watches[t.indicator].Bursts[t.slot]
+	b := &s.Watches[t.indicator].Bursts[t.slot]
 	doubt, plain, worst := 0.0, 0.0, 0.0
 	words := ""
 	for _, times := range burstSizes {
 		phi := phis[carrier] * times
-		odds := math.Exp(b.Learned.Odds(phis[carrier], phi) + b.Spread.Odds(phis[carrier], phi))
+		odds := math.Exp(b.odds(phis[carrier], phi))
 		e, _ := combinedHarm(s, tests, signals, total, func(i int, w Watch) (float64, uint64) {
 			return tests[i].comparison.Deflated(phis[i] * times).Harm(w.Tests[tests[i].slot]), 0
 		})

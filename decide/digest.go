@@ -245,8 +245,19 @@ func (w *words) bursts(b *Bursts) {
 	w.count(b.Canary)
 	w.time(b.Began)
 	w.dispersion(&b.Learned)
-	w.dispersion(&b.Spread)
+	if b.Spread == nil {
+		w.buf = append(w.buf, nothingSpread...)
+		return
+	}
+	w.dispersion(b.Spread)
 }
+
+// nothingSpread is what dispersion writes of one that has seen nothing.
+var nothingSpread = func() []byte {
+	var w words
+	w.dispersion(&infer.Dispersion{})
+	return w.buf
+}()
 
 func (w *words) dispersion(d *infer.Dispersion) {
 	b := w.buf

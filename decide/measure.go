@@ -82,14 +82,6 @@ func (p *Plan) checkMeasure(i *Indicator, bad func(field, format string, args ..
 	return nil
 }
 
-// observe adds what was counted in a stretch of time to what is known about bursts.
-func (i *Indicator) observe(d infer.Dispersion, s infer.Slot) (infer.Dispersion, error) {
-	if i.Kind == KindCount {
-		return d.ObserveCounts(s)
-	}
-	return d.Observe(s)
-}
-
 // overshootOf is overshoot for an indicator with its own margins, and 1 where it was not
 // measured.
 func (p Plan) overshootOf(i *Indicator, share, phi float64) float64 {

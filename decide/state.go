@@ -63,9 +63,9 @@ type Bursts struct {
 	Learned infer.Dispersion `json:"learned"`
 	// Worst is how many events of the new version one reading had at the most.
 	Worst uint64 `json:"worst,omitempty"`
-	// Spread is the new version's dispersion, of tests without a bound. Evidence is not
-	// divided by it: it says whether harm may rest on a few bursts.
-	Spread infer.Dispersion `json:"spread,omitzero"`
+	// Spread is the new version's dispersion, of tests without a bound; nil if nothing was
+	// seen. Evidence is not divided by it: it says whether harm may rest on a few bursts.
+	Spread *infer.Dispersion `json:"spread,omitempty"`
 	// Slot is the stretch of the old version that is being counted, from Began on, and
 	// Canary the new version's in it.
 	Slot   infer.Count `json:"slot,omitzero"`

@@ -30,28 +30,57 @@ func (k *Comparison) harmOf(s State, without uint64) float64 {
 	if k.kind == Means {
 		return k.won(&s, k.harm.null, above)
 	}
-	var rooms [2][fewTerms]float64
-	out, weights := k.gains(rooms[0][:0], &s, &k.harm), append(rooms[1][:0], k.harm.weights...)
+	var room [fewTerms]float64
+	gains, n := room[:], len(k.harm.sizes)
+	if terms := (1+len(s.Starts))*n + 1; terms > len(room) {
+		gains = make([]float64, terms)
+	}
+	gains = k.gains(gains[:0], &s, &k.harm)
 	if k.late > 0 {
-		for i := range weights {
-			weights[i] *= 1 - k.late
-		}
-		for n := range s.Starts {
-			out = k.since(out, &s, &s.Starts[n])
-			for _, w := range k.harm.weights {
-				weights = append(weights, s.Starts[n].Weight*w)
-			}
+		for i := range s.Starts {
+			gains = k.since(gains, &s, &s.Starts[i])
 		}
 	}
 	if without > 0 {
-		for n := 0; n < len(out); n += len(k.harm.sizes) {
-			k.takeAway(out[n:], s, without)
+		for i := 0; i < len(gains); i += n {
+			k.takeAway(gains[i:], s, without)
 		}
 	}
 	if k.late > 0 { // beginnings that are still to come have shown nothing yet: each counts as 1
-		out, weights = append(out, 0), append(weights, k.late/float64(doublings(s)+1))
+		gains = append(gains, 0)
 	}
-	return logMeanExp(out, weights)
+	return k.mixture(gains, &s)
+}
+
+// mixture is ln Σ w·e^gain of the harm side: of the first beginning, then of the later
+// ones, then of those still to come.
+func (k *Comparison) mixture(gains []float64, s *State) float64 {
+	m := greatest(gains)
+	if math.IsInf(m, 0) {
+		return m
+	}
+	sum := 0.0
+	for i, w := range k.harm.early {
+		if v := gains[i] - m; v > negligible {
+			sum += w * math.Exp(v)
+		}
+	}
+	if k.late == 0 {
+		return m + math.Log(sum)
+	}
+	for n := range s.Starts {
+		share := s.Starts[n].Weight
+		gains = gains[len(k.harm.early):]
+		for i, w := range k.harm.weights {
+			if v := gains[i] - m; v > negligible {
+				sum += share * w * math.Exp(v)
+			}
+		}
+	}
+	if v := gains[len(gains)-1] - m; v > negligible {
+		sum += k.late / float64(doublings(s.Treated, s.Control)+1) * math.Exp(v)
+	}
+	return m + math.Log(sum)
 }
 
 // takeAway lowers the gains of the harm side's sizes by what so many events brought.
@@ -68,8 +97,10 @@ func (k *Comparison) takeAway(gains []float64, s State, events uint64) {
 func (k *Comparison) since(out []float64, s *State, at *Start) []float64 {
 	x := float64(s.Treated.Events - at.Events)
 	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
+	from, spans, then := len(out), k.harm.spans, at.LogNorm[1:]
+	out = slices.Grow(out, len(spans))[:from+len(spans)]
 	for i, j := range k.harm.sizes {
-		out = append(out, k.divided(x*k.harm.spans[i]-(s.LogNorm[j]-at.LogNorm[i+1]-null)))
+		out[from+i] = k.divided(x*spans[i] - (s.LogNorm[j] - then[i] - null))
 	}
 	return out
 }
@@ -94,12 +125,14 @@ func (k *Comparison) Safe(s State) float64 {
 
 // gains appends to out, which is empty, what each size of one side gained.
 func (k *Comparison) gains(out []float64, s *State, d *side) []float64 {
-	for i := range d.sizes {
-		gain := 0.0
-		if len(s.LogNorm) > 0 {
-			gain = k.gain(s, d, i)
-		}
-		out = append(out, gain)
+	out = slices.Grow(out, len(d.sizes))[:len(d.sizes)]
+	if len(s.LogNorm) == 0 {
+		clear(out)
+		return out
+	}
+	x, null := float64(s.Treated.Events), s.LogNorm[d.null]
+	for i, j := range d.sizes {
+		out[i] = k.divided(x*d.spans[i] - (s.LogNorm[j] - null))
 	}
 	return out
 }
@@ -178,53 +211,55 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	if k.kind == Means {
 		return k.meansInterval(&s, alpha)
 	}
-	var rooms [2][fewNodes]float64
-	u, f := rooms[0][:0], rooms[1][:0] // f is ln E with the lattice point as the null
-	null := k.harm.null
-	for _, j := range k.lattice {
-		u = append(u, k.nodes[j])
-		f = append(f, k.divided(float64(s.Treated.Events)*(k.nodes[j]-k.nodes[null])-(s.LogNorm[j]-s.LogNorm[null])))
+	var room [fewNodes]float64
+	f := room[:0] // ln E with the lattice point as the null
+	x, null := float64(s.Treated.Events), s.LogNorm[k.harm.null]
+	for i, j := range k.lattice {
+		f = append(f, k.divided(x*k.spans[i]-(s.LogNorm[j]-null)))
 	}
 	m := logSumExp(f) + math.Log(alpha/float64(len(k.lattice)))
 	for i := range f {
 		f[i] = m - f[i]
 	}
-	open.High = upperBound(u, f)
-	for i := range u {
-		u[i] = -u[i]
-	}
-	slices.Reverse(u)
-	slices.Reverse(f)
-	if h := upperBound(u, f); !math.IsInf(h, 1) {
+	open.High = upperBound(k.points, f, 1)
+	if h := upperBound(k.points, f, -1); !math.IsInf(h, 1) {
 		open.Low = 1 / h
 	}
 	return open
 }
 
 // upperBound finds e^u beyond which the convex f, known at the points u, is surely
-// at least 0; +Inf if that is beyond the last point.
-func upperBound(u, f []float64) float64 {
+// at least 0; +Inf if that is beyond the last point. With a sign of −1 it goes the other
+// way: over the points −u, from the last one on.
+func upperBound(u, f []float64, sign int) float64 {
+	n, first := len(f), 0
+	if sign < 0 {
+		first = n - 1
+	}
+	point := func(i int) float64 { return float64(sign) * u[first+sign*i] }
+	value := func(i int) float64 { return f[first+sign*i] }
 	least := 0
-	for i := range f {
-		if f[i] < f[least] {
-			least = i
+	for i, lowest := 1, value(0); i < n; i++ {
+		if v := value(i); v < lowest {
+			least, lowest = i, v
 		}
 	}
-	for i := least; i < len(f); i++ {
-		if f[i] < 0 {
+	for i := least; i < n; i++ {
+		v := value(i)
+		if v < 0 {
 			continue
 		}
-		if i == least && i+1 == len(f) {
+		if i == least && i+1 == n {
 			break // rejected on the whole lattice: the ratio is beyond its end
 		}
 		if i == least {
-			return math.Exp(u[i+1]) // or between two of its points
+			return math.Exp(point(i + 1)) // or between two of its points
 		}
-		if i+1 == len(f) || f[i+1] <= f[i] {
-			return math.Exp(u[i])
+		if i+1 == n || value(i+1) <= v {
+			return math.Exp(point(i))
 		}
-		slope := (f[i+1] - f[i]) / (u[i+1] - u[i])
-		return math.Exp(max(u[i-1], u[i]-f[i]/slope))
+		slope := (value(i+1) - v) / (point(i+1) - point(i))
+		return math.Exp(max(point(i-1), point(i)-v/slope))
 	}
 	return math.Inf(1)
 }

@@ -138,7 +138,9 @@ type Comparison struct {
 	nodes      []float64 // ln ratio, ascending
 	ratios     []float64 // the ratios themselves
 	harm, safe side
-	lattice    []int // nodes of the interval
+	lattice    []int     // nodes of the interval
+	points     []float64 // ln ratio at them
+	spans      []float64 // of them, from the null of harm
 }
 
 // side is a compiled Side: indexes into the nodes.
@@ -148,6 +150,7 @@ type side struct {
 	spans   []float64 // of the sizes, from the null: ln of the ratio between them
 	weights []float64 // of the sizes, summing to 1
 	logw    []float64
+	early   []float64 // of harm: the weights without what later beginnings have
 }
 
 // New compiles c; CodeInvalid says what is wrong with it.
@@ -208,6 +211,13 @@ func New(c Config) (*Comparison, error) {
 	if k.safe, err = k.compile("safe", c.Safe, -above); err != nil {
 		return nil, err
 	}
+	for _, w := range k.harm.weights {
+		k.harm.early = append(k.harm.early, w*(1-k.late))
+	}
+	for _, j := range k.lattice {
+		k.points = append(k.points, k.nodes[j])
+		k.spans = append(k.spans, k.nodes[j]-k.nodes[k.harm.null])
+	}
 	return k, nil
 }
 
@@ -262,7 +272,7 @@ func (k *Comparison) Update(s State, p Pair) (State, error) {
 	copy(next.LogNorm, before)
 	k.add(block, next.LogNorm)
 	next.Starts = k.restart(s, next)
-	if block.Treated.Exposure < k.gather && len(next.Starts) == len(s.Starts) && doublings(next) == doublings(s) {
+	if block.Treated.Exposure < k.gather && len(next.Starts) == len(s.Starts) && doublings(next.Treated, next.Control) == doublings(s.Treated, s.Control) {
 		next.Open, next.Closed = block, before
 		if before == nil {
 			next.Closed = make([]float64, len(k.nodes)) // means gather nothing
@@ -305,8 +315,8 @@ func (k *Comparison) add(p Pair, out []float64) {
 }
 
 // doublings is how often the events of both arms have doubled, 0 below lateFirst.
-func doublings(s State) int {
-	return bits.Len64((s.Treated.Events + s.Control.Events) / lateFirst)
+func doublings(treated, control Count) int {
+	return bits.Len64((treated.Events + control.Events) / lateFirst)
 }
 
 // restart is the beginnings of next, which follows before. The moment depends on the
@@ -314,7 +324,7 @@ func doublings(s State) int {
 // weights that sum to Late: the k-th has Late/(k(k+1)), and that of those that one
 // block jumped over.
 func (k *Comparison) restart(before, next State) []Start {
-	m, n := doublings(before), doublings(next)
+	m, n := doublings(before.Treated, before.Control), doublings(next.Treated, next.Control)
 	if k.late == 0 || n == m {
 		return before.Starts
 	}

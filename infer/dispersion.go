@@ -58,34 +58,91 @@ func (d Dispersion) ObserveCounts(s Slot) (Dispersion, error) {
 }
 
 func (d Dispersion) observed(s Slot, many bool) (Dispersion, error) {
+	err := d.Learn(s, many, new(Memory))
+	return d, err
+}
+
+// Learn is Observe, or ObserveCounts where one unit of exposure may have many events, in
+// place: for whoever has made a copy already, and has others that learn at the same time.
+// What d pointed to before is not changed.
+func (d *Dispersion) Learn(s Slot, many bool, m *Memory) error {
 	if len(s) > MaxArms {
-		return d, assay.Errorf(assay.CodeTooLarge, "a slot has %d arms, at most %d are compared", len(s), MaxArms)
+		return assay.Errorf(assay.CodeTooLarge, "a slot has %d arms, at most %d are compared", len(s), MaxArms)
 	}
 	for _, c := range s {
 		if c.Events > c.Exposure && !many {
-			return d, assay.Errorf(assay.CodeInvalid, "an arm has %d events in an exposure of %d", c.Events, c.Exposure)
+			return assay.Errorf(assay.CodeInvalid, "an arm has %d events in an exposure of %d", c.Events, c.Exposure)
 		}
 		if c.Exposure > ExposureLimit || c.Events > ExposureLimit {
-			return d, assay.Errorf(assay.CodeTooLarge, "an arm has an exposure above %d", uint64(ExposureLimit))
+			return assay.Errorf(assay.CodeTooLarge, "an arm has an exposure above %d", uint64(ExposureLimit))
 		}
 	}
-	d.observe(s, 0, many)
-	return d, nil
+	d.observe(s, 0, many, m)
+	return nil
+}
+
+// Empty reports whether d is the zero Dispersion.
+func (d *Dispersion) Empty() bool {
+	for i := range d.Scales {
+		a := &d.Scales[i]
+		if a.Terms != 0 || a.Num != 0 || a.Den != 0 || a.Num2 != 0 || a.NumDen != 0 || a.Den2 != 0 || a.Held != 0 || a.Last != nil || a.Block != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Memory is where Dispersions that learn at the same time put what they remember: two
+// arrays for all of them instead of some for each. The zero Memory is ready for use.
+type Memory struct {
+	slots  []Slot
+	counts []Count
+}
+
+// NewMemory has room for what so many Dispersions remember of a slot of one arm each.
+func NewMemory(dispersions int) Memory {
+	return Memory{slots: make([]Slot, 0, 2*dispersions), counts: make([]Count, 0, 2*dispersions)}
+}
+
+// Slot is a slot of one arm.
+func (m *Memory) Slot(c Count) Slot {
+	out := m.slot(1)
+	out[0] = c
+	return out
+}
+
+func (m *Memory) slot(arms int) Slot {
+	n := len(m.counts)
+	if n+arms > cap(m.counts) {
+		return make(Slot, arms)
+	}
+	m.counts = m.counts[:n+arms]
+	return Slot(m.counts[n : n+arms : n+arms])
+}
+
+// latest is a list of one or two slots, oldest first.
+func (m *Memory) latest(s ...Slot) []Slot {
+	n := len(m.slots)
+	if n+len(s) > cap(m.slots) {
+		return append([]Slot(nil), s...)
+	}
+	m.slots = append(m.slots, s...)
+	return m.slots[n:len(m.slots):len(m.slots)]
 }
 
 // observe is Observe in place.
-func (d *Dispersion) observe(s Slot, scale int, many bool) {
+func (d *Dispersion) observe(s Slot, scale int, many bool, m *Memory) {
 	if scale == dispersionScales {
 		return
 	}
 	at := &d.Scales[scale]
-	at.add(s, many)
+	at.add(s, many, m)
 	if len(at.Block) != len(s) {
 		at.Block, at.Held = nil, 0 // the arms changed: what was begun is given up
 	}
 	sum := s
 	if at.Block != nil {
-		sum = make(Slot, len(s))
+		sum = m.slot(len(s))
 		for i, c := range s {
 			sum[i] = at.Block[i].plus(c)
 		}
@@ -95,11 +152,11 @@ func (d *Dispersion) observe(s Slot, scale int, many bool) {
 		return
 	}
 	at.Block, at.Held = nil, 0
-	d.observe(sum, scale+1, many)
+	d.observe(sum, scale+1, many, m)
 }
 
 // add makes a term of the slot, or of it and the two before it.
-func (a *Scale) add(s Slot, many bool) {
+func (a *Scale) add(s Slot, many bool, m *Memory) {
 	if len(s) >= 2 {
 		a.Last = nil
 		a.across(s, many)
@@ -109,12 +166,15 @@ func (a *Scale) add(s Slot, many bool) {
 		a.Last = nil // a hole: what is on its two sides is not compared
 		return
 	}
-	if len(a.Last) < 2 {
-		a.Last = append(append([]Slot(nil), a.Last...), s)
-		return
+	switch len(a.Last) {
+	case 0:
+		a.Last = m.latest(s)
+	case 1:
+		a.Last = m.latest(a.Last[0], s)
+	default:
+		a.along(a.Last[0][0], a.Last[1][0], s[0], many)
+		a.Last = m.latest(a.Last[1], s)
 	}
-	a.along(a.Last[0][0], a.Last[1][0], s[0], many)
-	a.Last = []Slot{a.Last[1], s}
 }
 
 // across compares arms side by side: given their sum, each has its share.
@@ -179,7 +239,7 @@ func (a *Scale) term(num, den, variance float64) {
 }
 
 // estimate is the ratio of the sums and its standard error.
-func (a Scale) estimate() (phi, se float64) {
+func (a *Scale) estimate() (phi, se float64) {
 	if a.Den == 0 {
 		return 1, math.Inf(1)
 	}
@@ -190,7 +250,7 @@ func (a Scale) estimate() (phi, se float64) {
 }
 
 // independent is the standard error of the estimate if events are independent.
-func (a Scale) independent() float64 { return math.Sqrt(2*a.Den2) / a.Den }
+func (a *Scale) independent() float64 { return math.Sqrt(2*a.Den2) / a.Den }
 
 // minTerms is how many terms an estimate needs before it is believed.
 const minTerms = 8
@@ -273,7 +333,7 @@ func (d Dispersion) Beyond(known float64) float64 {
 // chi-squared variable with as many degrees of freedom as there were slots. That is right
 // for many events a slot; for few it says less than it could, of either answer.
 func (d Dispersion) Odds(known, phi float64) float64 {
-	a := d.Scales[0]
+	a := &d.Scales[0]
 	if a.Den == 0 || a.Den2 == 0 {
 		return 0
 	}

@@ -17,22 +17,28 @@ type margins struct {
 // cost grows with the square root of the margins.
 func (m margins) logNorm(u float64) float64 {
 	lo, hi := m.support()
+	return m.tilted(u, lo, hi, nil)
+}
+
+// tilted is logNorm with the support, and with the steps from its least on as far as the
+// caller has them: all nodes of a block go over the same ones.
+func (m margins) tilted(u float64, lo, hi uint64, steps []float64) float64 {
 	if lo == hi {
 		return m.logTerm(lo) + u*float64(lo)
 	}
-	x := m.mode(u, lo, hi)
 	psi := math.Exp(u)
+	x := m.mode(psi, lo, hi)
 	const tiny = 1e-19
 	sum := 1.0
 	for t, i := 1.0, x; i < hi; i++ {
-		t *= m.step(i) * psi
+		t *= m.stepOf(i, lo, steps) * psi
 		sum += t
 		if t < tiny*sum {
 			break
 		}
 	}
 	for t, i := 1.0, x; i > lo; i-- {
-		t /= m.step(i-1) * psi
+		t /= m.stepOf(i-1, lo, steps) * psi
 		sum += t
 		if t < tiny*sum {
 			break
@@ -40,6 +46,17 @@ func (m margins) logNorm(u float64) float64 {
 	}
 	return m.logTerm(x) + u*float64(x) + math.Log(sum)
 }
+
+// stepOf is step, from steps if they reach so far.
+func (m margins) stepOf(x, lo uint64, steps []float64) float64 {
+	if i := x - lo; i < uint64(len(steps)) {
+		return steps[i]
+	}
+	return m.step(x)
+}
+
+// fewSteps is how many steps are kept for the nodes of one block.
+const fewSteps = 512
 
 // shortSupport is how many terms may be summed as a polynomial for all nodes together.
 const shortSupport = 160
@@ -61,9 +78,18 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 			return
 		}
 	}
-	one := m.logNorm(0)
+	var room [fewSteps]float64
+	at := room[:0]
+	if hi-lo <= fewSteps {
+		at = room[:hi-lo]
+		s := m.from(lo)
+		for i := range at {
+			at[i] = s.next()
+		}
+	}
+	one := m.tilted(0, lo, hi, at)
 	for i, u := range nodes {
-		out[i] += m.logNorm(u) - one
+		out[i] += m.tilted(u, lo, hi, at) - one
 	}
 }
 
@@ -92,8 +118,9 @@ func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSuppor
 	n := int(hi - lo)
 	t, most := 1.0, 1.0
 	terms[0], sum = t, t
-	for i := range n {
-		t *= m.step(lo + uint64(i))
+	s := m.from(lo)
+	for i := range terms[1 : n+1] {
+		t *= s.next()
 		terms[i+1] = t
 		sum += t
 		if t > most {
@@ -119,10 +146,23 @@ func (m margins) step(x uint64) float64 {
 	return a / b
 }
 
-// mode is the x with the largest tilted term: Liao and Rosen's root, then climbed
+// from goes over the steps from lo on.
+func (m margins) from(lo uint64) factors {
+	return factors{float64(int64(m.treated - lo)), float64(int64(m.events - lo)), float64(int64(lo + 1)), float64(int64(m.control + lo + 1 - m.events))}
+}
+
+// factors are the four of step: whole numbers, which floats count exactly.
+type factors struct{ a, b, c, d float64 }
+
+func (f *factors) next() float64 {
+	out := f.a * f.b / (f.c * f.d)
+	f.a, f.b, f.c, f.d = f.a-1, f.b-1, f.c+1, f.d+1
+	return out
+}
+
+// mode is the x with the largest term, tilted by psi: Liao and Rosen's root, then climbed
 // to the top, because rounding may leave it a little beside.
-func (m margins) mode(u float64, lo, hi uint64) uint64 {
-	psi := math.Exp(u)
+func (m margins) mode(psi float64, lo, hi uint64) uint64 {
 	t, c, n := float64(m.treated), float64(m.control), float64(m.events)
 	a, b := psi-1, -((t+n+2)*psi + c - n)
 	q := -0.5 * (b - math.Sqrt(max(0, b*b-4*a*psi*(t+1)*(n+1))))
@@ -137,22 +177,28 @@ func (m margins) mode(u float64, lo, hi uint64) uint64 {
 }
 
 func (m margins) logTerm(x uint64) float64 {
-	return logChoose(m.treated, x) + logChoose(m.control, m.events-x)
+	t := smallFactorials()
+	return t.logChoose(m.treated, x) + t.logChoose(m.control, m.events-x)
 }
 
-func logChoose(n, k uint64) float64 { return logFactorial(n) - logFactorial(k) - logFactorial(n-k) }
+// factorials are the logarithms of the first ones: they save most calls of Lgamma, because
+// blocks of a second are small.
+type factorials [4096]float64
 
-// smallFactorials saves most calls of Lgamma: blocks of a second are small.
-var smallFactorials = sync.OnceValue(func() *[4096]float64 {
-	var t [4096]float64
+var smallFactorials = sync.OnceValue(func() *factorials {
+	var t factorials
 	for i := range t {
 		t[i], _ = math.Lgamma(float64(i) + 1)
 	}
 	return &t
 })
 
-func logFactorial(n uint64) float64 {
-	if t := smallFactorials(); n < uint64(len(t)) {
+func logChoose(n, k uint64) float64 { return smallFactorials().logChoose(n, k) }
+
+func (t *factorials) logChoose(n, k uint64) float64 { return t.log(n) - t.log(k) - t.log(n-k) }
+
+func (t *factorials) log(n uint64) float64 {
+	if n < uint64(len(t)) {
 		return t[n]
 	}
 	v, _ := math.Lgamma(float64(n) + 1)
