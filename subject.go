@@ -24,7 +24,10 @@ func ParseDigest(s string) (Digest, error) {
 }
 
 // DigestOf makes a Digest of a SHA-256 sum.
-func DigestOf(sum [32]byte) Digest { return Digest("sha256:" + hex.EncodeToString(sum[:])) }
+func DigestOf(sum [32]byte) Digest {
+	var room [7 + 2*32]byte
+	return Digest(hex.AppendEncode(append(room[:0], "sha256:"...), sum[:]))
+}
 
 // Hex returns the digits without the algorithm, "" for the zero value.
 func (d Digest) Hex() string { return strings.TrimPrefix(string(d), "sha256:") }

@@ -34,8 +34,8 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 		c.take(c.forward, c.hold, fmt.Sprintf("Advance to %d %% early: neither harm nor safety is shown, and more traffic shows it sooner; %s.",
 			c.forward.Action.Weight, c.forward.Reason))
 	case c.forward.Eligible:
-		c.take(c.forward, c.hold, fmt.Sprintf("%s %d %%: %s is not %s times worse than %s; %s.",
-			forwardWord(c.forward), c.forward.Action.Weight, p.Canary, number(p.Margin), p.Control, c.forward.Reason))
+		c.take(c.forward, c.hold, forwardWord(c.forward)+" "+strconv.Itoa(c.forward.Action.Weight)+" %: "+p.Canary+
+			" is not "+number(p.Margin)+" times worse than "+p.Control+"; "+c.forward.Reason+".")
 	case d.Time.Sub(s.Began) >= p.Horizon && !e.safe:
 		c.horizon(s, e)
 	case e.unknown != "" && !e.known:
@@ -107,7 +107,20 @@ func title(k assay.ActionKind) string { return strings.ToUpper(string(k[:1])) + 
 // reasons lists the numbers behind the words.
 func (c *choice) reasons(e evidence) {
 	d := c.d
-	d.Reasons = append(slices.Grow(d.Reasons, len(d.Tests)+5), combined(c.plan, d), least(c.plan, d))
+	var room [2048]byte
+	var places [fewTests + 2]int
+	b := appendCombined(room[:0], c.plan, d)
+	ends := append(places[:0], len(b))
+	b = appendLeast(b, c.plan, d)
+	ends = append(ends, len(b))
+	var rooms [2][32]byte
+	abortAt, shipAt := appendE(rooms[0][:0], d.AbortAt), appendE(rooms[1][:0], d.ShipAt)
+	for i := range d.Tests {
+		b = appendTest(b, d, &d.Tests[i], abortAt, shipAt)
+		ends = append(ends, len(b))
+	}
+	all := cut(b, ends)
+	d.Reasons = append(append(make([]string, 0, len(d.Reasons)+len(all)+3), d.Reasons...), all[:2]...)
 	if d.AbortBasis != "" {
 		d.Reasons = append(d.Reasons, "the abort threshold is "+d.AbortBasis)
 	}
@@ -117,24 +130,5 @@ func (c *choice) reasons(e evidence) {
 	if e.unknown != "" {
 		d.Reasons = append(d.Reasons, e.unknown)
 	}
-	var rooms [2][32]byte
-	abortAt, shipAt := appendE(rooms[0][:0], d.AbortAt), appendE(rooms[1][:0], d.ShipAt)
-	for i := range d.Tests {
-		d.Reasons = append(d.Reasons, testWords(d, &d.Tests[i], abortAt, shipAt))
-	}
-}
-
-func combined(p *Plan, d *assay.Decision) string {
-	b := appendE(append(make([]byte, 0, 96), "combined harm e "...), d.Harm)
-	b = appendE(append(b, ", abort at "...), d.AbortAt)
-	b = strconv.AppendFloat(append(b, " (alpha "...), 100*p.Alpha, 'g', -1, 64)
-	return string(append(b, " %)"...))
-}
-
-func least(p *Plan, d *assay.Decision) string {
-	b := appendE(append(make([]byte, 0, 96), "least safety e "...), d.Safe)
-	b = appendE(append(b, ", go on at "...), d.ShipAt)
-	b = strconv.AppendFloat(append(b, " (beta "...), 100*p.Beta, 'g', -1, 64)
-	b = strconv.AppendFloat(append(b, " %, margin "...), p.Margin, 'g', -1, 64)
-	return string(append(b, " times)"...))
+	d.Reasons = append(d.Reasons, all[2:]...)
 }

@@ -23,10 +23,17 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 		}
 	}
 	signals := make([]assay.Signal, 0, len(p.Indicators))
-	for i, ind := range p.Indicators {
-		w := &s.Watches[i]
+	var rooms [fewIntervals]pair
+	var places [fewIntervals]int
+	for i := range p.Indicators {
+		ind, w := &p.Indicators[i], &s.Watches[i]
 		refused := ""
-		for _, parts := range intervals(p, ind.Name, readings) {
+		all, ends := intervals(rooms[:0], places[:0], &p, ind.Name, readings)
+		for n, end := range ends {
+			parts := all[:end]
+			if n > 0 {
+				parts = all[ends[n-1]:end]
+			}
 			first := parts[0][0]
 			if first.Start.Before(w.Through) {
 				continue
@@ -82,10 +89,11 @@ func (k at) compare(o at) int {
 }
 
 // intervals matches the readings of one indicator by interval and stratum, oldest
-// interval first, strata by name. A stratum that one version had no request of has no
+// interval first, strata by name. It appends the pairs, and where those of each interval
+// end. A stratum that one version had no request of has no
 // reading of it: beside a stratum that both have, it counts as an empty one.
-func intervals(p Plan, indicator string, readings []assay.Reading) (out [][]pair) {
-	var room [8]at
+func intervals(pairs []pair, ends []int, p *Plan, indicator string, readings []assay.Reading) ([]pair, []int) {
+	var room [fewIntervals]at
 	found := room[:0]
 	for i := range readings {
 		r := &readings[i]
@@ -101,19 +109,22 @@ func intervals(p Plan, indicator string, readings []assay.Reading) (out [][]pair
 		found = append(found, key)
 	}
 	// Equal ones keep their order, so of two that say the same the later one counts.
-	slices.SortStableFunc(found, at.compare)
+	if !slices.IsSortedFunc(found, at.compare) {
+		slices.SortStableFunc(found, at.compare)
+	}
 	found = merge(found)
 	for len(found) > 0 {
 		n := 1
 		for n < len(found) && found[n].start == found[0].start && found[n].end == found[0].end {
 			n++
 		}
-		if parts := complete(found[:n], readings); parts != nil {
-			out = append(out, parts)
+		from := len(pairs)
+		if pairs = complete(pairs, found[:n], readings); len(pairs) > from {
+			ends = append(ends, len(pairs))
 		}
 		found = found[n:]
 	}
-	return out
+	return pairs, ends
 }
 
 // merge puts the arms of equal places together.
@@ -133,25 +144,33 @@ func merge(sorted []at) []at {
 	return out
 }
 
-// complete is the pairs of one interval, nil if no reading has its partner.
-func complete(keys []at, readings []assay.Reading) []pair {
+// complete appends the pairs of one interval, none if no reading has its partner.
+func complete(out []pair, keys []at, readings []assay.Reading) []pair {
 	if !slices.ContainsFunc(keys, func(k at) bool { return k.arms[0] > 0 && k.arms[1] > 0 }) {
-		return nil
+		return out
 	}
-	parts := make([]pair, len(keys))
-	for n, k := range keys {
+	for _, k := range keys {
+		var both pair
 		for arm, i := range k.arms {
 			if i > 0 {
-				parts[n][arm] = &readings[i-1]
+				both[arm] = &readings[i-1]
 				continue
 			}
 			// The stratum had none of its requests.
 			o := &readings[k.arms[1-arm]-1]
-			parts[n][arm] = &assay.Reading{Start: o.Start, End: o.End, EventTime: o.EventTime, Completeness: 1, Stratum: o.Stratum}
+			both[arm] = &assay.Reading{Start: o.Start, End: o.End, EventTime: o.EventTime, Completeness: 1, Stratum: o.Stratum}
 		}
+		out = append(out, both)
 	}
-	return parts
+	return out
 }
+
+// fewIntervals is how many intervals of one indicator are matched without being allocated:
+// mostly there is one.
+const fewIntervals = 8
+
+// fewSlots is how many tests of one indicator are counted without being allocated.
+const fewSlots = 8
 
 // add folds the pairs of one interval into the tests of an indicator, each stratum on
 // its own: evidence is about the ratio within strata, so that a different mix of them
@@ -159,8 +178,12 @@ func complete(keys []at, readings []assay.Reading) []pair {
 func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string, error) {
 	ind := &p.Indicators[indicator]
 	next, carry := slices.Clone(w.Tests), w.Carry
-	counted := make([]infer.Count, 2*len(next))
-	canary, control := counted[:len(next)], counted[len(next):]
+	var room [2 * fewSlots]infer.Count
+	counted := room[:]
+	if len(next) > fewSlots {
+		counted = make([]infer.Count, 2*len(next))
+	}
+	canary, control := counted[:len(next)], counted[len(next):2*len(next)]
 	for _, part := range parts {
 		for i := range tests {
 			t := &tests[i]

@@ -214,10 +214,10 @@ func (p Plan) Check() error {
 }
 
 func (p Plan) checkIndicators(bad func(field, format string, args ...any) error) error {
-	seen := map[string]bool{}
-	for _, i := range p.Indicators {
+	for n := range p.Indicators {
+		i := &p.Indicators[n]
 		switch {
-		case i.Name == "" || seen[i.Name]:
+		case i.Name == "" || slices.ContainsFunc(p.Indicators[:n], func(o Indicator) bool { return o.Name == i.Name }):
 			return bad("indicators", "name %q is empty or used twice", i.Name)
 		case !(i.Weight > 0 && i.Weight <= 1e6):
 			return bad("indicators", "%s has weight %v, want above 0", i.Name, i.Weight)
@@ -246,10 +246,9 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 				return bad("indicators", "%s has the bound %v, want different ones above 0", i.Name, b)
 			}
 		}
-		if err := p.checkMeasure(&i, bad); err != nil {
+		if err := p.checkMeasure(i, bad); err != nil {
 			return err
 		}
-		seen[i.Name] = true
 	}
 	if n := p.slots(); n > MaxTests {
 		return bad("indicators", "make %d tests in all, one for each indicator, or for each of its bounds or classes; at most %d are kept: leave some out", n, MaxTests)
@@ -263,14 +262,14 @@ const MaxTests = 200
 
 // slots is how many tests the plan has.
 func (p Plan) slots() (n int) {
-	for _, i := range p.Indicators {
-		n += i.slots()
+	for i := range p.Indicators {
+		n += p.Indicators[i].slots()
 	}
 	return n
 }
 
 // slots is how many tests the indicator is watched with.
-func (i Indicator) slots() int { return max(1, len(i.Bounds), len(i.Classes)) }
+func (i *Indicator) slots() int { return max(1, len(i.Bounds), len(i.Classes)) }
 
 // FixedLooks is a group-sequential design: alpha is spent over Looks equally spaced
 // looks up to Requests canary requests. Calibrated: it rests on normal scores.
@@ -304,7 +303,8 @@ const boundsShare = 0.12
 func (p Plan) tests() ([]test, error) {
 	out := make([]test, 0, p.slots())
 	mixed := slices.ContainsFunc(p.Indicators, func(i Indicator) bool { return len(i.Bounds) == 0 })
-	for n, i := range p.Indicators {
+	for n := range p.Indicators {
+		i := &p.Indicators[n]
 		comparison, err := p.compiled(i) // one for all bounds: they differ in what they count
 		if err != nil {
 			return nil, err
@@ -352,9 +352,9 @@ var usual = sync.OnceValues(func() (out map[infer.Kind][2]*infer.Comparison, err
 })
 
 // compiled is the comparison of an indicator.
-func (p Plan) compiled(i Indicator) (*infer.Comparison, error) {
-	if p.accept(&i) != defaultAccept || p.margin(&i) != defaultMargin || i.reversed() {
-		return infer.New(p.Comparison(i))
+func (p *Plan) compiled(i *Indicator) (*infer.Comparison, error) {
+	if p.accept(i) != defaultAccept || p.margin(i) != defaultMargin || i.reversed() {
+		return infer.New(p.Comparison(*i))
 	}
 	of, err := usual()
 	if err != nil {
@@ -368,7 +368,7 @@ func (p Plan) compiled(i Indicator) (*infer.Comparison, error) {
 }
 
 // comparedBy is what the two versions are compared by.
-func (i Indicator) comparedBy() infer.Kind {
+func (i *Indicator) comparedBy() infer.Kind {
 	switch {
 	case i.Kind == KindCount:
 		return infer.Counts

@@ -17,11 +17,81 @@ func evalue(logE float64) string { return string(appendE(nil, logE)) }
 func appendE(b []byte, logE float64) []byte {
 	switch {
 	case logE > 14 || logE < -14:
-		return strconv.AppendFloat(append(b, "10^"...), logE/math.Ln10, 'f', 0, 64)
+		return appendWhole(append(b, "10^"...), logE/math.Ln10)
 	case logE < 2.3:
-		return strconv.AppendFloat(b, math.Exp(logE), 'g', 2, 64)
+		return appendDigits(b, math.Exp(logE), 2)
 	}
-	return strconv.AppendFloat(b, math.Exp(logE), 'f', 0, 64)
+	return appendWhole(b, math.Exp(logE))
+}
+
+// appendWhole is strconv.AppendFloat(b, v, 'f', 0, 64), which takes longer for what most
+// numbers are.
+func appendWhole(b []byte, v float64) []byte {
+	if r := math.RoundToEven(v); r > 0 && r < 1e15 || r < 0 && r > -1e15 {
+		return strconv.AppendInt(b, int64(r), 10)
+	}
+	return strconv.AppendFloat(b, v, 'f', 0, 64)
+}
+
+// tens are powers of ten, which floats have exactly.
+var tens = [...]float64{1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7}
+
+// appendDigits is strconv.AppendFloat(b, v, 'g', digits, 64) for up to three digits. Numbers
+// from 0.0001 up to those digits are written without it: a product with a power of ten is off
+// by less than its last bit, so that, away from halves, it is rounded as v itself is.
+func appendDigits(b []byte, v float64, digits int) []byte {
+	if !(v >= 0.001 && v < tens[digits]-1) {
+		return strconv.AppendFloat(b, v, 'g', digits, 64)
+	}
+	whole := 1 // digits before the point; 0 and less count the zeros after it
+	for ; v >= tens[whole]; whole++ {
+	}
+	for ; whole <= 1 && v*tens[1-whole] < 1; whole-- {
+	}
+	scaled := v * tens[digits-whole]
+	below := math.Floor(scaled)
+	if math.Abs(scaled-below-0.5) < 1e-9 {
+		return strconv.AppendFloat(b, v, 'g', digits, 64)
+	}
+	n := int(scaled + 0.5)
+	places := digits - whole // of n after the point
+	for ; places > 0 && n%10 == 0; places-- {
+		n /= 10
+	}
+	b = strconv.AppendInt(b, int64(n/int(tens[places])), 10)
+	if places == 0 {
+		return b
+	}
+	b = append(b, '.')
+	rest := n % int(tens[places])
+	for p := places - 1; p > 0 && rest < int(tens[p]); p-- {
+		b = append(b, '0')
+	}
+	return strconv.AppendInt(b, int64(rest), 10)
+}
+
+// cut is text in lines that end where ends says: one string for all of them.
+func cut(text []byte, ends []int) []string {
+	all, out, from := string(text), make([]string, len(ends)), 0
+	for i, end := range ends {
+		out[i], from = all[from:end], end
+	}
+	return out
+}
+
+func appendCombined(b []byte, p *Plan, d *assay.Decision) []byte {
+	b = appendE(append(b, "combined harm e "...), d.Harm)
+	b = appendE(append(b, ", abort at "...), d.AbortAt)
+	b = strconv.AppendFloat(append(b, " (alpha "...), 100*p.Alpha, 'g', -1, 64)
+	return append(b, " %)"...)
+}
+
+func appendLeast(b []byte, p *Plan, d *assay.Decision) []byte {
+	b = appendE(append(b, "least safety e "...), d.Safe)
+	b = appendE(append(b, ", go on at "...), d.ShipAt)
+	b = strconv.AppendFloat(append(b, " (beta "...), 100*p.Beta, 'g', -1, 64)
+	b = strconv.AppendFloat(append(b, " %, margin "...), p.Margin, 'g', -1, 64)
+	return append(b, " times)"...)
 }
 
 // appendRate writes a rate with the digits that a small one needs.
@@ -29,7 +99,11 @@ func appendRate(b []byte, r assay.Rate) []byte {
 	if r.Total == 0 {
 		return append(b, "none"...)
 	}
-	b = strconv.AppendFloat(b, 100*float64(r.Bad)/float64(r.Total), 'g', 3, 64)
+	if r.Bad == 0 {
+		b = append(b, '0')
+	} else {
+		b = appendDigits(b, 100*float64(r.Bad)/float64(r.Total), 3)
+	}
 	b = strconv.AppendUint(append(b, " % ("...), r.Bad, 10)
 	return append(strconv.AppendUint(append(b, " of "...), r.Total, 10), ')')
 }
@@ -59,24 +133,22 @@ func appendArm(b []byte, t *assay.TestValue, r assay.Rate, mean float64) []byte 
 }
 
 // appendRatio writes the confidence interval of a test's ratio.
-func appendRatio(b []byte, t assay.TestValue) []byte {
+func appendRatio(b []byte, t *assay.TestValue) []byte {
 	if t.RatioLow > 0 {
-		b = strconv.AppendFloat(b, t.RatioLow, 'g', 2, 64)
+		b = appendDigits(b, t.RatioLow, 2)
 	} else {
 		b = append(b, '0')
 	}
 	b = append(b, " to "...)
 	if t.RatioHigh > 0 {
-		return strconv.AppendFloat(b, t.RatioHigh, 'g', 2, 64)
+		return appendDigits(b, t.RatioHigh, 2)
 	}
 	return append(b, "∞"...)
 }
 
-// testWords is one line of a decision's reasons. A decision has one for each test, so
+// appendTest writes one line of a decision's reasons. A decision has one for each test, so
 // they are written without fmt; what they are held against is the same for all.
-func testWords(d *assay.Decision, t *assay.TestValue, abortAt, shipAt []byte) string {
-	var room [256]byte
-	b := room[:0]
+func appendTest(b []byte, d *assay.Decision, t *assay.TestValue, abortAt, shipAt []byte) []byte {
 	b = append(append(append(append(b, t.Name...), ": "...), d.Canary...), ' ')
 	b = appendArm(b, t, t.Canary, t.CanaryMean)
 	b = append(append(append(b, " against "...), d.Control...), ' ')
@@ -88,12 +160,12 @@ func testWords(d *assay.Decision, t *assay.TestValue, abortAt, shipAt []byte) st
 	case t.Less:
 		b = append(b, "(less is worse) "...)
 	}
-	b = appendRatio(b, *t)
+	b = appendRatio(b, t)
 	b = appendE(append(b, "; harm e "...), t.Harm)
 	b = append(append(b, " of "...), abortAt...)
 	b = appendE(append(b, ", safety e "...), t.Safe)
 	b = append(append(b, " of "...), shipAt...)
-	return string(append(append(append(b, " ("...), t.Certainty...), ')'))
+	return append(append(append(b, " ("...), t.Certainty...), ')')
 }
 
 // remaining says how long it will still take.
@@ -101,7 +173,7 @@ func remaining(d *assay.Decision) string {
 	if d.Remaining < 0 {
 		return "at these rates it will not be shown safe"
 	}
-	b := strconv.AppendFloat(append(make([]byte, 0, 128), "about "...), math.Ceil(d.Remaining), 'f', 0, 64)
-	b = strconv.AppendFloat(append(b, " more canary requests until it is shown safe at these rates (80 %: "...), math.Ceil(d.RemLow), 'f', 0, 64)
-	return string(append(strconv.AppendFloat(append(b, " to "...), math.Ceil(d.RemHigh), 'f', 0, 64), ')'))
+	b := appendWhole(append(make([]byte, 0, 128), "about "...), math.Ceil(d.Remaining))
+	b = appendWhole(append(b, " more canary requests until it is shown safe at these rates (80 %: "...), math.Ceil(d.RemLow))
+	return string(append(appendWhole(append(b, " to "...), math.Ceil(d.RemHigh)), ')'))
 }

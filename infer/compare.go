@@ -150,7 +150,7 @@ type side struct {
 	spans   []float64 // of the sizes, from the null: ln of the ratio between them
 	weights []float64 // of the sizes, summing to 1
 	logw    []float64
-	early   []float64 // of harm: the weights without what later beginnings have
+	early   []float64 // of harm, the weights without what later beginnings have
 }
 
 // New compiles c; CodeInvalid says what is wrong with it.
@@ -171,9 +171,12 @@ func New(c Config) (*Comparison, error) {
 	if len(c.Lattice) == 1 || !slices.IsSorted(c.Lattice) {
 		return nil, assay.Errorf(assay.CodeInvalid, "lattice needs two or more ratios in ascending order")
 	}
-	all := slices.Concat(c.Lattice, []float64{c.Harm.Null, c.Safe.Null})
-	for _, s := range slices.Concat(c.Harm.Sizes, c.Safe.Sizes) {
-		all = append(all, s.Ratio)
+	all := make([]float64, 0, len(c.Lattice)+2+len(c.Harm.Sizes)+len(c.Safe.Sizes))
+	all = append(append(all, c.Lattice...), c.Harm.Null, c.Safe.Null)
+	for _, d := range [...]*Side{&c.Harm, &c.Safe} {
+		for _, z := range d.Sizes {
+			all = append(all, z.Ratio)
+		}
 	}
 	for _, r := range all {
 		if !(r >= 1e-6 && r <= 1e6) {
@@ -185,40 +188,46 @@ func New(c Config) (*Comparison, error) {
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	k := &Comparison{kind: c.Kind, phi: phi, late: c.Late, gather: c.Gather, ratios: all}
-	for _, r := range all {
-		k.nodes = append(k.nodes, math.Log(r))
+	k := &Comparison{kind: c.Kind, phi: phi, late: c.Late, gather: c.Gather, ratios: all, nodes: make([]float64, len(all))}
+	for i, r := range all {
+		k.nodes[i] = math.Log(r)
 	}
+	if k.kind == Means && !(c.Harm.Null < c.Safe.Null) {
+		return nil, assay.Errorf(assay.CodeInvalid, "null %v of harm is not below the null %v of safety", c.Harm.Null, c.Safe.Null)
+	}
+	if err := k.sides(&c); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// sides compiles both sides and the lattice.
+func (k *Comparison) sides(c *Config) (err error) {
+	if k.kind == Means {
+		k.harm, k.safe = side{null: k.node(c.Harm.Null)}, side{null: k.node(c.Safe.Null)}
+	} else {
+		above := 1.0
+		if c.Less {
+			above = -1
+		}
+		if k.harm, err = k.compile("harm", &c.Harm, above); err != nil {
+			return err
+		}
+		if k.safe, err = k.compile("safe", &c.Safe, -above); err != nil {
+			return err
+		}
+	}
+	k.lattice = make([]int, 0, len(c.Lattice))
 	for _, r := range c.Lattice {
 		k.lattice = append(k.lattice, k.node(r))
 	}
 	k.lattice = slices.Compact(k.lattice)
-	if k.kind == Means {
-		if !(c.Harm.Null < c.Safe.Null) {
-			return nil, assay.Errorf(assay.CodeInvalid, "null %v of harm is not below the null %v of safety", c.Harm.Null, c.Safe.Null)
-		}
-		k.harm, k.safe = side{null: k.node(c.Harm.Null)}, side{null: k.node(c.Safe.Null)}
-		return k, nil
+	room := make([]float64, 2*len(k.lattice))
+	k.points, k.spans = room[:len(k.lattice):len(k.lattice)], room[len(k.lattice):]
+	for i, j := range k.lattice {
+		k.points[i], k.spans[i] = k.nodes[j], k.nodes[j]-k.nodes[k.harm.null]
 	}
-	var err error
-	above := 1.0
-	if c.Less {
-		above = -1
-	}
-	if k.harm, err = k.compile("harm", c.Harm, above); err != nil {
-		return nil, err
-	}
-	if k.safe, err = k.compile("safe", c.Safe, -above); err != nil {
-		return nil, err
-	}
-	for _, w := range k.harm.weights {
-		k.harm.early = append(k.harm.early, w*(1-k.late))
-	}
-	for _, j := range k.lattice {
-		k.points = append(k.points, k.nodes[j])
-		k.spans = append(k.spans, k.nodes[j]-k.nodes[k.harm.null])
-	}
-	return k, nil
+	return nil
 }
 
 func (k *Comparison) node(ratio float64) int {
@@ -227,7 +236,7 @@ func (k *Comparison) node(ratio float64) int {
 }
 
 // compile normalises the weights; sign says on which side of the null sizes lie.
-func (k *Comparison) compile(name string, s Side, sign float64) (side, error) {
+func (k *Comparison) compile(name string, s *Side, sign float64) (side, error) {
 	if len(s.Sizes) == 0 {
 		return side{}, assay.Errorf(assay.CodeInvalid, "%s side has no sizes", name)
 	}
@@ -241,13 +250,14 @@ func (k *Comparison) compile(name string, s Side, sign float64) (side, error) {
 		}
 		total += z.Weight
 	}
-	out := side{null: k.node(s.Null)}
-	for _, z := range s.Sizes {
+	n := len(s.Sizes)
+	room := make([]float64, 4*n)
+	out := side{null: k.node(s.Null), sizes: make([]int, n), spans: room[:n:n], weights: room[n : 2*n : 2*n], logw: room[2*n : 3*n : 3*n], early: room[3*n:]}
+	for i, z := range s.Sizes {
 		j := k.node(z.Ratio)
-		out.sizes = append(out.sizes, j)
-		out.spans = append(out.spans, k.nodes[j]-k.nodes[out.null])
-		out.weights = append(out.weights, z.Weight/total)
-		out.logw = append(out.logw, math.Log(z.Weight/total))
+		w := z.Weight / total
+		out.sizes[i], out.spans[i] = j, k.nodes[j]-k.nodes[out.null]
+		out.weights[i], out.logw[i], out.early[i] = w, math.Log(w), w*(1-k.late)
 	}
 	return out, nil
 }

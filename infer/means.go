@@ -69,7 +69,21 @@ func (k *Comparison) won(s *State, node, direction int) float64 {
 	for i, w := range k.wealth(s, node, direction) {
 		room[i] = w / k.phi
 	}
-	return logSumExp(room[:]) - math.Log(float64(len(stakes)))
+	return logSumExp(room[:]) - logStakes
+}
+
+// logStakes is ln of how many stakes there are.
+var logStakes = math.Log(float64(len(stakes)))
+
+// reached reports whether won is at least at, which is above 0. Most nodes are far from it,
+// and then no stake has come to it: their mean is not above the greatest.
+func (k *Comparison) reached(s *State, node, direction int, at float64) bool {
+	for _, w := range k.wealth(s, node, direction) {
+		if w/k.phi > at-0.001 {
+			return k.won(s, node, direction) >= at
+		}
+	}
+	return false
 }
 
 // meansInterval is the lattice's ratios between the greatest that is too low and the least
@@ -78,10 +92,10 @@ func (k *Comparison) won(s *State, node, direction int) float64 {
 func (k *Comparison) meansInterval(s *State, alpha float64) Interval {
 	out, at := Interval{0, math.Inf(1)}, -math.Log(alpha/2)
 	for _, j := range k.lattice {
-		if k.won(s, j, above) >= at {
+		if k.reached(s, j, above, at) {
 			out.Low = k.ratios[j]
 		}
-		if math.IsInf(out.High, 1) && k.won(s, j, below) >= at {
+		if math.IsInf(out.High, 1) && k.reached(s, j, below, at) {
 			out.High = k.ratios[j]
 		}
 	}
@@ -114,7 +128,7 @@ func (k *Comparison) stakesOf(s *State, d side) (logw, gains [len(stakes)]float6
 		direction = above
 	}
 	for i, w := range k.wealth(s, d.null, direction) {
-		logw[i], gains[i] = -math.Log(float64(len(stakes))), w/k.phi
+		logw[i], gains[i] = -logStakes, w/k.phi
 	}
 	return logw, gains
 }
