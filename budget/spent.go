@@ -25,14 +25,12 @@ func (b *Books) Spent(ctx context.Context, name string, from time.Time, step tim
 		return nil, err
 	}
 	q := signal.Query{Namespace: b.cfg.Namespace, Indicator: a.indicator, Start: from.Truncate(time.Millisecond)}
+	steps, err := signal.ReadSteps(ctx, b.cfg.Source, q, step, n)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]float64, n)
-	for i := range out {
-		q.End = q.Start.Add(step)
-		readings, err := b.cfg.Source.Read(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		q.Start = q.End
+	for i, readings := range steps {
 		bad := uint64(0)
 		for _, r := range readings { // the versions of a service share its promise
 			bad += r.Bad()

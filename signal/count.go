@@ -37,6 +37,29 @@ type Data struct {
 // Part is the series of one sum.
 type Part struct{ Plus, Minus []Series }
 
+// Within is what of d a source would find for a query of a shorter interval: the points
+// from Lookback before it to its end, without the series that have none of them.
+func (d Data) Within(q Query) Data {
+	from, end := q.Start.Add(-Lookback).UnixMilli(), q.End.UnixMilli()
+	some := func(all []Series) []Series {
+		var out []Series
+		for _, s := range all {
+			at := func(t int64) int {
+				i, _ := slices.BinarySearchFunc(s.Points, t, func(p Point, t int64) int { return cmp.Compare(p.Time, t) })
+				return i
+			}
+			if s.Points = s.Points[at(from):at(end)]; len(s.Points) > 0 {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	for _, p := range []*Part{&d.Good, &d.Bad, &d.Total, &d.Buckets, &d.Count, &d.Sum, &d.Gauge} {
+		p.Plus, p.Minus = some(p.Plus), some(p.Minus)
+	}
+	return d
+}
+
 // increase is what a counter grew by through samples in [start, end), both in
 // Unix milliseconds. The growth between two samples belongs to the later one's
 // time, so the increases of adjoining intervals add up. A fall is a reset: the

@@ -44,3 +44,33 @@ type Source interface {
 	// CodeUnavailable to try again. Safe for concurrent use.
 	Read(ctx context.Context, q Query) ([]assay.Reading, error)
 }
+
+// Stepper is a Source that reads a row of adjoining intervals at once.
+type Stepper interface {
+	// ReadSteps returns for each of n intervals of a step, from q.Start on, readings that
+	// count what Read counts there. Errors are those of Read.
+	ReadSteps(ctx context.Context, q Query, step time.Duration, n int) ([][]assay.Reading, error)
+}
+
+// ReadSteps reads n intervals of a step, from q.Start on: at once from a Stepper, and one
+// after the other from any other Source.
+func ReadSteps(ctx context.Context, src Source, q Query, step time.Duration, n int) ([][]assay.Reading, error) {
+	if s, ok := src.(Stepper); ok {
+		return s.ReadSteps(ctx, q, step, n)
+	}
+	out := make([][]assay.Reading, n)
+	for i := range out {
+		var err error
+		if out[i], err = src.Read(ctx, q.Step(step, i)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Step is the query for the i-th interval of a step from q.Start on.
+func (q Query) Step(step time.Duration, i int) Query {
+	q.Start = q.Start.Add(time.Duration(i) * step)
+	q.End = q.Start.Add(step)
+	return q
+}
