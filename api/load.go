@@ -7,7 +7,8 @@ import (
 )
 
 // Load is how many requests a second the versions had, over slots of time. What a version
-// does under more than it had, nobody has seen.
+// does under more than it had, nobody has seen. A greatest load is one of two slots in a row,
+// the lesser of them: counts that arrive late make one great slot, and never had such a load.
 type Load struct {
 	Slot    time.Duration `json:"slot"`             // nanoseconds
 	Canary  float64       `json:"canary"`           // the greatest of the new version since the rollout began

@@ -81,15 +81,19 @@ func (t tape) piece(used, d time.Duration) (from, to time.Time, then time.Durati
 	return from, to, used
 }
 
-// wind sorts slots of one length by their load into tapes.
-func wind(slots []assay.Reading, length time.Duration) (out []tape) {
-	slots = slices.Clone(slots)
-	slices.SortFunc(slots, func(a, b assay.Reading) int { return a.Start.Compare(b.Start) })
-	for _, r := range slots {
-		if r.Total == 0 {
+// loadedSlot is a slot of the day and the load that it had.
+type loadedSlot struct {
+	start time.Time
+	load  float64 // requests a second
+}
+
+// wind sorts slots of one length by their load into tapes; they are in order of time.
+func wind(slots []loadedSlot, length time.Duration) (out []tape) {
+	for _, s := range slots {
+		if s.load == 0 {
 			continue
 		}
-		n := math.Floor(math.Log(float64(r.Total)/length.Seconds()) / math.Log(tapeWidth))
+		n := math.Floor(math.Log(s.load) / math.Log(tapeWidth))
 		load := math.Pow(tapeWidth, n)
 		i, has := slices.BinarySearchFunc(out, load, func(t tape, l float64) int {
 			switch {
@@ -103,7 +107,7 @@ func wind(slots []assay.Reading, length time.Duration) (out []tape) {
 		if !has {
 			out = slices.Insert(out, i, tape{Load: load})
 		}
-		span := [2]int64{r.Start.UnixMilli(), r.Start.Add(length).UnixMilli()}
+		span := [2]int64{s.start.UnixMilli(), s.start.Add(length).UnixMilli()}
 		if k := len(out[i].Spans); k > 0 && out[i].Spans[k-1][1] == span[0] {
 			out[i].Spans[k-1][1] = span[1]
 			continue
@@ -151,6 +155,9 @@ func (r record) against(i int, fresh assay.Reading) (from, to time.Time, used *u
 			part := tape.long().Seconds() / w.Duration.Seconds() // the whole of it is spread over the watch
 			u := use{indicator: i, tape: t, fresh: fresh}
 			from, to, u.then = tape.piece(was, time.Duration(part*float64(fresh.End.Sub(fresh.Start))))
+			if !from.Before(to) {
+				u.tape = -1 // it is used up: what comes is load that it had, and no evidence
+			}
 			return from, to, &u
 		}
 	}
@@ -233,15 +240,16 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 		return err
 	}
 	l := api.Load{Slot: length, Since: list[0][0].Start}
-	var before []assay.Reading
-	for _, one := range list {
-		rate := float64(one[0].Total) / length.Seconds()
+	var before []loadedSlot
+	loads := borne(list, length)
+	for i, one := range list {
+		rate := loads[i]
 		l.Control = max(l.Control, rate)
 		if !one[0].Start.Add(length / 2).Before(rec.Past) { // the most of it belongs to the watch
 			l.Recent = max(l.Recent, rate)
 		}
-		if !one[0].Start.Add(length).After(rec.Past) { // and no count is used twice
-			before = append(before, one[0])
+		if !one[0].Start.Add(length).After(rec.Past) && !late(one[0], rate, length) { // and no count is used twice
+			before = append(before, loadedSlot{one[0].Start, rate})
 		}
 	}
 	rec.Rollout.Load = &l
@@ -251,25 +259,43 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 	return nil
 }
 
-// counting is a stretch of a version's requests that is not as long as a slot yet.
+// counting is a stretch of a version's requests that is not as long as a slot yet, and the
+// slot before it.
 type counting struct {
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
 	N    uint64    `json:"n,omitempty"`
+	Last float64   `json:"last,omitempty"` // of the slot that ended at LastTo, requests a second
+	// LastTo is when that was; zero without one.
+	LastTo time.Time `json:"last_to,omitzero"`
 }
 
-// add takes a stretch in; rate is that of a whole slot, once there is one.
-func (k *counting) add(from, to time.Time, n uint64, slot time.Duration) (rate float64, whole bool) {
+// slotLoad is what a whole slot had: requests a second, and as much of them as the slot
+// before it had too; of the first one, all of them.
+type slotLoad struct {
+	rate, borne float64
+	first       bool
+}
+
+// add takes a stretch in; the load is that of a whole slot, once there is one.
+func (k *counting) add(from, to time.Time, n uint64, slot time.Duration) (l slotLoad, whole bool) {
 	if k.From.IsZero() || from.Sub(k.To) > slot { // nothing is known of the time between
-		*k = counting{From: from}
+		k.From, k.N = from, 0
 	}
 	k.To, k.N = to, k.N+n
-	if took := k.To.Sub(k.From); took >= slot {
-		rate = float64(k.N) / took.Seconds()
-		*k = counting{}
-		return rate, true
+	took := k.To.Sub(k.From)
+	if took < slot {
+		return l, false
 	}
-	return 0, false
+	l.rate = float64(k.N) / took.Seconds()
+	switch l.first = k.LastTo.IsZero(); {
+	case l.first:
+		l.borne = l.rate
+	case k.From.Sub(k.LastTo) <= slot:
+		l.borne = min(l.rate, k.Last)
+	}
+	*k = counting{Last: l.rate, LastTo: k.To}
+	return l, true
 }
 
 // requestsOf is the first indicator that counts requests, −1 if none does.
@@ -315,12 +341,12 @@ func (r *record) count(from, to time.Time, n [2]uint64, now time.Time) {
 		return
 	}
 	l := *r.Rollout.Load
-	if rate, whole := r.Counting[0].add(from, to, n[0], l.Slot); whole {
-		l.Now, l.Canary = rate, max(l.Canary, rate)
+	if had, whole := r.Counting[0].add(from, to, n[0], l.Slot); whole {
+		l.Now, l.Canary = had.rate, max(l.Canary, had.borne)
 	}
 	if !r.watching() { // in the watch it is the past's again
-		if rate, whole := r.Counting[1].add(from, to, n[1], l.Slot); whole {
-			l.Control, l.Recent = max(l.Control, rate), max(l.Recent, rate)
+		if had, whole := r.Counting[1].add(from, to, n[1], l.Slot); whole && !(had.first && l.Control > 0) {
+			l.Control, l.Recent = max(l.Control, had.borne), max(l.Recent, had.borne)
 		}
 	}
 	r.Rollout.Load = &l

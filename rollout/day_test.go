@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/act/sim"
 	"assay.dev/assay/api"
 	"assay.dev/assay/rollout"
@@ -120,6 +121,108 @@ func TestAWatchWaitsForTheLoadThatTheOldVersionHad(t *testing.T) {
 				t.Errorf("the load was met at %s, and the watch ended at %s", w.Met, r.Ended)
 			}
 		})
+	}
+}
+
+// arrive puts what a version counted in a stretch into the reading that ends it, as a
+// counter does that could not be asked for so long.
+func (s *stage) arrive(version string, from, to time.Time) {
+	s.t.Helper()
+	into, sum := -1, assay.Reading{}
+	for i := range s.readings {
+		r := &s.readings[i]
+		if r.Version != version || r.Indicator != sim.IndicatorErrors || r.Start.Before(from) || r.End.After(to) {
+			continue
+		}
+		into, sum.Good, sum.Total = i, sum.Good+r.Good, sum.Total+r.Total
+		r.Good, r.Total = 0, 0
+	}
+	if into < 0 {
+		s.t.Fatalf("nothing of %s from %s to %s", version, from, to)
+	}
+	s.readings[into].Good, s.readings[into].Total = sum.Good, sum.Total
+}
+
+// peak makes a version's counts of a stretch so many times as great.
+func (s *stage) peak(version string, from, to time.Time, times uint64) {
+	for i := range s.readings {
+		if r := &s.readings[i]; r.Version == version && !r.Start.Before(from) && !r.End.After(to) {
+			r.Good, r.Total = times*r.Good, times*r.Total
+		}
+	}
+}
+
+// The old version's minute, of 300 requests a second, is known in slots of two and a half
+// seconds. The new one's readings lie a millisecond beside those of the world, so that it has
+// half of them: it waits for two fifths.
+func TestCountsThatArriveLateAreNoLoadToWaitFor(t *testing.T) {
+	at := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
+	for _, c := range []struct {
+		name    string
+		change  func(*stage)
+		control [2]float64 // that the old version had, by the record
+		waits   bool       // for the 1,500 of the morning
+	}{
+		{"every slot is like the others", func(*stage) {}, [2]float64{240, 340}, false},
+		{"twenty seconds arrive in one slot", func(s *stage) { s.arrive("v1", at(20), at(40)) }, [2]float64{240, 340}, false},
+		{"twice", func(s *stage) { s.arrive("v1", at(5), at(22)); s.arrive("v1", at(31), at(52)) }, [2]float64{240, 340}, false},
+		{"in the newest slot of all", func(s *stage) { s.arrive("v1", at(40), at(60)) }, [2]float64{240, 340}, false},
+		{"a true peak of two slots", func(s *stage) { s.peak("v1", at(30), at(36), 5) }, [2]float64{1000, 1650}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newDay(t, 113, busy{0.01, 0.01}, false)
+			c.change(s)
+			r := s.watched(10*time.Second, func(p *rollout.Proposal) { p.UntilLoad, p.Longest = 0.4, time.Hour })
+			if l := r.Load; l.Slot < 2400*time.Millisecond || l.Slot > 2500*time.Millisecond || l.Control < c.control[0] || l.Control > c.control[1] {
+				t.Errorf("slots of %s; the old version had up to %.0f/s, want %v", l.Slot, l.Control, c.control)
+			}
+			if morning := began.Add(morningAfter); r.Status != api.RolloutPromoted || r.Watch.Met.IsZero() || r.Watch.Met.After(morning) != c.waits {
+				t.Errorf("it ends %s; the load was met at %s, the morning came at %s", r.Status, r.Watch.Met, morning)
+			}
+		})
+	}
+}
+
+// A watch that waits for the morning, 600 of the 1,500 requests a second of the day before,
+// does not take a night's counts that came at once for it.
+func TestCountsOfTheNewVersionThatArriveLateEndNoWait(t *testing.T) {
+	s := newDay(t, 114, busy{0.01, 0.01}, true)
+	id := s.start(plan(), func(p *rollout.Proposal) {
+		blueGreen(10 * time.Second)(p)
+		p.Baseline, p.UntilLoad, p.Longest = 20*time.Second, 0.4, time.Hour
+	})
+	var r api.Rollout
+	cut, back := began.Add(70*time.Second), began.Add(82*time.Second)
+	held, looked := assay.Rate{}, false
+	for s.world.Now().Before(began.Add(morningAfter + 4*time.Second)) {
+		got, err := s.world.Step(250 * time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			r := &got[i]
+			if r.Version != "v2" || r.Indicator != sim.IndicatorErrors || r.Start.Before(cut) {
+				continue
+			}
+			if r.Start.Before(back) {
+				held.Bad, held.Total = held.Bad+r.Bad(), held.Total+r.Total
+				r.Good, r.Total = 0, 0
+			} else if r.Start.Before(back.Add(500 * time.Millisecond)) { // of two readings one is taken
+				r.Good, r.Total = r.Good+(held.Total-held.Bad)/2, r.Total+held.Total/2
+			}
+		}
+		s.readings = append(s.readings, got...)
+		r = s.pass(id, 0)
+		looked = looked || r.Load.Now > 600 && s.world.Now().Before(began.Add(morningAfter))
+	}
+	if !looked {
+		t.Fatal("no slot looked like the morning: nothing is shown")
+	}
+	if !r.Watch.Met.IsZero() {
+		t.Errorf("the load was met at %s, before two slots of the morning were over; the new version had up to %.0f/s", r.Watch.Met, r.Load.Canary)
+	}
+	if r = s.run(id); r.Status != api.RolloutPromoted || !r.Watch.Met.After(began.Add(morningAfter)) {
+		t.Errorf("it ends %s, the load was met at %s", r.Status, r.Watch.Met)
 	}
 }
 

@@ -105,6 +105,9 @@ func (c *Controller) readPast(ctx context.Context, rec record, i int, ind Indica
 		return nil, used, nil
 	}
 	old, err := c.one(ctx, q, rec.Rollout.Plan.Control)
+	if err == nil && old == nil && used == nil && !fresh.End.Before(rec.Rollout.Watch.Began.Add(rec.Rollout.Watch.Duration)) {
+		return nil, &use{indicator: i, tape: -1, fresh: *fresh}, nil // so is the last piece: no longer one will come
+	}
 	if err != nil || old == nil {
 		return nil, nil, err // this piece of the past is empty: the next reading is longer
 	}
