@@ -108,7 +108,7 @@ func (s *Scenario) fits(r policy.Rollout, use RolloutUse) error {
 			}
 		}
 		if seen == 2 {
-			return nil
+			return watches(r, use, o)
 		}
 		return assay.Errorf(assay.CodeInvalid, "%s: service %s needs version %q with a share of 100 and %q with 0", use.File, o.Name, clip(use.Control), clip(use.Canary))
 	}

@@ -21,6 +21,7 @@ type roll struct {
 	asked    bool            // the first step was asked for
 	readings []assay.Reading // since the last look
 	baseline []assay.Reading // of the old version's latency, before it began
+	past     []assay.Reading // of the old version's measures, before it began
 }
 
 func newRoll(rule policy.Rollout, use RolloutUse, start time.Time) (*roll, error) {
@@ -41,10 +42,18 @@ func (r *roll) see(s sight) error {
 			r.readings = append(r.readings, r.named(x)...)
 			continue
 		}
-		if x.Indicator == simtest.IndicatorLatency && x.Version == r.plan.Control {
+		if x.Version != r.plan.Control {
+			continue
+		}
+		switch x.Indicator {
+		case simtest.IndicatorLatency:
 			r.baseline = append(r.baseline, x)
+		case simtest.IndicatorErrors:
+		default:
+			r.past = append(r.past, r.named(x)...)
 		}
 	}
+	r.past = lately(r.past, s.now.Add(-pastTime))
 	old := s.now.Add(-r.rule.Spec.Baseline.Value())
 	for len(r.baseline) > 1 && r.baseline[0].End.Before(old) {
 		r.baseline = r.baseline[1:]
@@ -54,11 +63,11 @@ func (r *roll) see(s sight) error {
 
 // named are a reading under the names of the rollout's indicators.
 func (r *roll) named(x assay.Reading) (out []assay.Reading) {
-	for _, i := range r.rule.Spec.Indicators {
-		if i.Histogram() != (x.Indicator == simtest.IndicatorLatency) {
+	for n, i := range r.rule.Spec.Indicators {
+		if !shows(i, &x) {
 			continue
 		}
-		y := x
+		y := measured(r.plan.Indicators[n], x)
 		y.Indicator, y.Environment = i.Name, r.plan.Environment
 		if i.Threshold > 0 {
 			y.Good, y.Buckets = 0, nil
@@ -108,6 +117,9 @@ func (r *roll) done(a assay.Action, _ float64, err error, now time.Time) error {
 	}
 	if !r.began {
 		if err := r.freeze(); err != nil {
+			return err
+		}
+		if err := r.study(now); err != nil {
 			return err
 		}
 		r.began = true

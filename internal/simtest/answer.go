@@ -15,7 +15,7 @@ func (w *World) answer(s *service, c *cell, served int, l load, wait wait) []tal
 		fails, slow := w.troubled(s, v.Name, w.regions[c.region].Name)
 		full := v.Pool.blocked(float64(counts[i]) / w.tick.Seconds())
 		fails = 1 - (1-fails)*(1-v.Errors)*(1-asked)*(1-full)
-		seconds := flows*v.Slow*slow + calls
+		seconds := flows*v.Slow*slow + calls*(v.Calls/s.calling())
 		out[i] = w.one(s, counts[i], fails, v.Burst, seconds, l.detour, wait)
 	}
 	return out
@@ -35,6 +35,18 @@ func (p Pool) blocked(rate float64) float64 {
 	return share
 }
 
+// calling is how many times as often as the service's the mix of versions calls.
+func (s *service) calling() float64 {
+	if !s.uneven {
+		return 1
+	}
+	sum := 0.0
+	for i := range s.Versions {
+		sum += s.share[i] / 100 * s.Versions[i].Calls
+	}
+	return sum
+}
+
 // mixed is how many times slower than a plain version the mix of versions is.
 func (w *World) mixed(s *service, c *cell) (sum float64) {
 	for i, v := range s.Versions {
@@ -50,9 +62,9 @@ func (w *World) unanswered(s *service, c *cell, rate float64) float64 {
 	for i, call := range s.calls {
 		seconds := 0.0
 		if d := call.database; d != nil {
-			seconds = d.latency(max(0, d.rate-c.asked[i]) + rate*call.Times)
+			seconds = d.latency(max(0, d.rate-c.asked[i]) + rate*call.Times*s.calling())
 		} else {
-			good *= 1 - min(1, call.service.failing*call.Times)
+			good *= 1 - min(1, call.service.failing*call.Times*s.calling())
 			seconds = call.service.latency * w.slowdown(call.To)
 		}
 		if t := call.Timeout.D().Seconds(); t > 0 && seconds > t {

@@ -111,17 +111,17 @@ func (w *World) load(s *service, c *cell) load {
 // a rate of requests a second.
 func (w *World) calls(s *service, c *cell, rate float64) (seconds float64) {
 	for i, call := range s.calls {
-		one := 0.0
+		one, times := 0.0, call.Times*s.calling()
 		if d := call.database; d != nil {
 			others := max(0, d.rate-c.asked[i])
-			one = d.latency(others + rate*call.Times)
+			one = d.latency(others + rate*times)
 		} else {
 			one = call.service.latency * w.slowdown(call.To)
 		}
 		if t := call.Timeout.D().Seconds(); t > 0 {
 			one = min(one, t)
 		}
-		seconds += one * call.Times
+		seconds += one * times
 	}
 	return seconds
 }
@@ -133,7 +133,7 @@ func (w *World) fastest(s *service, c *cell, l load) float64 {
 	for i, call := range s.calls {
 		if d := call.database; d != nil {
 			left := max(0.05*d.capacity(), fullest*d.capacity()-max(0, d.rate-c.asked[i]))
-			high = min(high, left/call.Times)
+			high = min(high, left/(call.Times*s.calling()))
 		}
 	}
 	busy := func(rate float64) float64 { return rate * (l.own + w.calls(s, c, rate)) }
@@ -236,13 +236,14 @@ func (w wait) above(seconds float64) float64 {
 // ask counts the queries of a cell and returns the fullest database.
 func (w *World) ask(s *service, c *cell, perSecond float64) (worst [2]float64) {
 	for i, call := range s.calls {
+		times := call.Times * s.calling()
 		if call.service != nil {
-			call.service.cells[c.region].inbound += poisson(w.outcome, perSecond*call.Times*w.tick.Seconds())
+			call.service.cells[c.region].inbound += poisson(w.outcome, perSecond*times*w.tick.Seconds())
 			continue
 		}
 		d := call.database
 		others := max(0, d.rate-c.asked[i]) // what this cell asked before is no longer asked
-		c.asked[i] = perSecond * call.Times
+		c.asked[i] = perSecond * times
 		d.queries += c.asked[i] * w.tick.Seconds()
 		now := others + c.asked[i]
 		if full := min(1, now/d.capacity()); full >= worst[0] {

@@ -75,6 +75,7 @@ func (s Service) withDefaults() Service {
 	}
 	for i := range s.Versions {
 		s.Versions[i].Slow = fallback(s.Versions[i].Slow, 1)
+		s.Versions[i].Calls = fallback(s.Versions[i].Calls, 1)
 	}
 	s.Calls = slices.Clone(s.Calls)
 	for i := range s.Calls {
@@ -202,6 +203,12 @@ func (s Service) checkParts() error {
 		}
 		if !(v.Errors >= 0 && v.Errors <= 1) || !amounts(v.Share, v.Burst, v.Slow) || v.Slow > 1e6 || v.Burst > 1e6 {
 			return field(invalid("version %q: errors are from 0 to 1, and nothing is negative", clip(v.Name)), "versions")
+		}
+		if !(v.Calls > 0 && v.Calls <= 1000) {
+			return field(invalid("version %q calls %v times as often as the service", clip(v.Name), v.Calls), "versions")
+		}
+		if err := v.checkMeasures(); err != nil {
+			return field(err, "versions")
 		}
 	}
 	if math.Abs(sum-100) > 1e-6 {

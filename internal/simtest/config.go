@@ -134,6 +134,10 @@ type Version struct {
 	Slow  float64 `json:"slow,omitempty"` // times the service's work; 1 if left out
 	// Pool is what each request of the version needs one of in every region; none if left out.
 	Pool Pool `json:"pool,omitzero"`
+	// Calls is how many times as often as the service's it calls what stands behind it; 1 if left out.
+	Calls float64 `json:"calls,omitempty"`
+	// Measures are what the version counts and shows beside its answers.
+	Measures []Measure `json:"measures,omitempty"`
 }
 
 // Pool are connections, locks or slots of which a request holds one for a time. A request

@@ -29,6 +29,18 @@ func TestAWorldThatCannotBeIsRefusedAtItsField(t *testing.T) {
 		"a fault of no version":   {func(c *simtest.Config) { c.Faults[0].Version = "v9" }, "faults.0.version"},
 		"a kind of nothing":       {func(c *simtest.Config) { c.Faults[0].Kind = "rain" }, "faults.0.kind"},
 		"a pool held for no time": {func(c *simtest.Config) { c.Services[0].Versions[1].Pool.Size = 4 }, "services.0.versions"},
+		"a measure of nothing":    {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x"}) }, "services.0.versions"},
+		"a measure of two things": {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x", Count: 1, Sum: 1}) }, "services.0.versions"},
+		"a measure called errors": {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "errors", Count: 1}) }, "services.0.versions"},
+		"two measures of a name": {func(c *simtest.Config) {
+			measured(c, simtest.Measure{Name: "x", Count: 1}, simtest.Measure{Name: "x", Sum: 1})
+		}, "services.0.versions"},
+		"a sum in bursts":         {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x", Sum: 1, Burst: 2}) }, "services.0.versions"},
+		"a count with a spread":   {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x", Count: 1, Spread: 2}) }, "services.0.versions"},
+		"a count that keeps":      {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x", Count: 1, Keep: 0.5}) }, "services.0.versions"},
+		"a gauge for ever":        {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x", Gauge: 1, Keep: 1}) }, "services.0.versions"},
+		"a negative count":        {func(c *simtest.Config) { measured(c, simtest.Measure{Name: "x", Count: -1}) }, "services.0.versions"},
+		"a version that calls -1": {func(c *simtest.Config) { c.Services[0].Versions[1].Calls = -1 }, "services.0.versions"},
 		"a replica too many":      {func(c *simtest.Config) { c.Services[0].Max = 5 }, "services.0.replicas"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,6 +59,9 @@ func TestAWorldThatCannotBeIsRefusedAtItsField(t *testing.T) {
 		t.Errorf("a callee before its caller: %v", err)
 	}
 }
+
+// measured gives a world's canary measures.
+func measured(c *simtest.Config, m ...simtest.Measure) { c.Services[0].Versions[1].Measures = m }
 
 func TestFaultsShowInTelemetryAsTheyWouldInProduction(t *testing.T) {
 	w := world(t, shop(5))

@@ -52,17 +52,25 @@ func clustered(r *rand.Rand, n int, p, burst float64) int {
 	if burst <= 1 {
 		return binomial(r, n, p)
 	}
-	clusters := poisson(r, float64(n)*p/burst)
+	return min(n, bunched(r, float64(n)*p, burst))
+}
+
+// bunched draws events of a mean that come in clusters of burst on average.
+func bunched(r *rand.Rand, mean, burst float64) int {
+	if burst <= 1 {
+		return poisson(r, mean)
+	}
+	clusters := poisson(r, mean/burst)
 	if clusters >= exactBelow {
 		// Sizes are geometric: their variance is burst²-burst.
 		mean := float64(clusters) * burst
-		return min(n, max(0, int(math.Round(mean+math.Sqrt(float64(clusters)*burst*(burst-1))*r.NormFloat64()))))
+		return max(0, int(math.Round(mean+math.Sqrt(float64(clusters)*burst*(burst-1))*r.NormFloat64())))
 	}
 	k, scale := 0, math.Log1p(-1/burst)
 	for range clusters {
 		k += 1 + int(-r.ExpFloat64()/scale)
 	}
-	return min(n, k)
+	return k
 }
 
 // deal divides k, at most the sum of sizes, among parts without replacement,

@@ -199,6 +199,7 @@ func (u *sums) readings(w *World, s *service, end time.Time, out []assay.Reading
 		errors.Indicator, errors.Good = IndicatorErrors, uint64(t.total-t.errors)
 		latency.Indicator, latency.Good, latency.Buckets = IndicatorLatency, uint64(t.total-t.slow), histogram(s.bounds, t.buckets)
 		out = append(out, errors, latency)
+		out = u.measures(w, s, r, i, out)
 	}
 	return out
 }
@@ -237,7 +238,8 @@ func (w *World) send(b batch, end time.Time) {
 		r := &b.readings[i]
 		r.Completeness = complete(r.Service, "")
 		r.EventTime, r.Ingested = r.EventTime.Add(-skew), b.seen
-		r.Total, r.Good = part(r.Total, r.Completeness), part(r.Good, r.Completeness)
+		r.Total, r.Good, r.Count = part(r.Total, r.Completeness), part(r.Good, r.Completeness), part(r.Count, r.Completeness)
+		r.Sum *= r.Completeness
 		for j := range r.Buckets {
 			r.Buckets[j].Count = part(r.Buckets[j].Count, r.Completeness)
 		}

@@ -20,8 +20,9 @@ type World struct {
 	databases  []*database
 	outcome    *rand.Rand // of answers; what controllers do changes what is drawn
 	executor   *rand.Rand
-	pending    []batch // telemetry under way
-	indicators int     // readings of a tick
+	measured   *rand.Rand // of measures: those who have none draw what they always drew
+	pending    []batch    // telemetry under way
+	indicators int        // readings of a tick
 }
 
 // service is a Service that runs.
@@ -32,11 +33,13 @@ type service struct {
 	bounds []float64  // of the latency histogram, with Within among them
 	within int        // index of Within in bounds
 
-	share   []float64 // of versions, percent
-	region  []float64 // of regions, percent
-	cells   []*cell   // one for each region
+	away    [][]float64 // of each version's gauges from their means, in their spreads
+	share   []float64   // of versions, percent
+	region  []float64   // of regions, percent
+	cells   []*cell     // one for each region
 	calls   []call
 	door    door
+	uneven  bool    // its versions do not all call as often
 	spent   float64 // today
 	day     int
 	came    int     // requests in the last tick
@@ -86,7 +89,7 @@ func New(c Config) (*World, error) {
 	}
 	w := &World{
 		config: c, tick: c.Tick.D(), now: c.Start, regions: c.Regions, named: map[string]*service{},
-		outcome: stream(c.Seed, "outcome"), executor: stream(c.Seed, "executor"),
+		outcome: stream(c.Seed, "outcome"), executor: stream(c.Seed, "executor"), measured: stream(c.Seed, "measures"),
 	}
 	jitter := stream(c.Seed, "faults")
 	for _, f := range c.Faults {
@@ -103,7 +106,9 @@ func New(c Config) (*World, error) {
 		}
 		w.services = append(w.services, live)
 		w.named[s.Name] = live
-		w.indicators += 2 * len(live.Versions)
+		for _, v := range live.Versions {
+			w.indicators += 2 + len(v.Measures)
+		}
 	}
 	w.setActive()
 	return w, w.connect()
@@ -131,6 +136,8 @@ func (w *World) service(s Service) (*service, error) {
 	live.bounds, live.within = boundsWith(s.Within.D().Seconds())
 	for _, v := range s.Versions {
 		live.share = append(live.share, v.Share)
+		live.uneven = live.uneven || v.Calls != 1
+		live.away = append(live.away, make([]float64, len(v.Measures)))
 	}
 	for _, r := range w.regions {
 		live.region = append(live.region, r.Share)
