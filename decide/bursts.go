@@ -38,6 +38,9 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 		}
 		b.Slot.Events += c.Events
 		b.Slot.Exposure += c.Exposure
+		if ind.plain() && !ind.reversed() {
+			b.Visit = b.Visit.with(canary[i], c, from, to)
+		}
 		if spreads {
 			b.Canary.Events += canary[i].Events
 			b.Canary.Exposure += canary[i].Exposure
@@ -177,12 +180,14 @@ func (p Plan) alone(s State, tests []test, signals []assay.Signal, phis []float6
 	if !(doubt <= burstDoubt) {
 		return words
 	}
-	if plain < burstGone {
+	if plain < burstGone && !t.visited(&p) {
 		return ""
 	}
 	if e, events := combinedHarm(s, tests, signals, total, func(i int, w Watch) (float64, uint64) {
-		return tests[i].withoutBurst(w)
-	}); e < burstHarm {
+		return tests[i].withoutBurst(w, plain < burstGone)
+	}); e < burstHarm && t.visited(&p) {
+		return fmt.Sprintf("without %d events, as many as its busiest stretch of %s had more or one reading had, which may be one user's or one job's, it is %s and not %s", events, visitTime, evalue(e), evalue(burstHarm))
+	} else if e < burstHarm {
 		return fmt.Sprintf("without the %d bad events of one reading, which may be one burst, it is %s and not %s", events, evalue(e), evalue(burstHarm))
 	}
 	return ""
@@ -218,9 +223,13 @@ func combinedHarm(s State, tests []test, signals []assay.Signal, total float64, 
 }
 
 // withoutBurst is ln E of harm if the test's worst reading of the new version had a burst
-// less, and how many events that would be.
-func (t test) withoutBurst(w Watch) (harm float64, events uint64) {
-	events = min(w.Bursts[t.slot].Worst, burstEvents)
+// less, unless bursts of one reading are out of the question, or its busiest stretch had
+// what it had more; and how many events that would be.
+func (t test) withoutBurst(w Watch, gone bool) (harm float64, events uint64) {
+	if !gone {
+		events = min(w.Bursts[t.slot].Worst, burstEvents)
+	}
+	events = max(events, w.Bursts[t.slot].Visit.events())
 	return t.comparison.HarmWithout(w.Tests[t.slot], events), events
 }
 

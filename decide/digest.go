@@ -247,9 +247,18 @@ func (w *words) bursts(b *Bursts) {
 	w.dispersion(&b.Learned)
 	if b.Spread == nil {
 		w.buf = append(w.buf, nothingSpread...)
-		return
+	} else {
+		w.dispersion(b.Spread)
 	}
-	w.dispersion(b.Spread)
+	if v := b.Visit; v != nil { // of counts and values alone
+		w.text("visit")
+		w.float(v.Most)
+		w.number(uint64(len(v.Parts)))
+		for _, p := range v.Parts {
+			w.time(p.From)
+			w.float(p.More)
+		}
+	}
 }
 
 // nothingSpread is what dispersion writes of one that has seen nothing.

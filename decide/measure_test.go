@@ -363,3 +363,49 @@ func TestBurstsOfWorkStopNoGoodVersion(t *testing.T) {
 		}
 	}
 }
+
+// One user who stays with the new version for a while is no regression: what harm rests on
+// must be there without the busiest minutes too, as far as they are no more than thirty
+// events. What lasts is stopped, and so is what is much more at once.
+func TestOneVisitToTheNewVersionIsNoHarm(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		events func(n int) uint64 // of the new version in a second, of which the old one has nine
+		want   assay.ActionKind
+	}{
+		{"nobody comes", func(int) uint64 { return 1 }, assay.ActionHold},
+		{"a visit of five seconds", func(n int) uint64 {
+			if n >= 60 && n < 65 {
+				return 5
+			}
+			return 1
+		}, assay.ActionHold},
+		{"it stays", func(n int) uint64 {
+			if n >= 60 {
+				return 5
+			}
+			return 1
+		}, assay.ActionAbort},
+		{"a hundred at once, and again", func(n int) uint64 {
+			if n == 60 || n == 61 {
+				return 100
+			}
+			return 1
+		}, assay.ActionAbort},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := measured(decide.Indicator{Kind: decide.KindCount})
+			p.Steps, p.MinRequests = []int{10, 100}, 1<<40 // it is watched to the end
+			d, took := follow(t, p, 120, func(n int) []assay.Reading {
+				return both(n, func(canary bool, _ uint64, r *assay.Reading) {
+					if r.Count = 9; canary {
+						r.Count = c.events(n)
+					}
+				})
+			})
+			if d.Action.Kind != c.want {
+				t.Errorf("%s after %d s: %s", d.Action.Kind, took, d.Words)
+			}
+		})
+	}
+}

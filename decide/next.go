@@ -13,9 +13,9 @@ import (
 // Engine names the rules of this package in every decision. It changes whenever
 // the same inputs may give another decision; plans without counts, values, gauges and own
 // margins have EngineOfRates.
-const Engine = "decide/5"
+const Engine = "decide/6"
 
-// EngineOfRates names the rules of plans that watch bad events alone: decide/5 learns how far
+// EngineOfRates names the rules of plans that watch bad events alone: decide/6 learns how far
 // counts come in bursts and bets on gauges, and changed nothing else. What such a plan
 // decides is what it decided, so it says so, and old records are made again to the byte.
 const EngineOfRates = "decide/4"

@@ -71,6 +71,8 @@ type Bursts struct {
 	Slot   infer.Count `json:"slot,omitzero"`
 	Canary infer.Count `json:"canary,omitzero"`
 	Began  time.Time   `json:"began,omitzero"`
+	// Visit is the new version's busiest stretch, of counts and values.
+	Visit *Visit `json:"visit,omitempty"`
 }
 
 // Begin is the state of a rollout whose canary just got the first step's share.
