@@ -256,3 +256,43 @@ func confounds(t *testing.T, change func(now time.Time) mitigate.Change, want bo
 		t.Error("a version came in the window, and the action is judged all the same")
 	}
 }
+
+// Twice in a row more replicas did not help: when the same comes again they are not tried,
+// and the decision says why. The controller judged, learned and chose; nobody told it. What
+// is spent hardly varies: "no effect" is only said where the interval shows that.
+func TestWhatHadNoEffectTwiceIsNotTriedAgain(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	b := spending(t, func() float64 { return 2e-3 * (1 + 0.0001*rng.NormFloat64()) })
+	for again, want := range []struct {
+		tried bool
+		none  int // verdicts of no effect by then
+	}{{true, 1}, {true, 2}, {false, 2}, {false, 2}} {
+		b.set("load", 150)
+		for range 360 {
+			b.step(30 * time.Second)
+		}
+		before, words := b.at(assay.LeverReplicas), ""
+		b.set("load", 1000)
+		for range 60 {
+			if s := b.step(30 * time.Second); s.Decision != nil {
+				words = s.Decision.Words
+			}
+		}
+		none := 0
+		for _, f := range b.facts(assay.FactMitigationJudged) {
+			var p mitigate.JudgedPayload
+			if err := json.Unmarshal(f.Payload, &p); err != nil {
+				t.Fatal(err)
+			}
+			if p.Outcome.Effect == assay.EffectNone {
+				none++
+			}
+		}
+		if tried := b.at(assay.LeverReplicas) > before; tried != want.tried || none != want.none {
+			t.Errorf("time %d: tried %t, %d verdicts of no effect, want %+v: %s", again+1, tried, none, want, words)
+		}
+		if !want.tried && !strings.Contains(words, "had no effect against overload too often") {
+			t.Errorf("time %d: it says %q", again+1, words)
+		}
+	}
+}
