@@ -7,4 +7,7 @@
 // does not cover. It takes no side: whether a control is met is the auditor's to say.
 //
 // Verify checks a report with public keys and nothing else.
+//
+// Rates and Operate add up facts: how many checks passed, and what rollouts and
+// strategies did and whether it helped. What was not measured holds no target.
 package report
