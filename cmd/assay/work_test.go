@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,9 +34,17 @@ spec:
 
 // worker is a version of an app that answers without errors and counts what it does.
 type worker struct {
-	name, url         string
-	per               uint64 // queries of a request
-	requests, queries atomic.Uint64
+	name, url string
+	per       uint64 // queries of a request
+
+	mu                sync.Mutex
+	requests, queries uint64 // always both of the same requests
+}
+
+func (k *worker) did() (requests, queries uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.requests, k.queries
 }
 
 // work begins a version and is its backend.
@@ -45,8 +52,10 @@ func work(t *testing.T, name string, per uint64) *worker {
 	t.Helper()
 	k := &worker{name: name, per: per}
 	b := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		k.requests.Add(1)
-		k.queries.Add(k.per)
+		k.mu.Lock()
+		k.requests++
+		k.queries += k.per
+		k.mu.Unlock()
 		_, _ = io.WriteString(rw, name)
 	}))
 	t.Cleanup(b.Close)
@@ -63,7 +72,7 @@ func told(all []*worker, since time.Time) string {
 	}
 	points := map[string][]string{}
 	for _, k := range all {
-		queries, requests := k.queries.Load(), k.requests.Load()
+		requests, queries := k.did()
 		whole := func(n uint64) string { return fmt.Sprintf(`"asInt":"%d"`, n) }
 		points["requests"] = append(points["requests"], point(k, "", whole(requests)))
 		points["errors"] = append(points["errors"], point(k, "", whole(0)))
