@@ -15,11 +15,13 @@ import (
 
 // What should hold of operations.
 const (
-	// TargetRevert is for how long a bad version has traffic at the most (S-M9).
+	// TargetRevert is for how long a bad version has traffic; it should be less (S-M9).
 	TargetRevert = 10 * time.Minute
-	// TargetHelped is the share of actions that help, of those that were tried (S-M5).
+	// TargetHelped is the share of actions that help, of those that were tried; it should
+	// be more (S-M5).
 	TargetHelped = 0.90
-	// TargetDone is the share of actions that were carried out, of those that were tried (Q-M9).
+	// TargetDone is the share of actions that are carried out at least, of those that were
+	// tried (Q-M9).
 	TargetDone = 0.95
 	// TargetToggles is how often a lever may change its direction within an hour; it
 	// should be less (S-M6).
@@ -96,7 +98,7 @@ type Revert struct {
 	Measured int      `json:"measured"` // versions; fewer than were taken back where rollouts were recorded without it
 	Median   float64  `json:"median"`   // seconds
 	Slowest  float64  `json:"slowest"`  // seconds
-	Within   int      `json:"within"`   // of them within TargetRevert
+	Within   int      `json:"within"`   // of them below TargetRevert
 	Standing Standing `json:"standing"` // of the slowest
 }
 
@@ -205,9 +207,15 @@ func (s *sums) measure() OperationsOfOne {
 		r.Revert.Within, _ = slices.BinarySearch(list, TargetRevert.Seconds())
 		r.Revert.Standing = standing(r.Revert.Within == n)
 	}
-	a.CarriedOut, a.CarriedOutStanding = ratio(a.Done, a.Tried, TargetDone)
-	a.Success, a.SuccessStanding = ratio(a.Helped, a.Judged()+a.Refused, TargetHelped)
-	a.BurnStanding = NothingHappened
+	a.CarriedOutStanding, a.SuccessStanding, a.BurnStanding = NothingHappened, NothingHappened, NothingHappened
+	if a.Tried > 0 {
+		a.CarriedOut = new(float64(a.Done) / float64(a.Tried))
+		a.CarriedOutStanding = standing(*a.CarriedOut >= TargetDone)
+	}
+	if n := a.Judged() + a.Refused; n > 0 {
+		a.Success = new(float64(a.Helped) / float64(n))
+		a.SuccessStanding = standing(*a.Success > TargetHelped)
+	}
 	if s.before > 0 {
 		a.Burn = new(s.after / s.before)
 		a.BurnStanding = standing(*a.Burn < TargetBurn)
@@ -217,14 +225,6 @@ func (s *sums) measure() OperationsOfOne {
 		a.TogglesStanding = standing(a.Toggles < TargetToggles)
 	}
 	return o
-}
-
-func ratio(some, all int, target float64) (*float64, Standing) {
-	if all == 0 {
-		return nil, NothingHappened
-	}
-	r := float64(some) / float64(all)
-	return &r, standing(r >= target)
 }
 
 func standing(holds bool) Standing {

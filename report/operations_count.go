@@ -18,7 +18,6 @@ type count struct {
 // version is a version whose rollout ended.
 type version struct {
 	service string
-	ended   api.RolloutStatus
 	began   time.Time // its first traffic; zero if that was not recorded
 	back    time.Time // when its traffic was seen to be gone; zero if it stays
 	person  bool      // ordered it back
@@ -82,7 +81,7 @@ func (c *count) ended(f assay.Fact) error {
 	}
 	if said.Back == nil {
 		v := c.version(said.Rollout, f.Service)
-		v.ended, v.began = said.Status, said.Began
+		v.began = said.Began
 		if said.Status != api.RolloutPromoted {
 			v.back, v.person = f.Time, c.ordered[said.Rollout]
 		}

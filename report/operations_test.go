@@ -138,6 +138,28 @@ func TestActionsCountAsHelpOnlyIfTheyHelped(t *testing.T) {
 	}
 }
 
+func TestExactlyTheTargetIsEnoughOnlyWhereTheTargetSaysSo(t *testing.T) {
+	p := newPast(t)
+	adjust := assay.Action{Kind: assay.ActionAdjust, Lever: assay.LeverReplicas, Now: 2, Want: 4}
+	for n := range 19 { // 95 % of 20 are carried out, and 90 % of 20 help
+		p.happen(assay.FactMitigationActed, "shop", mitigate.ActedPayload{Action: adjust})
+		effect := assay.EffectHelped
+		if n == 0 {
+			effect = assay.EffectNone
+		}
+		p.happen(assay.FactMitigationJudged, "shop", mitigate.JudgedPayload{Outcome: assay.ActionOutcome{Action: adjust, Effect: effect}})
+	}
+	p.happen(assay.FactMitigationRefused, "shop", mitigate.RefusedPayload{Action: adjust})
+	p.rolled("slow", api.RolloutAborted, report.TargetRevert)
+	got := p.operate(api.OperationsRequest{}).Total
+	if a := got.Actions; *a.CarriedOut != report.TargetDone || a.CarriedOutStanding != report.RateHolds || *a.Success != report.TargetHelped || a.SuccessStanding != report.RateMissed {
+		t.Errorf("carried out %v %s, helped %v %s", *a.CarriedOut, a.CarriedOutStanding, *a.Success, a.SuccessStanding)
+	}
+	if r := got.Rollouts.Revert; r.Within != 0 || r.Standing != report.RateMissed {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestTogglesAreOfOneLeverWithinAnyHour(t *testing.T) {
 	p := newPast(t)
 	at := 2.

@@ -69,9 +69,9 @@ func newOperationsDetail(o report.Operations, err error) operationsDetail {
 func targets(o report.OperationsOfOne) []targetRow {
 	r, a := o.Rollouts, o.Actions
 	rows := []targetRow{
-		{standingState(r.Revert.Standing), "Time to revert", "–", "no bad version was taken back by itself", "at most " + took(report.TargetRevert)},
+		{standingState(r.Revert.Standing), "Time to revert", "–", "no bad version was taken back by itself", "below " + took(report.TargetRevert)},
 		{standingState(a.CarriedOutStanding), "Actions carried out", "–", "no strategy acted", "at least " + percent(report.TargetDone)},
-		{standingState(a.SuccessStanding), "Actions that helped", "–", "no action was judged", "at least " + percent(report.TargetHelped)},
+		{standingState(a.SuccessStanding), "Actions that helped", "–", "no action was judged", "above " + percent(report.TargetHelped)},
 		{standingState(a.BurnStanding), "Burn after actions", "–", "no action was judged while budget was spent", fmt.Sprintf("below %g× of before", report.TargetBurn)},
 		{standingState(a.TogglesStanding), "Toggles of a lever", "–", "no lever moved", fmt.Sprintf("below %d in an hour", report.TargetToggles)},
 	}
@@ -92,15 +92,4 @@ func targets(o report.OperationsOfOne) []targetRow {
 		rows[4].Value, rows[4].Detail = num(a.Toggles), "the lever that swung most; "+plural(a.Frozen, "freeze", "freezes")
 	}
 	return rows
-}
-
-// standingState says in a word whether a target holds.
-func standingState(s report.Standing) state {
-	switch s {
-	case report.RateHolds:
-		return state{"ok", "target holds"}
-	case report.RateMissed:
-		return state{"warn", "target missed"}
-	}
-	return state{"unknown", "nothing measured"}
 }

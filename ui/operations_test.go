@@ -33,6 +33,6 @@ func TestOperationsTellHowFastVersionsAreTakenBackAndWhetherActionsHelp(t *testi
 	happen(assay.FactMitigationActed, mitigate.ActedPayload{Action: act})
 	happen(assay.FactMitigationJudged, mitigate.JudgedPayload{Outcome: assay.ActionOutcome{Action: act, Effect: assay.EffectHarmed}})
 	w.Advance(time.Minute)
-	says(t, w.get("/operations"), http.StatusOK, "1 of 4 targets is missed", "<b>Time to revert</b>", "42 s", "the slowest of 1", "at most 10",
+	says(t, w.get("/operations"), http.StatusOK, "1 of 4 targets is missed", "<b>Time to revert</b>", "42 s", "the slowest of 1", "below 10",
 		"<b>Actions carried out</b>", "1 of 1", "0 of 1; 1 harmed, of 0 nobody can say", "nothing measured", `<a href="/services/shop"><b>shop</b></a>`, `2</td><td class="n nowrap">1 <span class="dim">50 %</span>`)
 }

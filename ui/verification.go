@@ -61,22 +61,24 @@ func newRateDetail(v report.Verification, err error) rateDetail {
 }
 
 func newRateRow(name string, r report.Rate, periods []report.PeriodRate) rateRow {
-	row := rateRow{Rate: r, Name: name, Word: rateState(r.Standing)}
+	row := rateRow{Rate: r, Name: name, Word: standingState(r.Standing)}
 	for _, p := range slices.Backward(periods) {
 		if p.Checks+p.Flaky > 0 && len(row.Days) < rateDays {
-			row.Days = append(row.Days, dayRow{Rate: p.Rate, From: p.From, Word: rateState(p.Standing)})
+			row.Days = append(row.Days, dayRow{Rate: p.Rate, From: p.From, Word: standingState(p.Standing)})
 		}
 	}
 	return row
 }
 
-// rateState says in a word whether a target holds; where nothing was checked nobody knows.
-func rateState(s report.Standing) state {
+// standingState says in a word whether a target holds; of nothing nobody knows.
+func standingState(s report.Standing) state {
 	switch s {
 	case report.RateHolds:
 		return state{"ok", "target holds"}
 	case report.RateMissed:
 		return state{"warn", "target missed"}
+	case report.NothingHappened:
+		return state{"unknown", "nothing measured"}
 	}
 	return state{"unknown", "nothing checked"}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"assay.dev/assay/api"
-	"assay.dev/assay/internal/term"
 	"assay.dev/assay/report"
 	"github.com/spf13/cobra"
 )
@@ -26,7 +25,7 @@ func (a *app) operationsCmd() *cobra.Command {
 help, by service and in all:
 
   time to revert  from a bad version's first request until its traffic is seen to be
-                  back; the slowest should be within 10 minutes. What a person ordered
+                  back; the slowest should be below 10 minutes. What a person ordered
                   is counted apart.
   carried out     actions that were read back as wanted, of those that were tried;
                   should be 95 % or more
@@ -104,10 +103,7 @@ func (a *app) printOperations(o report.Operations) {
 func (a *app) printTargets(o report.OperationsOfOne) {
 	r, c := o.Rollouts, o.Actions
 	line := func(s report.Standing, name, words string) {
-		sign := map[report.Standing]string{
-			report.RateHolds: a.out.Paint(term.Green, "✓"), report.RateMissed: a.out.Paint(term.Vermilion, "✗"), report.NothingHappened: a.out.Paint(term.Amber, "–"),
-		}[s]
-		fmt.Fprintf(a.out, "%s %-14s  %s\n", sign, name, words)
+		fmt.Fprintf(a.out, "%s %-14s  %s\n", a.standingSign(s), name, words)
 	}
 	if r.Rollbacks != nil {
 		fmt.Fprintf(a.out, "  %-14s  %.0f %% of versions (%.0f %%: %.0f to %.0f %%)\n", "rollbacks",
@@ -115,11 +111,11 @@ func (a *app) printTargets(o report.OperationsOfOne) {
 	}
 	revert := "nothing was taken back by itself"
 	if v := r.Revert; v.Measured > 0 {
-		revert = fmt.Sprintf("%s in the middle, %s at most; %d of %d within %s", seconds(v.Median), seconds(v.Slowest), v.Within, v.Measured, report.TargetRevert)
+		revert = fmt.Sprintf("%s in the middle, %s at most; %d of %d below %s", seconds(v.Median), seconds(v.Slowest), v.Within, v.Measured, report.TargetRevert)
 	}
 	line(r.Revert.Standing, "time to revert", revert)
-	line(c.CarriedOutStanding, "carried out", shareOf(c.CarriedOut, report.TargetDone, fmt.Sprintf("%d of %d", c.Done, c.Tried)))
-	line(c.SuccessStanding, "helped", shareOf(c.Success, report.TargetHelped, fmt.Sprintf("%d of %d", c.Helped, c.Judged()+c.Refused)))
+	line(c.CarriedOutStanding, "carried out", shareOf(c.CarriedOut, fmt.Sprintf("%d of %d, should be %.0f %% or more", c.Done, c.Tried, 100*report.TargetDone)))
+	line(c.SuccessStanding, "helped", shareOf(c.Success, fmt.Sprintf("%d of %d, should be above %.0f %%", c.Helped, c.Judged()+c.Refused, 100*report.TargetHelped)))
 	burn := "nothing was judged that spent budget"
 	if c.Burn != nil {
 		burn = fmt.Sprintf("%.2f of what was spent before, should be below %g", *c.Burn, report.TargetBurn)
@@ -133,11 +129,11 @@ func (a *app) printTargets(o report.OperationsOfOne) {
 }
 
 // shareOf is a share of attempts for people.
-func shareOf(share *float64, target float64, counts string) string {
+func shareOf(share *float64, counts string) string {
 	if share == nil {
 		return "nothing was tried"
 	}
-	return fmt.Sprintf("%.0f %% (%s), should be %.0f %% or more", 100**share, counts, 100*target)
+	return fmt.Sprintf("%.0f %%: %s", 100**share, counts)
 }
 
 func seconds(s float64) string {

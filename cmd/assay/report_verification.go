@@ -108,10 +108,7 @@ func (a *app) printVerification(v report.Verification) {
 
 // printRate prints one line: a sign, whose rate, and the counts.
 func (a *app) printRate(name string, r report.Rate) {
-	sign := map[report.Standing]string{
-		report.RateHolds: a.out.Paint(term.Green, "✓"), report.RateMissed: a.out.Paint(term.Vermilion, "✗"), report.NothingChecked: a.out.Paint(term.Amber, "–"),
-	}[r.Standing]
-	fmt.Fprintf(a.out, "%s %s  %s", sign, name, r.Percent())
+	fmt.Fprintf(a.out, "%s %s  %s", a.standingSign(r.Standing), name, r.Percent())
 	if r.Checks > 0 {
 		fmt.Fprintf(a.out, "  %d of %d checks passed, %d violated, %d absent; %d verdicts", r.Passed, r.Checks, r.Violated, r.Absent, r.Verdicts)
 	}
@@ -122,6 +119,17 @@ func (a *app) printRate(name string, r report.Rate) {
 		fmt.Fprintf(a.out, "; apart: %d flaky tests", r.Flaky)
 	}
 	fmt.Fprintln(a.out)
+}
+
+// standingSign says whether a target holds; of nothing nobody knows.
+func (a *app) standingSign(s report.Standing) string {
+	switch s {
+	case report.RateHolds:
+		return a.out.Paint(term.Green, "✓")
+	case report.RateMissed:
+		return a.out.Paint(term.Vermilion, "✗")
+	}
+	return a.out.Paint(term.Amber, "–")
 }
 
 // joined makes one of neighbouring periods without anything.
