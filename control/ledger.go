@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/ledger"
 	"assay.dev/assay/store"
 )
@@ -167,6 +169,26 @@ func (s *Session) waitWitnessed(ctx context.Context, id assay.FactID) {
 	_ = s.p.cfg.Ledger.WaitWitnessed(ctx, s.caller.Namespace, id, s.p.cfg.Now)
 }
 
+// checkKinds refuses a kind of fact that nothing writes: a misspelt one would look as if
+// nothing had happened.
+func checkKinds(kinds []string) error {
+	if len(kinds) > store.MaxKinds {
+		return nil // which the store refuses
+	}
+	known := store.BuiltinUpcasters()
+	for _, k := range kinds {
+		if _, ok := known.Newest(k); ok {
+			continue
+		}
+		e := &assay.Error{Code: assay.CodeInvalid, Field: "kind", Msg: fmt.Sprintf("%q is no kind of fact", k), Hint: "kinds are listed in docs/facts.md"}
+		if near := strict.Suggest(k, known.Kinds()); near != "" {
+			e.Hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		return e
+	}
+	return nil
+}
+
 // Facts lists the newest facts of the caller's namespace.
 func (s *Session) Facts(ctx context.Context, kinds []string, subject assay.Digest, limit int) ([]assay.Fact, error) {
 	if err := s.read(); err != nil {
@@ -174,6 +196,9 @@ func (s *Session) Facts(ctx context.Context, kinds []string, subject assay.Diges
 	}
 	if _, err := assay.ParseDigest(string(subject)); subject != "" && err != nil {
 		return nil, fieldError("subject", err)
+	}
+	if err := checkKinds(kinds); err != nil {
+		return nil, err
 	}
 	list := []assay.Fact{}
 	err := s.p.cfg.Store.View(ctx, func(r store.Reader) error {

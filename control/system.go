@@ -49,6 +49,9 @@ func (y *System) Facts(ctx context.Context, kinds []string, subject assay.Digest
 	if _, err := assay.ParseDigest(string(subject)); subject != "" && err != nil {
 		return nil, fieldError("subject", err)
 	}
+	if err := checkKinds(kinds); err != nil {
+		return nil, err
+	}
 	limit, err = store.CheckLimit(limit)
 	if err != nil {
 		return nil, err
