@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"assay.dev/assay"
 	"assay.dev/assay/control"
 	"assay.dev/assay/internal/durable"
+	"assay.dev/assay/internal/strict"
 	"assay.dev/assay/internal/term"
 	"assay.dev/assay/policy"
+	"assay.dev/assay/simulate"
 	"github.com/spf13/cobra"
 )
 
@@ -194,14 +198,15 @@ func (a *app) policySchemaCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema KIND",
 		Short: "Print the JSON Schema of a resource kind, for editors",
-		Long: `Print the JSON Schema of a resource kind, for editors.
+		Long: `Print the JSON Schema of a resource kind, for editors: one of a policy directory, or
+Scenario, which assay simulate reads.
 
 Reads and changes nothing.
 
 Exit codes: 0 printed · 1 no such kind · 2 usage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := control.Schema(args[0])
+			b, err := schemaOf(args[0])
 			if err != nil {
 				return err
 			}
@@ -209,6 +214,17 @@ Exit codes: 0 printed · 1 no such kind · 2 usage.`,
 			return err
 		},
 	}
+}
+
+// schemaOf finds the schema of what stands in a policy directory, or of a scenario.
+func schemaOf(kind string) ([]byte, error) {
+	switch known := append(slices.Clone(policy.Kinds), simulate.Kind); {
+	case strings.EqualFold(kind, simulate.Kind):
+		return simulate.Schema(), nil
+	case !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, kind) }):
+		return nil, assay.Errorf(assay.CodeNotFound, "kind %s", strict.OneOf(kind, known))
+	}
+	return control.Schema(kind)
 }
 
 // diagnosePolicy is the doctor's look at the policy directory.

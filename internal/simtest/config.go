@@ -93,8 +93,8 @@ type Service struct {
 	StartUp  Duration `json:"startUp,omitempty"` // from asking for a replica to its first request; 60s if left out
 
 	Calls []Call `json:"calls,omitempty"`
-	Retry Retry  `json:"retry"`
-	Price Price  `json:"price"`
+	Retry Retry  `json:"retry,omitzero"`
+	Price Price  `json:"price,omitzero"`
 
 	// What the door does from the start; levers change it.
 	RateLimit   float64 `json:"rateLimit,omitempty"`   // requests a second; 0 is none
