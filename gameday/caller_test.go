@@ -59,8 +59,8 @@ func TestACallerTriesAgainAsItsLibraryDoes(t *testing.T) {
 	}{
 		"what is answered is not asked again":                   {handler: answer(http.StatusOK), tries: 4, least: 1, most: 1, served: 1},
 		"what is the caller's own mistake is not asked again":   {handler: answer(http.StatusNotFound), tries: 4, least: 1, most: 1, served: 1},
-		"what fails is tried as often as may be":                {handler: answer(http.StatusServiceUnavailable), tries: 4, least: 4, most: 4},
-		"as often as is declared":                               {handler: answer(http.StatusBadGateway), tries: 2, least: 2, most: 2},
+		"what fails is tried as often as may be":                {handler: answer(http.StatusServiceUnavailable), tries: 4, deadline: time.Minute, least: 4, most: 4},
+		"as often as is declared":                               {handler: answer(http.StatusBadGateway), tries: 2, deadline: time.Minute, least: 2, most: 2},
 		"a wait beyond the deadline is no wait":                 {handler: answer(http.StatusServiceUnavailable, "Retry-After", "1", "Assay-Reason", "class"), tries: 4, least: 1, most: 1, held: true},
 		"too many requests is an answer to wait for":            {handler: answer(http.StatusTooManyRequests, "Retry-After", "1", "Assay-Reason", "rate_limit"), tries: 4, least: 1, most: 1, held: true},
 		"a budget of a tenth allows a tenth, and what it saved": {handler: answer(http.StatusServiceUnavailable), tries: 4, budget: 0.1, least: 1.01, most: 1.1},
