@@ -18,6 +18,21 @@ func (i *Indicator) plain() bool {
 	return i.Kind == KindCount || i.Kind == KindValue || i.Kind == KindGauge
 }
 
+// measures is what the indicator's tests count, "" for bad events of all.
+func (i *Indicator) measures() assay.Measured {
+	switch {
+	case i.Kind == KindCount && i.PerTime:
+		return assay.MeasureTime
+	case i.Kind == KindCount:
+		return assay.MeasureCount
+	case i.Kind == KindValue:
+		return assay.MeasureValue
+	case i.Kind == KindGauge:
+		return assay.MeasureGauge
+	}
+	return ""
+}
+
 // CountsRequests reports whether the Total of the indicator's readings is requests: not
 // that of gauges, which is samples, nor that of counts per time.
 func (i Indicator) CountsRequests() bool { return i.Kind != KindGauge && !i.PerTime }
@@ -228,20 +243,15 @@ func measure(i *Indicator, v *assay.TestValue, s *infer.State, requests uint64) 
 	if v.Margin = i.Margin; !i.plain() {
 		return 1
 	}
-	v.Less, scale = i.Less, inRequests(i, requests, s)
+	v.Measure, v.Less, scale = i.measures(), i.Less, inRequests(i, requests, s)
 	mean := func(c infer.Count) float64 { return c.Rate() }
-	switch {
-	case i.Kind == KindCount && i.PerTime:
-		v.Measure = assay.MeasureTime
+	switch v.Measure {
+	case assay.MeasureTime:
 		mean = func(c infer.Count) float64 { return c.Rate() * float64(time.Hour/time.Millisecond) }
-	case i.Kind == KindCount:
-		v.Measure = assay.MeasureCount
-	case i.Kind == KindValue:
-		v.Measure = assay.MeasureValue
+	case assay.MeasureValue, assay.MeasureGauge:
 		mean = func(c infer.Count) float64 { return i.within(c.Rate()) }
-	default:
-		v.Measure = assay.MeasureGauge
-		mean = func(c infer.Count) float64 { return i.within(c.Rate()) }
+	}
+	if v.Measure == assay.MeasureGauge {
 		v.Canary = assay.Rate{Total: s.Treated.Exposure / infer.ValueUnit}
 		v.Control = assay.Rate{Total: s.Control.Exposure / infer.ValueUnit}
 	}
@@ -260,13 +270,8 @@ func measure(i *Indicator, v *assay.TestValue, s *infer.State, requests uint64) 
 // work names what harm rests on if that is a count, value or gauge: nobody sees it among
 // errors and latency.
 func work(d *assay.Decision) string {
-	most := 0
-	for i := range d.Tests {
-		if t := &d.Tests[i]; t.Harm+math.Log(t.Weight) > d.Tests[most].Harm+math.Log(d.Tests[most].Weight) {
-			most = i
-		}
-	}
-	if len(d.Tests) == 0 || d.Tests[most].Measure == "" {
+	most := heaviest(d.Tests)
+	if most < 0 || d.Tests[most].Measure == "" {
 		return ""
 	}
 	t := &d.Tests[most]

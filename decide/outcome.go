@@ -10,9 +10,6 @@ import (
 	"assay.dev/assay/infer"
 )
 
-// confidence of the intervals that a rollout's outcome is judged by.
-const confidence = 0.99
-
 // Measure is what an outcome is measured by.
 type Measure struct {
 	Name  string
@@ -119,64 +116,3 @@ func Gone(seen infer.Attribution) float64 {
 	}
 	return min(max(-seen.Change/seen.Would, -10), 1)
 }
-
-// Aftercare is the bad responses that a rollout's last action is judged by.
-type Aftercare struct {
-	Canary  assay.Rate // its whole exposure
-	Control assay.Rate // the old version at the same time
-	After   assay.Rate // the whole service since the action
-	Margin  float64    // how many times worse is too bad
-	// Dispersion is the variance-to-mean ratio of bad responses; 0 or 1 if they come
-	// independently. Counts are worth that many times less.
-	Dispersion float64
-}
-
-// Judge closes the loop of a rollout's last action. After an abort the service is held
-// against what the new version did at the same time as the old, after a finish against
-// what the old version did: both arms had the same traffic, so this is a comparison with
-// what would have been, and not with the past.
-func (r Aftercare) Judge(a assay.Action, now time.Time) assay.ActionOutcome {
-	out := assay.ActionOutcome{Action: a, Time: now.UTC(), Effect: assay.EffectInconclusive}
-	would, which := r.Canary, "new"
-	if a.Kind == assay.ActionFinish {
-		would, which = r.Control, "old"
-	}
-	if r.After.Total == 0 || would.Total == 0 {
-		out.Reason = "no requests were seen after the action"
-		if would.Total == 0 {
-			out.Reason = fmt.Sprintf("no requests were seen with the %s version", which)
-		}
-		return out
-	}
-	low, high := r.interval(r.After)
-	wouldLow, wouldHigh := r.interval(would)
-	change := rate(r.After) - rate(would)
-	// Square-and-add of the two arms' intervals.
-	out.Interval = [2]float64{
-		change - math.Hypot(rate(r.After)-low, wouldHigh-rate(would)),
-		change + math.Hypot(high-rate(r.After), rate(would)-wouldLow),
-	}
-	out.Change = &change
-	out.Reason = fmt.Sprintf("%s of %d requests are bad since, %s of %d were with the %s version: %s points, 99 %% between %s and %s",
-		ratePercent(r.After), r.After.Total, ratePercent(would), would.Total, which, points(change), points(out.Interval[0]), points(out.Interval[1]))
-	switch better, worse := out.Interval[1] < 0, out.Interval[0] > 0; {
-	case better:
-		out.Effect = assay.EffectHelped
-	case a.Kind == assay.ActionFinish && low > r.Margin*wouldHigh, a.Kind != assay.ActionFinish && worse:
-		out.Effect = assay.EffectHarmed
-	case a.Kind == assay.ActionFinish && high < r.Margin*wouldHigh:
-		out.Effect = assay.EffectNone
-	}
-	return out
-}
-
-// interval is that of a rate whose counts are worth less by the dispersion.
-func (r Aftercare) interval(c assay.Rate) (low, high float64) {
-	d := max(1, r.Dispersion)
-	bad, total := uint64(math.Round(float64(c.Bad)/d)), uint64(max(1, math.Round(float64(c.Total)/d)))
-	return infer.ClopperPearson(min(bad, total), total, confidence)
-}
-
-func ratePercent(c assay.Rate) string { return fmt.Sprintf("%.2f %%", 100*rate(c)) }
-
-func points(v float64) string { return fmt.Sprintf("%+.2f", 100*v) }

@@ -17,15 +17,15 @@ func TestTheOutcomeOfARolloutIsHeldAgainstTheOtherArm(t *testing.T) {
 		action assay.Action
 		want   assay.Effect
 	}{
-		"an abort that stopped the harm":       {decide.Aftercare{Canary: assay.Rate{Bad: 100, Total: 1000}, After: assay.Rate{Bad: 10, Total: 1000}}, abort, assay.EffectHelped},
-		"an abort that made it worse":          {decide.Aftercare{Canary: assay.Rate{Bad: 10, Total: 1000}, After: assay.Rate{Bad: 100, Total: 1000}}, abort, assay.EffectHarmed},
-		"an abort after few requests":          {decide.Aftercare{Canary: assay.Rate{Bad: 2, Total: 10}, After: assay.Rate{Bad: 0, Total: 10}}, abort, assay.EffectInconclusive},
-		"bad responses that come together":     {decide.Aftercare{Canary: assay.Rate{Bad: 100, Total: 1000}, After: assay.Rate{Bad: 10, Total: 1000}, Dispersion: 50}, abort, assay.EffectInconclusive},
-		"nobody came":                          {decide.Aftercare{Canary: assay.Rate{Bad: 2, Total: 10}}, abort, assay.EffectInconclusive},
-		"a version that never had traffic":     {decide.Aftercare{After: assay.Rate{Bad: 2, Total: 10}}, abort, assay.EffectInconclusive},
-		"a finish that kept what was promised": {decide.Aftercare{Control: assay.Rate{Bad: 100, Total: 10000}, After: assay.Rate{Bad: 100, Total: 10000}, Margin: 2}, finish, assay.EffectNone},
-		"a finish that broke it":               {decide.Aftercare{Control: assay.Rate{Bad: 100, Total: 10000}, After: assay.Rate{Bad: 500, Total: 10000}, Margin: 2}, finish, assay.EffectHarmed},
-		"a finish that mended it":              {decide.Aftercare{Control: assay.Rate{Bad: 500, Total: 10000}, After: assay.Rate{Bad: 100, Total: 10000}, Margin: 2}, finish, assay.EffectHelped},
+		"an abort that stopped the harm":       {decide.Aftercare{Canary: decide.Amount{Of: 100, To: 1000}, After: decide.Amount{Of: 10, To: 1000}}, abort, assay.EffectHelped},
+		"an abort that made it worse":          {decide.Aftercare{Canary: decide.Amount{Of: 10, To: 1000}, After: decide.Amount{Of: 100, To: 1000}}, abort, assay.EffectHarmed},
+		"an abort after few requests":          {decide.Aftercare{Canary: decide.Amount{Of: 2, To: 10}, After: decide.Amount{Of: 0, To: 10}}, abort, assay.EffectInconclusive},
+		"bad responses that come together":     {decide.Aftercare{Canary: decide.Amount{Of: 100, To: 1000}, After: decide.Amount{Of: 10, To: 1000}, Target: decide.Target{Indicator: decide.Indicator{Dispersion: 50}}}, abort, assay.EffectInconclusive},
+		"nobody came":                          {decide.Aftercare{Canary: decide.Amount{Of: 2, To: 10}}, abort, assay.EffectInconclusive},
+		"a version that never had traffic":     {decide.Aftercare{After: decide.Amount{Of: 2, To: 10}}, abort, assay.EffectInconclusive},
+		"a finish that kept what was promised": {decide.Aftercare{Control: decide.Amount{Of: 100, To: 10000}, After: decide.Amount{Of: 100, To: 10000}, Margin: 2}, finish, assay.EffectNone},
+		"a finish that broke it":               {decide.Aftercare{Control: decide.Amount{Of: 100, To: 10000}, After: decide.Amount{Of: 500, To: 10000}, Margin: 2}, finish, assay.EffectHarmed},
+		"a finish that mended it":              {decide.Aftercare{Control: decide.Amount{Of: 500, To: 10000}, After: decide.Amount{Of: 100, To: 10000}, Margin: 2}, finish, assay.EffectHelped},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := tc.care.Judge(tc.action, start)

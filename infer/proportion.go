@@ -1,6 +1,24 @@
 package infer
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mathext"
+)
+
+// Garwood is the exact two-sided confidence interval of the mean of a Poisson count, of
+// which events were seen. With a confidence that is none it is everything.
+// Source: Garwood, Fiducial limits for the Poisson distribution, Biometrika 28, 1936.
+func Garwood(events uint64, confidence float64) (low, high float64) {
+	if !(confidence > 0 && confidence < 1) {
+		return 0, math.Inf(1)
+	}
+	tail := (1 - confidence) / 2
+	if events > 0 {
+		low = mathext.GammaIncRegInv(float64(events), tail)
+	}
+	return low, mathext.GammaIncRegCompInv(float64(events)+1, tail)
+}
 
 // ClopperPearson is the exact two-sided confidence interval of a probability after
 // events in n trials, for example of false alarms in a simulation. Without trials,

@@ -1,7 +1,9 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -12,9 +14,9 @@ import (
 	"assay.dev/assay/store"
 )
 
-// judge closes the loop of the last action once its window is over: the share of
-// bad responses that the service gives now is held against what the canary gave
-// (after an abort) or the old version gave (after a promotion).
+// judge closes the loop of the last action once its window is over: what the service gives
+// now of what the action was taken for is held against what the canary gave (after an abort)
+// or the old version gave (after a promotion).
 func (c *Controller) judge(ctx context.Context, rec record) error {
 	now := c.cfg.Now().UTC()
 	if rec.JudgeAt.IsZero() || now.Before(rec.JudgeAt) {
@@ -25,19 +27,19 @@ func (c *Controller) judge(ctx context.Context, rec record) error {
 	if rec.Rollout.Weight > 0 {
 		out.Action.Kind = assay.ActionFinish
 	}
-	canary, after, err := c.aftermath(ctx, rec)
+	seen, err := c.aftermath(ctx, rec)
 	if err != nil {
 		out.Reason = "the window after the action cannot be read: " + err.Error()
 	} else {
-		out = decide.Aftercare{
-			Canary: canary, Control: rec.Rollout.Control, After: after,
-			Margin: rec.Rollout.Plan.Margin, Dispersion: dispersion(rec.Rollout.Plan),
-		}.Judge(out.Action, now)
+		out = seen.Judge(out.Action, now)
 	}
 	rec.Rollout.Outcome, rec.JudgeAt = &out, time.Time{}
 	return c.save(ctx, &rec, func(tx store.Tx) error {
 		_, err := rec.fact(tx, assay.FactRolloutJudged, assay.RetainOperational, actor, now, []assay.FactID{rec.Rollout.EndedFact},
-			JudgedPayload{Rollout: rec.Rollout.ID, Outcome: out, Canary: canary, After: after})
+			JudgedPayload{
+				Rollout: rec.Rollout.ID, Outcome: out, Canary: whole(seen.Canary), After: whole(seen.After),
+				Indicator: seen.Target.Indicator.Name, Bound: seen.Target.Bound,
+			})
 		if err != nil {
 			return err
 		}
@@ -45,26 +47,47 @@ func (c *Controller) judge(ctx context.Context, rec record) error {
 	})
 }
 
+// whole is an amount in counts.
+func whole(a decide.Amount) assay.Rate {
+	return assay.Rate{Bad: uint64(math.Round(a.Of)), Total: uint64(math.Round(a.To))}
+}
+
 // aftermath reads the canary's whole exposure, and the whole service since the action
 // was done. What the watch counts is held against what the watch counts: copies of
 // requests, of which a mirrored version has its exposure before, are no responses of the
 // service, and there are none once the action was done.
-func (c *Controller) aftermath(ctx context.Context, rec record) (canary, after assay.Rate, err error) {
+func (c *Controller) aftermath(ctx context.Context, rec record) (out decide.Aftercare, err error) {
 	of, from, w := counted{rec.Rollout.Plan.Indicators, rec.Indicators}, rec.Rollout.Began, rec.Rollout.Watch
 	watched := w != nil && !w.Began.IsZero()
 	switch {
 	case from.IsZero():
-		return canary, after, assay.Errorf(assay.CodeNotFound, "it never had traffic")
+		return out, assay.Errorf(assay.CodeNotFound, "it never had traffic")
 	case watched && len(rec.After) > 0:
 		of, from = counted{rec.AfterTests, rec.After}, w.Began
 	case rec.Rollout.Strategy == api.StrategyMirrored && !watched:
-		return canary, after, assay.Errorf(assay.CodeNotFound, "it answered copies of requests only, which say nothing about the service's responses")
+		return out, assay.Errorf(assay.CodeNotFound, "it answered copies of requests only, which say nothing about the service's responses")
 	}
-	if canary, err = c.rate(ctx, rec, of, from, rec.Rollout.Plan.Canary); err != nil {
-		return canary, after, err
+	var stopped *assay.Decision
+	if rec.Rollout.Weight == 0 {
+		stopped = rec.Rollout.Decision
 	}
-	after, err = c.rate(ctx, rec, of, rec.ActedAt, "")
-	return canary, after, err
+	target, at := decide.Targeted(of.tests, stopped)
+	if at >= len(of.sources) {
+		return out, assay.Errorf(assay.CodeNotFound, "the plan watches nothing")
+	}
+	out.Target, out.Margin = target, cmp.Or(target.Indicator.Margin, rec.Rollout.Plan.Margin)
+	before, err := c.readings(ctx, rec, of.sources[at], from.Add(target.Indicator.WarmUp))
+	if err != nil {
+		return out, err
+	}
+	after, err := c.readings(ctx, rec, of.sources[at], rec.ActedAt)
+	out.Canary, out.After = target.Total(before, rec.Rollout.Plan.Canary), target.Total(after, "")
+	out.Control = target.Total(before, rec.Rollout.Plan.Control)
+	if target.Indicator.Rated() {
+		// What the tests counted of both at the same time.
+		out.Control = decide.Amount{Of: float64(rec.Rollout.Control.Bad), To: float64(rec.Rollout.Control.Total)}
+	}
+	return out, err
 }
 
 // counted is what a plan tests, with where its counts come from.
@@ -73,46 +96,21 @@ type counted struct {
 	sources []Indicator
 }
 
-// rate is the rate that outcomes are judged by, of one version or of all together (""),
-// from an instant to the end of the window.
-func (c *Controller) rate(ctx context.Context, rec record, of counted, from time.Time, version string) (sum assay.Rate, err error) {
-	i := rated(of.tests)
-	if i < 0 {
-		return sum, assay.Errorf(assay.CodeNotFound, "the plan watches no rate")
-	}
-	spec := of.sources[i].Spec
+// readings are those of one indicator, from an instant to the end of the window.
+func (c *Controller) readings(ctx context.Context, rec record, source Indicator, from time.Time) ([]assay.Reading, error) {
+	spec := source.Spec
 	spec.StratumLabel = "" // all traffic is held against all
 	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
-		return sum, err
+		return nil, err
 	}
-	readings, err := c.cfg.Source.Read(ctx, signal.Query{Namespace: rec.Namespace, Indicator: compiled, Start: from, End: rec.JudgeAt})
-	for _, r := range readings {
-		if version == "" || r.Version == version {
-			sum.Bad += badOf(r, of.tests[i].Classes)
-			sum.Total += r.Total
-		}
-	}
-	return sum, err
+	return c.cfg.Source.Read(ctx, signal.Query{Namespace: rec.Namespace, Indicator: compiled, Start: from, End: rec.JudgeAt})
 }
 
-// rated is the indicator whose rate people see and outcomes are judged by: the first
-// that counts bad events without bounds; -1 if there is none.
+// rated is the indicator whose rate people see: the first that counts bad events without
+// bounds; -1 if there is none.
 func rated(tests []decide.Indicator) int {
 	return slices.IndexFunc(tests, decide.Indicator.Rated)
-}
-
-// badOf counts the bad events that a plan tests: all, or those of its classes.
-func badOf(r assay.Reading, classes []string) (n uint64) {
-	if len(classes) == 0 {
-		return r.Bad()
-	}
-	for _, c := range r.Classes {
-		if slices.Contains(classes, c.Name) {
-			n += c.Count
-		}
-	}
-	return n
 }
 
 // rates are what the tests of the rated indicator counted of both versions: each class
@@ -134,14 +132,4 @@ func rates(p decide.Plan, tests []assay.TestValue) (canary, control assay.Rate, 
 		control.Bad, control.Total = control.Bad+t.Control.Bad, max(control.Total, t.Control.Total)
 	}
 	return canary, control, true
-}
-
-// dispersion is what was measured of the rate that outcomes are judged by.
-func dispersion(p decide.Plan) float64 {
-	for _, i := range p.Indicators {
-		if i.Rated() {
-			return i.Dispersion
-		}
-	}
-	return 0
 }

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/act/sim"
 	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
 	"assay.dev/assay/rollout"
 	"assay.dev/assay/signal"
+	"assay.dev/assay/store/mem"
 )
 
 // parted is a stage whose telemetry tells routes and kinds of bad responses apart, for
@@ -142,4 +145,59 @@ func TestAPromotionWhoseRuleStaysIsNotRecordedAsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A version that fails no more often and is taken out for something else: only that can say
+// whether taking it out helped.
+func TestAnAbortIsJudgedByWhatItWasTakenFor(t *testing.T) {
+	t.Run("work", func(t *testing.T) {
+		s, r := worked(t)
+		if r = s.untilWorked(r.ID, 300, 2, nil); r.Status != api.RolloutAborted {
+			t.Fatalf("%s: %s", r.Status, r.Reason)
+		}
+		for n := 0; r.Outcome == nil && n < 600; n++ {
+			s.works(2, false)
+			r = s.pass(r.ID, 0)
+		}
+		p := payload[rollout.JudgedPayload](t, s.facts(assay.FactRolloutJudged)[0])
+		if p.Outcome.Effect != assay.EffectHelped || p.Indicator != "queries" || !strings.HasPrefix(p.Outcome.Reason, "queries: 3 per request since, 6 per request with the new version: -3, 99 % between -3.") {
+			t.Errorf("by %s %s: %s", p.Indicator, p.Outcome.Effect, p.Outcome.Reason)
+		}
+		if p.Canary.Bad != 6*p.Canary.Total || p.After.Bad != 3*p.After.Total || p.After.Total == 0 {
+			t.Errorf("canary %+v, after %+v", p.Canary, p.After)
+		}
+	})
+	t.Run("latency", func(t *testing.T) {
+		s := slowStage(t)
+		s.past(time.Minute)
+		r := s.run(s.start(plan(), func(p *rollout.Proposal) {
+			p.Plan.Indicators = append(p.Plan.Indicators, decide.Indicator{Name: sim.IndicatorLatency, Weight: 1})
+			p.Indicators = append(p.Indicators, rollout.Indicator{Spec: signal.Spec{Service: "shop", Name: sim.IndicatorLatency, Buckets: "latency_bucket"}, Quantiles: []float64{0.5, 0.9}})
+		}))
+		if r.Status != api.RolloutAborted {
+			t.Fatalf("%s: %s", r.Status, r.Reason)
+		}
+		p := payload[rollout.JudgedPayload](t, s.facts(assay.FactRolloutJudged)[0])
+		if p.Outcome.Effect != assay.EffectHelped || p.Indicator != sim.IndicatorLatency || p.Bound <= 0 || !strings.HasPrefix(p.Outcome.Reason, "latency: ") {
+			t.Errorf("by %s above %v %s: %s", p.Indicator, p.Bound, p.Outcome.Effect, p.Outcome.Reason)
+		}
+	})
+}
+
+// slowStage has two versions with 1 % errors, of which the new one takes three times as long.
+func slowStage(t *testing.T) *stage {
+	t.Helper()
+	s := newStage(t, 74, 0.01)
+	usual := sim.Latency{Median: 10 * time.Millisecond, Spread: 0.3}
+	slow := sim.Latency{Median: 30 * time.Millisecond, Spread: 0.3}
+	var err error
+	s.world, err = sim.New(sim.Config{Seed: 74, Start: began, Services: []sim.Service{{
+		Name: "shop", Rate: 1500, Versions: []sim.Version{{Name: "v1", Weight: 100, Errors: 0.01, Latency: usual}, {Name: "v2", Errors: 0.01, Latency: slow}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.store, s.actuator = mem.New(mem.Config{Now: s.world.Now}), s.world
+	s.restart()
+	return s
 }

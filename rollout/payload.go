@@ -80,6 +80,12 @@ type JudgedPayload struct {
 	Outcome assay.ActionOutcome `json:"outcome"`
 	Canary  assay.Rate          `json:"canary"` // of the canary from its first request to the end of the window
 	After   assay.Rate          `json:"after"`  // of the whole service in the window after the action
+
+	// Indicator is what Canary and After count, with the Bound of a latency that counts are
+	// above; of values and gauges they are shares of the declared range. Facts recorded
+	// before it count bad requests.
+	Indicator string  `json:"indicator,omitempty"`
+	Bound     float64 `json:"bound,omitempty"`
 }
 
 // RenewedPayload is the payload of a rollout.renewed fact, version 1: the evidence was
