@@ -22,8 +22,8 @@ const (
 	// fewSizes is how many sizes of a mixture fit without being allocated: answers are
 	// asked for at every look of every rollout.
 	fewSizes = 16
-	// fewTerms is the same for all beginnings together.
-	fewTerms = (1+lateKept)*fewSizes + 1
+	// fewTerms is the same for all beginnings of the usual sizes of harm together.
+	fewTerms = (1+lateKept)*6 + 1
 )
 
 func (k *Comparison) harmOf(s State, without uint64) float64 {
@@ -35,10 +35,13 @@ func (k *Comparison) harmOf(s State, without uint64) float64 {
 	if terms := (1+len(s.Starts))*n + 1; terms > len(room) {
 		gains = make([]float64, terms)
 	}
-	gains = k.gains(gains[:0], &s, &k.harm)
+	k.gains(gains[:n], &s, &k.harm)
+	gains = gains[:n]
 	if k.late > 0 {
 		for i := range s.Starts {
-			gains = k.since(gains, &s, &s.Starts[i])
+			to := len(gains)
+			gains = gains[:to+n]
+			k.since(gains[to:], &s, &s.Starts[i])
 		}
 	}
 	if without > 0 {
@@ -59,21 +62,20 @@ func (k *Comparison) mixture(gains []float64, s *State) float64 {
 	if math.IsInf(m, 0) {
 		return m
 	}
-	sum := 0.0
-	for i, w := range k.harm.early {
-		if v := gains[i] - m; v > negligible {
-			sum += w * math.Exp(v)
+	sum, n := 0.0, len(k.harm.early)
+	for i, gain := range gains[:n] {
+		if v := gain - m; v > negligible {
+			sum += k.harm.early[i] * math.Exp(v)
 		}
 	}
 	if k.late == 0 {
 		return m + math.Log(sum)
 	}
-	for n := range s.Starts {
-		share := s.Starts[n].Weight
-		gains = gains[len(k.harm.early):]
-		for i, w := range k.harm.weights {
-			if v := gains[i] - m; v > negligible {
-				sum += share * w * math.Exp(v)
+	for b := range s.Starts {
+		gains = gains[n:]
+		for i, gain := range gains[:n] {
+			if v := gain - m; v > negligible {
+				sum += s.Starts[b].Weight * k.harm.weights[i] * math.Exp(v)
 			}
 		}
 	}
@@ -93,16 +95,28 @@ func (k *Comparison) takeAway(gains []float64, s State, events uint64) {
 	}
 }
 
-// since appends to out what each size of the harm side gained if the evidence begins at at.
-func (k *Comparison) since(out []float64, s *State, at *Start) []float64 {
+// since fills out with what each size of the harm side gained if the evidence begins at at.
+func (k *Comparison) since(out []float64, s *State, at *Start) {
 	x := float64(s.Treated.Events - at.Events)
 	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
-	from, spans, then := len(out), k.harm.spans, at.LogNorm[1:]
-	out = slices.Grow(out, len(spans))[:from+len(spans)]
-	for i, j := range k.harm.sizes {
-		out[from+i] = k.divided(x*spans[i] - (s.LogNorm[j] - then[i] - null))
+	sizes := k.harm.sizes
+	spans, then := k.harm.spans[:len(sizes)], at.LogNorm[1:]
+	out, then = out[:len(sizes)], then[:len(sizes)]
+	for i, j := range sizes {
+		out[i] = x*spans[i] - (s.LogNorm[j] - then[i] - null)
 	}
-	return out
+	k.divide(out)
+}
+
+// divide divides gains by the dispersion, which is usually 1; divisions cost as much as the
+// rest.
+func (k *Comparison) divide(gains []float64) {
+	if k.phi == 1 {
+		return
+	}
+	for i := range gains {
+		gains[i] /= k.phi
+	}
 }
 
 // divided is a gain divided by the dispersion, which is usually 1; a division costs as much
@@ -119,32 +133,39 @@ func (k *Comparison) Safe(s State) float64 {
 	if k.kind == Means {
 		return k.won(&s, k.safe.null, below)
 	}
+	n := len(k.safe.sizes)
 	var room [fewSizes]float64
-	return logMeanExp(k.gains(room[:0], &s, &k.safe), k.safe.weights)
+	gains := room[:]
+	if n > len(room) {
+		gains = make([]float64, n)
+	}
+	k.gains(gains[:n], &s, &k.safe)
+	return logMeanExp(gains[:n], k.safe.weights)
 }
 
-// gains appends to out, which is empty, what each size of one side gained.
-func (k *Comparison) gains(out []float64, s *State, d *side) []float64 {
-	out = slices.Grow(out, len(d.sizes))[:len(d.sizes)]
+// gains fills out, which is nothing yet, with what each size of one side gained.
+func (k *Comparison) gains(out []float64, s *State, d *side) {
 	if len(s.LogNorm) == 0 {
-		clear(out)
-		return out
+		return
 	}
 	x, null := float64(s.Treated.Events), s.LogNorm[d.null]
-	for i, j := range d.sizes {
-		out[i] = k.divided(x*d.spans[i] - (s.LogNorm[j] - null))
+	sizes := d.sizes
+	spans := d.spans[:len(sizes)]
+	out = out[:len(sizes)]
+	for i, j := range sizes {
+		out[i] = x*spans[i] - (s.LogNorm[j] - null)
 	}
-	return out
+	k.divide(out)
 }
 
 // components appends the log terms of one side's mixture to out, which is empty.
-func (k *Comparison) components(out []float64, s State, d side) []float64 {
+func (k *Comparison) components(out []float64, s *State, d *side) []float64 {
 	out = append(out, d.logw...)
 	if len(s.LogNorm) == 0 {
 		return out
 	}
 	for i := range d.sizes {
-		out[i] += k.gain(&s, &d, i)
+		out[i] += k.gain(s, d, i)
 	}
 	return out
 }
@@ -162,7 +183,7 @@ func (k *Comparison) Posterior(s State) iter.Seq[Size] {
 			return // bets say that there is harm, and not how much
 		}
 		var room [fewSizes]float64
-		c := k.components(room[:0], s, k.harm)
+		c := k.components(room[:0], &s, &k.harm)
 		total := logSumExp(c)
 		for i := range c {
 			if !yield(Size{Ratio: k.ratios[k.harm.sizes[i]], Weight: math.Exp(c[i] - total)}) {
@@ -211,55 +232,61 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	if k.kind == Means {
 		return k.meansInterval(&s, alpha)
 	}
+	n := len(k.lattice)
 	var room [fewNodes]float64
-	f := room[:0] // ln E with the lattice point as the null
-	x, null := float64(s.Treated.Events), s.LogNorm[k.harm.null]
+	f := room[:] // ln E with the lattice point as the null
+	if n > len(room) {
+		f = make([]float64, n)
+	}
+	f = f[:n]
+	x, null, spans := float64(s.Treated.Events), s.LogNorm[k.harm.null], k.spans[:n]
 	for i, j := range k.lattice {
-		f = append(f, k.divided(x*k.spans[i]-(s.LogNorm[j]-null)))
+		f[i] = x*spans[i] - (s.LogNorm[j] - null)
 	}
-	m := logSumExp(f) + math.Log(alpha/float64(len(k.lattice)))
+	k.divide(f)
+	m := logSumExp(f) + math.Log(alpha/float64(n))
+	first, last, lowest := 0, 0, m-f[0] // of the least ones, which are neighbours
 	for i := range f {
-		f[i] = m - f[i]
+		v := m - f[i]
+		if f[i] = v; v < lowest {
+			first, last, lowest = i, i, v
+		} else if v == lowest {
+			last = i
+		}
 	}
-	open.High = upperBound(k.points, f, 1)
-	if h := upperBound(k.points, f, -1); !math.IsInf(h, 1) {
+	open.High = upperBound(k.points, f, first, 1)
+	if h := upperBound(k.points, f, last, -1); !math.IsInf(h, 1) {
 		open.Low = 1 / h
 	}
 	return open
 }
 
-// upperBound finds e^u beyond which the convex f, known at the points u, is surely
-// at least 0; +Inf if that is beyond the last point. With a sign of −1 it goes the other
-// way: over the points −u, from the last one on.
-func upperBound(u, f []float64, sign int) float64 {
-	n, first := len(f), 0
+// upperBound finds e^u beyond which the convex f, known at the points u and least at one of
+// them, is surely at least 0; +Inf if that is beyond the last point. With a sign of −1 it
+// goes the other way: over the points −u, from the last one on.
+func upperBound(u, f []float64, least, sign int) float64 {
+	end := len(f)
 	if sign < 0 {
-		first = n - 1
+		end = -1
 	}
-	point := func(i int) float64 { return float64(sign) * u[first+sign*i] }
-	value := func(i int) float64 { return f[first+sign*i] }
-	least := 0
-	for i, lowest := 1, value(0); i < n; i++ {
-		if v := value(i); v < lowest {
-			least, lowest = i, v
-		}
-	}
-	for i := least; i < n; i++ {
-		v := value(i)
+	point := func(i int) float64 { return float64(sign) * u[i] }
+	for i := least; i != end; i += sign {
+		v := f[i]
 		if v < 0 {
 			continue
 		}
-		if i == least && i+1 == n {
+		next := i + sign
+		if i == least && next == end {
 			break // rejected on the whole lattice: the ratio is beyond its end
 		}
 		if i == least {
-			return math.Exp(point(i + 1)) // or between two of its points
+			return math.Exp(point(next)) // or between two of its points
 		}
-		if i+1 == n || value(i+1) <= v {
+		if next == end || f[next] <= v {
 			return math.Exp(point(i))
 		}
-		slope := (value(i+1) - v) / (point(i+1) - point(i))
-		return math.Exp(max(point(i-1), point(i)-v/slope))
+		slope := (f[next] - v) / (point(next) - point(i))
+		return math.Exp(max(point(i-sign), point(i)-v/slope))
 	}
 	return math.Inf(1)
 }
@@ -281,7 +308,7 @@ func (k *Comparison) until(s State, d side, threshold float64) (float64, bool) {
 		return k.untilWon(&s, d, threshold)
 	}
 	var room [fewSizes]float64
-	gains := k.components(room[:0], s, d)
+	gains := k.components(room[:0], &s, &d)
 	for i := range gains {
 		gains[i] -= d.logw[i]
 	}

@@ -234,3 +234,26 @@ func ExampleComparison() {
 	fmt.Printf("harm e %.0f, ratio %.1f to %.1f\n", math.Exp(k.Harm(s)), ci.Low, ci.High)
 	// Output: harm e 3373532, ratio 1.7 to 9.7
 }
+
+// The normalisers of a block are the same to the bit whether its nodes are summed side by
+// side or alone: what one node is carried beyond its own end changes nothing.
+func TestNormalisersSideBySideAreThoseOfEachAlone(t *testing.T) {
+	k, err := New(Config{Kind: Odds, Harm: Side{1, HarmSizes()}, Safe: Side{2, SafeSizes()}, Lattice: append([]float64{1e-6}, append(DefaultLattice(), 1e6)...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []margins{
+		{170, 1330, 750}, {170, 1330, 1499}, {200, 190, 300}, {500, 500, 500}, {512, 1 << 20, 600}, {511, 512, 1000},
+		{170, 1 << 30, 1 << 29}, {161, 161, 161}, {1, 1, 1}, {3, 2, 4}, {500, 20, 270}, {1 << 20, 400, 1 << 19},
+	} {
+		lo, hi := m.support()
+		got := make([]float64, len(k.nodes))
+		m.tiltedAll(lo, hi, k.nodes, got)
+		one := m.tilted(0, lo, hi)
+		for i, u := range k.nodes {
+			if want := m.tilted(u, lo, hi) - one; got[i] != want {
+				t.Errorf("%+v at ratio %v: %v side by side, %v alone", m, k.ratios[i], got[i], want)
+			}
+		}
+	}
+}

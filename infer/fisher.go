@@ -2,6 +2,7 @@ package infer
 
 import (
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -17,43 +18,36 @@ type margins struct {
 // cost grows with the square root of the margins.
 func (m margins) logNorm(u float64) float64 {
 	lo, hi := m.support()
-	return m.tilted(u, lo, hi, nil)
+	return m.tilted(u, lo, hi)
 }
 
-// tilted is logNorm with the support, and with the steps from its least on as far as the
-// caller has them: all nodes of a block go over the same ones.
-func (m margins) tilted(u float64, lo, hi uint64, steps []float64) float64 {
+// tilted is logNorm with the support.
+func (m margins) tilted(u float64, lo, hi uint64) float64 {
 	if lo == hi {
 		return m.logTerm(lo) + u*float64(lo)
 	}
 	psi := math.Exp(u)
 	x := m.mode(psi, lo, hi)
-	const tiny = 1e-19
 	sum := 1.0
 	for t, i := 1.0, x; i < hi; i++ {
-		t *= m.stepOf(i, lo, steps) * psi
+		t *= m.step(i) * psi
 		sum += t
-		if t < tiny*sum {
+		if t < lastBit*sum {
 			break
 		}
 	}
 	for t, i := 1.0, x; i > lo; i-- {
-		t /= m.stepOf(i-1, lo, steps) * psi
+		t /= m.step(i-1) * psi
 		sum += t
-		if t < tiny*sum {
+		if t < lastBit*sum {
 			break
 		}
 	}
 	return m.logTerm(x) + u*float64(x) + math.Log(sum)
 }
 
-// stepOf is step, from steps if they reach so far.
-func (m margins) stepOf(x, lo uint64, steps []float64) float64 {
-	if i := x - lo; i < uint64(len(steps)) {
-		return steps[i]
-	}
-	return m.step(x)
-}
+// lastBit is the share of a sum below which a term, and all that are smaller, leave it as it is.
+const lastBit = 1e-19
 
 // fewSteps is how many steps are kept for the nodes of one block.
 const fewSteps = 512
@@ -78,19 +72,74 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 			return
 		}
 	}
-	var room [fewSteps]float64
-	at := room[:0]
-	if hi-lo <= fewSteps {
-		at = room[:hi-lo]
-		s := m.from(lo)
-		for i := range at {
-			at[i] = s.next()
+	if lo < hi && hi-lo <= fewSteps {
+		m.tiltedAll(lo, hi, nodes, out)
+		return
+	}
+	one := m.tilted(0, lo, hi)
+	for i, u := range nodes {
+		out[i] += m.tilted(u, lo, hi) - one
+	}
+}
+
+// abreast is how many nodes have their terms summed side by side: each term waits for the
+// one before it, and not for its neighbours.
+const abreast = 4
+
+// tiltedAll adds tilted(u) − tilted(0) to out for every node u.
+func (m margins) tiltedAll(lo, hi uint64, nodes, out []float64) {
+	var room [fewSteps + 2]float64
+	steps := room[:hi-lo+2] // between what ends a sum on either side
+	steps[0] = math.Inf(1)
+	s := m.from(lo)
+	for i := range steps[1 : len(steps)-1] {
+		steps[1+i] = s.next()
+	}
+	norm := func(u float64, x uint64, sum float64) float64 {
+		return m.logTerm(x) + u*float64(x) + math.Log(sum)
+	}
+	mode := m.mode(1, lo, hi)
+	one := norm(0, mode, sumAbreast(steps, [abreast]float64{1, 1, 1, 1}, [abreast]uint64{mode - lo, mode - lo, mode - lo, mode - lo})[0])
+	for i := 0; i < len(nodes); i += abreast {
+		var psi [abreast]float64
+		var x, from [abreast]uint64
+		for j := range psi {
+			psi[j] = math.Exp(nodes[min(i+j, len(nodes)-1)])
+			x[j] = m.mode(psi[j], lo, hi)
+			from[j] = x[j] - lo
+		}
+		for j, sum := range sumAbreast(steps, psi, from) {
+			if i+j < len(nodes) {
+				out[i+j] += norm(nodes[i+j], x[j], sum) - one
+			}
 		}
 	}
-	one := m.tilted(0, lo, hi, at)
-	for i, u := range nodes {
-		out[i] += m.tilted(u, lo, hi, at) - one
+}
+
+// sumAbreast sums terms outwards from the largest ones, relative to them, at four nodes: until
+// the rest of all four is below the last bit. What one node has summed beyond its own end
+// changes nothing, because terms only fall.
+func sumAbreast(steps []float64, psi [abreast]float64, from [abreast]uint64) [abreast]float64 {
+	last := uint64(len(steps) - 1)
+	p, q, r, s := psi[0], psi[1], psi[2], psi[3]
+	a, b, c, d := 1.0, 1.0, 1.0, 1.0 // the sums
+	t, u, v, w := 1.0, 1.0, 1.0, 1.0 // the terms
+	for i, j, k, l := from[0]+1, from[1]+1, from[2]+1, from[3]+1; ; i, j, k, l = min(i+1, last), min(j+1, last), min(k+1, last), min(l+1, last) {
+		t, u, v, w = t*(steps[i]*p), u*(steps[j]*q), v*(steps[k]*r), w*(steps[l]*s)
+		a, b, c, d = a+t, b+u, c+v, d+w
+		if t < lastBit*a && u < lastBit*b && v < lastBit*c && w < lastBit*d {
+			break
+		}
 	}
+	t, u, v, w = 1, 1, 1, 1
+	for i, j, k, l := from[0], from[1], from[2], from[3]; ; i, j, k, l = max(i, 1)-1, max(j, 1)-1, max(k, 1)-1, max(l, 1)-1 {
+		t, u, v, w = t/(steps[i]*p), u/(steps[j]*q), v/(steps[k]*r), w/(steps[l]*s)
+		a, b, c, d = a+t, b+u, c+v, d+w
+		if t < lastBit*a && u < lastBit*b && v < lastBit*c && w < lastBit*d {
+			break
+		}
+	}
+	return [abreast]float64{a, b, c, d}
 }
 
 // lanes is how many ratios a polynomial is evaluated at side by side.
@@ -116,18 +165,20 @@ func evaluate(terms, ratios []float64) (out [lanes]float64) {
 // whether their powers stay within a float for all ratios.
 func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSupport + 1]float64) (sum float64, ok bool) {
 	n := int(hi - lo)
-	t, most := 1.0, 1.0
+	t := 1.0
 	terms[0], sum = t, t
 	s := m.from(lo)
 	for i := range terms[1 : n+1] {
 		t *= s.next()
 		terms[i+1] = t
 		sum += t
-		if t > most {
-			most = t
-		}
 	}
-	return sum, math.Log(most)+float64(n)*math.Log(max(ratios[len(ratios)-1], 1)) < 690 // e^709 is the end
+	const end = 690 // e^709 is the end of floats
+	powers := float64(n) * math.Log(max(ratios[len(ratios)-1], 1))
+	if _, exp := math.Frexp(sum); sum < math.MaxFloat64 && float64(exp)*math.Ln2+powers < end-1 {
+		return sum, true // no term is above their sum
+	}
+	return sum, math.Log(slices.Max(terms[:n+1]))+powers < end
 }
 
 // support is the least and greatest number of treated events.

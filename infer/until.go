@@ -21,7 +21,7 @@ func (k *Comparison) MeanUntilSafe(s State, threshold, prior float64) float64 {
 	w := float64(s.Treated.Exposure) / float64(s.Treated.Exposure+s.Control.Exposure)
 	extra := prior / rate // treated exposure with prior events
 	var rooms [2][fewSizes]float64
-	now, drift := k.components(rooms[0][:0], s, k.safe), rooms[1][:0]
+	now, drift := k.components(rooms[0][:0], &s, &k.safe), rooms[1][:0]
 	still := 0.0 // per request, at the null
 	if k.kind == Odds {
 		still = oddsNorm(rate, w, k.ratios[k.safe.null])
@@ -66,7 +66,7 @@ func (k *Comparison) FromNothing(s State, threshold float64) float64 {
 	if k.kind == Means {
 		return k.fromNothing(&s, threshold)
 	}
-	drift := k.components(nil, s, k.safe)
+	drift := k.components(nil, &s, &k.safe)
 	for i := range drift {
 		drift[i] = (drift[i] - k.safe.logw[i]) / float64(s.Treated.Exposure)
 	}
