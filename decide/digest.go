@@ -69,7 +69,15 @@ func appendFloats(b []byte, v []float64) []byte {
 	b = appendNumber(b, uint64(len(v)))
 	n := len(b)
 	b = slices.Grow(b, 8*len(v))[:n+8*len(v)]
-	for i, to := 0, b[n:]; i < len(v) && len(to) >= 8; i, to = i+1, to[8:] {
+	to := b[n:]
+	for len(v) >= 4 && len(to) >= 32 { // four at a time: most of what is digested is written here
+		binary.BigEndian.PutUint64(to, math.Float64bits(v[0]))
+		binary.BigEndian.PutUint64(to[8:], math.Float64bits(v[1]))
+		binary.BigEndian.PutUint64(to[16:], math.Float64bits(v[2]))
+		binary.BigEndian.PutUint64(to[24:], math.Float64bits(v[3]))
+		v, to = v[4:], to[32:]
+	}
+	for i := 0; i < len(v) && len(to) >= 8; i, to = i+1, to[8:] {
 		binary.BigEndian.PutUint64(to, math.Float64bits(v[i]))
 	}
 	return b
@@ -272,7 +280,12 @@ func (w *words) dispersion(d *infer.Dispersion) {
 	b := w.buf
 	for i := range d.Scales {
 		a := &d.Scales[i]
-		b = appendFloats(appendNumber(b, a.Terms), []float64{a.Num, a.Den, a.Num2, a.NumDen, a.Den2})
+		b = append(appendNumber(b, a.Terms), 5) // sums, as appendFloats has them
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Num))
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Den))
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Num2))
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.NumDen))
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Den2))
 		b = appendNumber(b, uint64(a.Held))
 		for _, slot := range a.Last {
 			b = appendSlot(b, slot)

@@ -49,15 +49,15 @@ const (
 // to be lognormal; safe is the evidence now, phi the dispersion of the counts with their tail and calm what
 // safety is divided by: the smaller of the two lets the walk stray further. Calibrated:
 // bench/detect prints how often the interval holds.
-func (t test) arrival(s infer.State, safe, at, phi, calm float64) arrival {
+func (t *test) arrival(s *infer.State, safe, at, phi, calm float64) arrival {
 	missing := at - safe
 	if missing <= 0 {
 		return arrival{}
 	}
-	mean := t.safely.MeanUntilSafe(s, at, etaPrior*phi)
+	mean := t.safely.MeanUntilSafe(*s, at, etaPrior*phi)
 	if t.ceiling != nil {
 		// Either half suffices; each is given the threshold plus ln 2.
-		mean = t.safely.MeanUntilSafe(s, at+math.Ln2, etaPrior*phi)
+		mean = t.safely.MeanUntilSafe(*s, at+math.Ln2, etaPrior*phi)
 		if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && s.Treated.Exposure > 0 && (mean < 0 || n < mean) {
 			mean = n
 		}

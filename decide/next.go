@@ -1,9 +1,7 @@
 package decide
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -72,7 +70,7 @@ func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time)
 		Engine: p.engine(), Plan: p.Name, Service: p.Service, Canary: p.Canary, Control: p.Control, Time: now,
 		Signals: signals, ShipAt: -math.Log(p.Beta),
 	}
-	e := weigh(p, tests, before, next, &d)
+	e := weigh(p, tests, before, &next, &d)
 	if err := p.look(tests, &next, &e, &d); err != nil {
 		return assay.Decision{}, s, err
 	}
@@ -94,7 +92,7 @@ type evidence struct {
 }
 
 // weigh fills d's test values and combines them.
-func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidence {
+func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) evidence {
 	e := evidence{known: true}
 	for i, sig := range d.Signals {
 		if !sig.Known && e.unknown == "" {
@@ -109,14 +107,22 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 	d.Tests = make([]assay.TestValue, 0, len(tests))
 	sizes := make([]assay.HarmSize, 0, len(tests)*harmSizes) // of all tests
 	eta := arrival{}
-	requests := counted(&p, tests, &after)
+	requests := counted(&p, tests, after)
+	after.said = make([]said, 0, len(tests))
 	for i := range tests {
 		t := &tests[i]
 		old, new := &before.Watches[t.indicator], &after.Watches[t.indicator]
 		phi, calm, why := t.dispersion(&p, new)
 		phis = append(phis, phi)
 		t.deflate(phi, calm)
-		v := value(&p, t, d.ShipAt, &old.Tests[t.slot], &new.Tests[t.slot])
+		var was *said
+		if len(before.said) == len(tests) {
+			was = &before.said[i]
+		}
+		then := t.say(&old.Tests[t.slot], phi, calm, was)
+		now := t.say(&new.Tests[t.slot], phi, calm, &then)
+		after.said = append(after.said, now)
+		v := value(&p, t, d.ShipAt, &new.Tests[t.slot], &then, &now)
 		scale := measure(&p.Indicators[t.indicator], &v, &new.Tests[t.slot], requests)
 		if sizes = t.sizes(sizes, &v, &new.Tests[t.slot]); phi > 1 {
 			v.Dispersion, v.Basis = phi, why
@@ -133,7 +139,7 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 			continue
 		}
 		safe = append(safe, v.Safe)
-		eta = eta.later(t.arrival(new.Tests[t.slot], v.Safe, d.ShipAt, phi, calm).times(scale))
+		eta = eta.later(t.arrival(&new.Tests[t.slot], v.Safe, d.ShipAt, phi, calm).times(scale))
 	}
 	d.Remaining, d.RemLow, d.RemHigh = eta.median, eta.low, eta.high
 	diverge(d.Tests, tests)
@@ -144,9 +150,9 @@ func weigh(p Plan, tests []test, before, after State, d *assay.Decision) evidenc
 		mean, _ := infer.Average(known)
 		e.harm = mean + math.Log(knownWeight/total)
 	}
-	d.AbortAt, d.AbortBasis = p.abortAt(after, tests, phis)
+	d.AbortAt, d.AbortBasis = p.abortAt(*after, tests, phis)
 	if e.harmful = e.harm >= d.AbortAt; e.harmful {
-		e.alone = p.alone(after, tests, d.Signals, phis, total)
+		e.alone = p.alone(*after, tests, d.Signals, phis, total)
 		e.harmful = e.alone == ""
 	}
 	e.safe = d.Safe >= d.ShipAt
@@ -172,18 +178,15 @@ const fewTests = 24
 // harmSizes is how many sizes the mixture of harm has.
 var harmSizes = len(infer.HarmSizes())
 
-// value describes one test before and after the readings.
-func value(p *Plan, t *test, shipAt float64, before, after *infer.State) assay.TestValue {
+// value describes one test, of which then is what it said before the readings and now what it
+// says after them.
+func value(p *Plan, t *test, shipAt float64, after *infer.State, then, now *said) assay.TestValue {
 	c := t.comparison
 	v := assay.TestValue{
 		Name: t.name, Weight: t.weight, Bound: t.bound, Required: p.Indicators[t.indicator].Required,
-		Canary:  assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
-		Control: assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
-		Harm:    c.Harm(*after), Safe: t.safe(*after),
-	}
-	v.HarmBefore, v.SafeBefore = v.Harm, v.Safe
-	if before.Pairs != after.Pairs {
-		v.HarmBefore, v.SafeBefore = c.Harm(*before), t.safe(*before)
+		Canary:     assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
+		Control:    assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
+		HarmBefore: then.harm, Harm: now.harm, SafeBefore: then.safe, Safe: now.safe,
 	}
 	v.Certainty, v.Basis = c.Certainty()
 	ci := c.Interval(*after, p.Alpha)
@@ -191,7 +194,7 @@ func value(p *Plan, t *test, shipAt float64, before, after *infer.State) assay.T
 	if !math.IsInf(ci.High, 1) {
 		v.RatioHigh = ci.High
 	}
-	v.Remaining = t.remaining(*after, v.Safe, shipAt)
+	v.Remaining = t.remaining(after, v.Safe, shipAt)
 	return v
 }
 
@@ -203,15 +206,20 @@ func (t *test) sizes(room []assay.HarmSize, v *assay.TestValue, after *infer.Sta
 		room = append(room, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
 	}
 	v.Sizes = room[from:len(room):len(room)]
-	slices.SortStableFunc(v.Sizes, func(a, b assay.HarmSize) int { return cmp.Compare(b.Share, a.Share) })
+	for i, z := range v.Sizes { // there are few, and equal ones keep their order
+		for ; i > 0 && v.Sizes[i-1].Share < z.Share; i-- {
+			v.Sizes[i] = v.Sizes[i-1]
+		}
+		v.Sizes[i] = z
+	}
 	return room
 }
 
 // safe is ln E against "too bad to ship". With a tolerable rate that is "at least
 // Margin times worse and above the tolerable rate": an e value against either half
 // is one against both, and so is their mean.
-func (t test) safe(s infer.State) float64 {
-	e := t.safely.Safe(s)
+func (t *test) safe(s *infer.State) float64 {
+	e := t.safely.Safe(*s)
 	if t.ceiling == nil {
 		return e
 	}
@@ -221,18 +229,18 @@ func (t test) safe(s infer.State) float64 {
 
 // remaining is canary requests until safe, which it is now, reaches at; −1 is never at
 // these rates. The two halves of safe are each given the whole threshold plus ln 2.
-func (t test) remaining(s infer.State, safe, at float64) float64 {
+func (t *test) remaining(s *infer.State, safe, at float64) float64 {
 	if safe >= at {
 		return 0
 	}
 	if t.ceiling == nil {
-		if n, ok := t.safely.UntilSafe(s, at); ok {
+		if n, ok := t.safely.UntilSafe(*s, at); ok {
 			return n
 		}
 		return -1
 	}
 	best := -1.0
-	if n, ok := t.safely.UntilSafe(s, at+math.Ln2); ok {
+	if n, ok := t.safely.UntilSafe(*s, at+math.Ln2); ok {
 		best = n
 	}
 	if n, ok := t.ceiling.Until(s.Treated, at+math.Ln2); ok && (best < 0 || n < best) {

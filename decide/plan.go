@@ -1,9 +1,10 @@
 package decide
 
 import (
+	"maps"
 	"slices"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"assay.dev/assay"
@@ -290,6 +291,7 @@ type test struct {
 	bound      float64 // 0: bad is what is not good
 	class      string  // "": all bad events
 	weight     float64
+	undivided  *infer.Comparison // its evidence divided by nothing
 	comparison *infer.Comparison
 	safely     *infer.Comparison // the same, its evidence divided as that of safety is
 	ceiling    *infer.Known      // nil: no tolerable rate
@@ -305,24 +307,27 @@ func (p Plan) tests() ([]test, error) {
 	mixed := slices.ContainsFunc(p.Indicators, func(i Indicator) bool { return len(i.Bounds) == 0 })
 	for n := range p.Indicators {
 		i := &p.Indicators[n]
-		comparison, err := p.compiled(i) // one for all bounds: they differ in what they count
+		undivided, err := p.compiled(i) // one for all bounds: they differ in what they count
 		if err != nil {
 			return nil, err
 		}
+		comparison := undivided.Deflated(i.Dispersion)
+		safely := comparison.Deflated(i.safeDispersion(i.Dispersion))
 		weight := i.Weight / float64(i.slots())
 		if mixed && len(i.Bounds) > 0 {
 			weight *= boundsShare
 		}
+		names := i.testNames()
 		for slot := range i.slots() {
-			t := test{indicator: n, slot: slot, name: i.Name, weight: weight, comparison: comparison, safely: comparison.Deflated(i.safeDispersion(i.Dispersion))}
+			t := test{indicator: n, slot: slot, name: i.Name, weight: weight, undivided: undivided, comparison: comparison, safely: safely}
+			if len(names) > 0 {
+				t.name = names[slot]
+			}
 			switch {
 			case len(i.Bounds) > 0:
 				t.bound = i.Bounds[slot]
-				name := append(append(make([]byte, 0, 64), i.Name...), '>')
-				t.name = string(append(strconv.AppendFloat(name, t.bound, 'g', -1, 64), 's'))
 			case len(i.Classes) > 0:
 				t.class = i.Classes[slot]
-				t.name = i.Name + ":" + t.class
 			}
 			if i.Tolerable > 0 {
 				t.ceiling = &infer.Known{Rate: i.Tolerable, Sizes: ceilingSizes(), Dispersion: i.Dispersion}
@@ -333,38 +338,62 @@ func (p Plan) tests() ([]test, error) {
 	return out, nil
 }
 
-// usual are the comparisons of plans with the default margins, compiled once: one for
-// each kind, gathered or not. A dispersion is put in at each look.
-var usual = sync.OnceValues(func() (out map[infer.Kind][2]*infer.Comparison, err error) {
-	out = map[infer.Kind][2]*infer.Comparison{}
-	for _, i := range []Indicator{{}, {Bounds: []float64{1}}, {Kind: KindCount}, {Kind: KindGauge}} {
-		var both [2]*infer.Comparison
-		p := NewPlan()
-		for n, c := range []assay.Certainty{assay.Calibrated, assay.Exact} {
-			p.Certainty = c
-			if both[n], err = infer.New(p.Comparison(i)); err != nil {
-				return nil, err
-			}
-		}
-		out[p.Comparison(i).Kind] = both
+// testNames are the names of the indicator's tests by bound or class, none if it has one test.
+func (i *Indicator) testNames() []string {
+	var room [256]byte
+	var places [fewSlots]int
+	b, ends := room[:0], places[:0]
+	for _, bound := range i.Bounds {
+		b = strconv.AppendFloat(append(append(b, i.Name...), '>'), bound, 'g', -1, 64)
+		b = append(b, 's')
+		ends = append(ends, len(b))
 	}
-	return out, nil
-})
+	for _, class := range i.Classes {
+		b = append(append(append(b, i.Name...), ':'), class...)
+		ends = append(ends, len(b))
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	return cut(b, ends)
+}
 
-// compiled is the comparison of an indicator.
+// comparing is what a comparison is compiled from, but for a dispersion, which is put in at
+// each look.
+type comparing struct {
+	kind           infer.Kind
+	accept, margin float64
+	reversed       bool
+	exact          bool
+}
+
+// maxCompiled bounds the comparisons that are kept. Plans mostly have the default margins.
+const maxCompiled = 64
+
+// compiled are comparisons that plans have asked for; the map is replaced and never changed.
+var compiled atomic.Pointer[map[comparing]*infer.Comparison]
+
+// compiled is the comparison of an indicator, without its dispersion: whoever asks twice
+// mostly gets the same one.
 func (p *Plan) compiled(i *Indicator) (*infer.Comparison, error) {
-	if p.accept(i) != defaultAccept || p.margin(i) != defaultMargin || i.reversed() {
-		return infer.New(p.Comparison(*i))
+	key := comparing{i.comparedBy(), p.accept(i), p.margin(i), i.reversed(), p.Certainty == assay.Exact}
+	kept := compiled.Load()
+	if kept != nil && (*kept)[key] != nil {
+		return (*kept)[key], nil
 	}
-	of, err := usual()
+	config := p.Comparison(*i)
+	config.Dispersion = 0
+	c, err := infer.New(config)
 	if err != nil {
 		return nil, err
 	}
-	both := of[i.comparedBy()]
-	if p.Certainty == assay.Exact {
-		return both[1].Deflated(i.Dispersion), nil
+	next := map[comparing]*infer.Comparison{}
+	if kept != nil && len(*kept) < maxCompiled {
+		next = maps.Clone(*kept)
 	}
-	return both[0].Deflated(i.Dispersion), nil
+	next[key] = c
+	compiled.Store(&next)
+	return c, nil
 }
 
 // comparedBy is what the two versions are compared by.

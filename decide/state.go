@@ -29,6 +29,11 @@ type State struct {
 	Shown time.Time `json:"shown,omitzero"`
 	// Watches are the plan's indicators, in its order.
 	Watches []Watch `json:"watches"`
+
+	// said is what the plan's tests said of Watches when Next made the state: the next
+	// decision begins with it. It is no part of the state, and whoever reads one from outside
+	// has none: then the same numbers are reckoned again.
+	said []said
 }
 
 // Watch is what is remembered of one indicator.
