@@ -119,8 +119,15 @@ func (c *choice) reasons(e evidence) {
 		b = appendTest(b, d, &d.Tests[i], abortAt, shipAt)
 		ends = append(ends, len(b))
 	}
-	all := cut(b, ends)
-	d.Reasons = append(append(make([]string, 0, len(d.Reasons)+len(all)+3), d.Reasons...), all[:2]...)
+	all, from := string(b), 0 // one string for all of them
+	d.Reasons = append(make([]string, 0, len(d.Reasons)+len(ends)+3), d.Reasons...)
+	cut := func(ends []int) {
+		for _, end := range ends {
+			d.Reasons = append(d.Reasons, all[from:end])
+			from = end
+		}
+	}
+	cut(ends[:2])
 	if d.AbortBasis != "" {
 		d.Reasons = append(d.Reasons, "the abort threshold is "+d.AbortBasis)
 	}
@@ -130,5 +137,5 @@ func (c *choice) reasons(e evidence) {
 	if e.unknown != "" {
 		d.Reasons = append(d.Reasons, e.unknown)
 	}
-	d.Reasons = append(d.Reasons, all[2:]...)
+	cut(ends[2:])
 }

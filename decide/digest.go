@@ -54,14 +54,19 @@ func appendNumber(b []byte, v uint64) []byte {
 	return binary.AppendUvarint(b, v)
 }
 
-func (w *words) eight(v uint64)   { w.buf = binary.BigEndian.AppendUint64(w.buf, v) }
-func (w *words) float(v float64)  { w.eight(math.Float64bits(v)) }
-func (w *words) time(t time.Time) { w.eight(uint64(t.UnixNano())) }
+func (w *words) float(v float64)  { w.buf = appendFloat(w.buf, v) }
+func (w *words) time(t time.Time) { w.buf = appendTime(w.buf, t) }
+func (w *words) text(s string)    { w.buf = appendText(w.buf, s) }
 
-func (w *words) text(s string) {
-	w.number(uint64(len(s)))
-	w.buf = append(w.buf, s...)
+func appendFloat(b []byte, v float64) []byte {
+	return binary.BigEndian.AppendUint64(b, math.Float64bits(v))
 }
+
+func appendTime(b []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
+}
+
+func appendText(b []byte, s string) []byte { return append(appendNumber(b, uint64(len(s))), s...) }
 
 func (w *words) floats(v []float64) { w.buf = appendFloats(w.buf, v) }
 
@@ -242,7 +247,7 @@ func (w *words) evidence(s *infer.State) {
 	for i := range s.Starts {
 		at := &s.Starts[i]
 		b = appendFloats(appendNumber(b, at.Events), at.LogNorm)
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(at.Weight))
+		b = appendFloat(b, at.Weight)
 	}
 	w.buf = b
 }
@@ -281,11 +286,7 @@ func (w *words) dispersion(d *infer.Dispersion) {
 	for i := range d.Scales {
 		a := &d.Scales[i]
 		b = append(appendNumber(b, a.Terms), 5) // sums, as appendFloats has them
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Num))
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Den))
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Num2))
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.NumDen))
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(a.Den2))
+		b = appendFloat(appendFloat(appendFloat(appendFloat(appendFloat(b, a.Num), a.Den), a.Num2), a.NumDen), a.Den2)
 		b = appendNumber(b, uint64(a.Held))
 		for _, slot := range a.Last {
 			b = appendSlot(b, slot)
@@ -304,29 +305,25 @@ func appendSlot(b []byte, s infer.Slot) []byte {
 }
 
 func (w *words) reading(r *assay.Reading) {
-	for _, s := range []string{r.Service, r.Environment, r.Indicator, r.Version, r.Stratum} {
-		w.text(s)
+	b := w.buf // not written through w each time: a decision has many readings
+	for _, s := range [...]string{r.Service, r.Environment, r.Indicator, r.Version, r.Stratum} {
+		b = appendText(b, s)
 	}
-	for _, n := range []uint64{r.Good, r.Total, r.Clusters, r.BadClusters, r.Count} {
-		w.number(n)
+	for _, n := range [...]uint64{r.Good, r.Total, r.Clusters, r.BadClusters, r.Count} {
+		b = appendNumber(b, n)
 	}
-	w.float(r.Sum)
+	b = appendFloat(b, r.Sum)
 	if r.Least != 0 || r.Greatest != 0 {
-		w.text("samples")
-		w.floats([]float64{r.Least, r.Greatest})
+		b = appendFloats(appendText(b, "samples"), []float64{r.Least, r.Greatest})
 	}
-	w.number(uint64(len(r.Buckets)))
-	for _, b := range r.Buckets {
-		w.float(b.LE)
-		w.number(b.Count)
+	b = appendNumber(b, uint64(len(r.Buckets)))
+	for i := range r.Buckets {
+		b = appendNumber(appendFloat(b, r.Buckets[i].LE), r.Buckets[i].Count)
 	}
-	w.number(uint64(len(r.Classes)))
-	for _, c := range r.Classes {
-		w.text(c.Name)
-		w.number(c.Count)
+	b = appendNumber(b, uint64(len(r.Classes)))
+	for i := range r.Classes {
+		b = appendNumber(appendText(b, r.Classes[i].Name), r.Classes[i].Count)
 	}
-	for _, t := range []time.Time{r.Start, r.End, r.EventTime, r.Ingested} {
-		w.time(t)
-	}
-	w.float(r.Completeness)
+	b = appendTime(appendTime(appendTime(appendTime(b, r.Start), r.End), r.EventTime), r.Ingested)
+	w.buf = appendFloat(b, r.Completeness)
 }

@@ -184,6 +184,7 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 		counted = make([]infer.Count, 2*len(next))
 	}
 	canary, control := counted[:len(next)], counted[len(next):2*len(next)]
+	memory := infer.MemoryOfEvidence(len(next))
 	for _, part := range parts {
 		for i := range tests {
 			t := &tests[i]
@@ -214,7 +215,7 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 				state = state.Close() // strata are never put into one block
 			}
 			var err error
-			if next[t.slot], err = t.comparison.Update(state, infer.Pair{Treated: x, Control: y}); err != nil {
+			if next[t.slot], err = t.comparison.UpdateIn(state, infer.Pair{Treated: x, Control: y}, &memory); err != nil {
 				return "", err
 			}
 		}

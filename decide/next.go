@@ -104,25 +104,18 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 	var room [2][fewTests]float64
 	all, known, safe, phis := rooms[0][:0], rooms[1][:0], room[0][:0], room[1][:0]
 	total, knownWeight := 0.0, 0.0
-	d.Tests = make([]assay.TestValue, 0, len(tests))
+	d.Tests, after.said = make([]assay.TestValue, 0, len(tests)), make([]said, len(tests))
 	sizes := make([]assay.HarmSize, 0, len(tests)*harmSizes) // of all tests
-	eta := arrival{}
-	requests := counted(&p, tests, after)
-	after.said = make([]said, 0, len(tests))
+	eta, requests := arrival{}, counted(&p, tests, after)
 	for i := range tests {
 		t := &tests[i]
-		old, new := &before.Watches[t.indicator], &after.Watches[t.indicator]
+		new := &after.Watches[t.indicator]
 		phi, calm, why := t.dispersion(&p, new)
 		phis = append(phis, phi)
 		t.deflate(phi, calm)
-		var was *said
-		if len(before.said) == len(tests) {
-			was = &before.said[i]
-		}
-		then := t.say(&old.Tests[t.slot], phi, calm, was)
-		now := t.say(&new.Tests[t.slot], phi, calm, &then)
-		after.said = append(after.said, now)
-		v := value(&p, t, d.ShipAt, &new.Tests[t.slot], &then, &now)
+		then, now := t.before(&before, i, phi, calm), &after.said[i]
+		*now = t.say(&new.Tests[t.slot], phi, calm, &then)
+		v := value(&p, t, d.ShipAt, &new.Tests[t.slot], &then, now)
 		scale := measure(&p.Indicators[t.indicator], &v, &new.Tests[t.slot], requests)
 		if sizes = t.sizes(sizes, &v, &new.Tests[t.slot]); phi > 1 {
 			v.Dispersion, v.Basis = phi, why

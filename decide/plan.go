@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -317,12 +316,8 @@ func (p Plan) tests() ([]test, error) {
 		if mixed && len(i.Bounds) > 0 {
 			weight *= boundsShare
 		}
-		names := i.testNames()
 		for slot := range i.slots() {
 			t := test{indicator: n, slot: slot, name: i.Name, weight: weight, undivided: undivided, comparison: comparison, safely: safely}
-			if len(names) > 0 {
-				t.name = names[slot]
-			}
 			switch {
 			case len(i.Bounds) > 0:
 				t.bound = i.Bounds[slot]
@@ -334,12 +329,13 @@ func (p Plan) tests() ([]test, error) {
 			}
 			out = append(out, t)
 		}
+		i.named(out[len(out)-i.slots():])
 	}
 	return out, nil
 }
 
-// testNames are the names of the indicator's tests by bound or class, none if it has one test.
-func (i *Indicator) testNames() []string {
+// named gives the indicator's tests their names, if it has one by bound or class.
+func (i *Indicator) named(tests []test) {
 	var room [256]byte
 	var places [fewSlots]int
 	b, ends := room[:0], places[:0]
@@ -352,10 +348,10 @@ func (i *Indicator) testNames() []string {
 		b = append(append(append(b, i.Name...), ':'), class...)
 		ends = append(ends, len(b))
 	}
-	if len(ends) == 0 {
-		return nil
+	all, from := string(b), 0
+	for n, end := range ends {
+		tests[n].name, from = all[from:end], end
 	}
-	return cut(b, ends)
 }
 
 // comparing is what a comparison is compiled from, but for a dispersion, which is put in at
@@ -367,19 +363,32 @@ type comparing struct {
 	exact          bool
 }
 
-// maxCompiled bounds the comparisons that are kept. Plans mostly have the default margins.
-const maxCompiled = 64
+// comparison is one that was compiled.
+type comparison struct {
+	of comparing
+	by *infer.Comparison
+}
 
-// compiled are comparisons that plans have asked for; the map is replaced and never changed.
-var compiled atomic.Pointer[map[comparing]*infer.Comparison]
+// maxCompiled bounds the comparisons that are kept. Plans mostly have the default margins,
+// so few are asked for, and the list is gone through quicker than a map is asked.
+const maxCompiled = 32
+
+// compiled are the comparisons that plans asked for lately; the list is replaced and never
+// changed.
+var compiled atomic.Pointer[[]comparison]
 
 // compiled is the comparison of an indicator, without its dispersion: whoever asks twice
 // mostly gets the same one.
 func (p *Plan) compiled(i *Indicator) (*infer.Comparison, error) {
 	key := comparing{i.comparedBy(), p.accept(i), p.margin(i), i.reversed(), p.Certainty == assay.Exact}
-	kept := compiled.Load()
-	if kept != nil && (*kept)[key] != nil {
-		return (*kept)[key], nil
+	var kept []comparison
+	if list := compiled.Load(); list != nil {
+		kept = *list
+	}
+	for n := range kept {
+		if kept[n].of == key {
+			return kept[n].by, nil
+		}
 	}
 	config := p.Comparison(*i)
 	config.Dispersion = 0
@@ -387,11 +396,7 @@ func (p *Plan) compiled(i *Indicator) (*infer.Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := map[comparing]*infer.Comparison{}
-	if kept != nil && len(*kept) < maxCompiled {
-		next = maps.Clone(*kept)
-	}
-	next[key] = c
+	next := append(slices.Clone(kept[max(0, len(kept)-maxCompiled+1):]), comparison{key, c})
 	compiled.Store(&next)
 	return c, nil
 }

@@ -15,6 +15,16 @@ type said struct {
 	harm, safe float64
 }
 
+// before is what the test, the n-th of its plan, said before the readings: s remembers it, or
+// it is said again.
+func (t *test) before(s *State, n int, phi, calm float64) said {
+	var was *said
+	if n < len(s.said) {
+		was = &s.said[n]
+	}
+	return t.say(&s.Watches[t.indicator].Tests[t.slot], phi, calm, was)
+}
+
 // say is what the test says of its evidence: what it said before, if that is of the same.
 func (t *test) say(s *infer.State, phi, calm float64, before *said) said {
 	out := said{of: t.undivided, phi: phi, calm: calm, treated: s.Treated, control: s.Control}

@@ -58,25 +58,22 @@ func appendDigits(b []byte, v float64, digits int) []byte {
 	for ; places > 0 && n%10 == 0; places-- {
 		n /= 10
 	}
-	b = strconv.AppendInt(b, int64(n/int(tens[places])), 10)
 	if places == 0 {
-		return b
+		return strconv.AppendInt(b, int64(n), 10)
 	}
-	b = append(b, '.')
-	rest := n % int(tens[places])
-	for p := places - 1; p > 0 && rest < int(tens[p]); p-- {
-		b = append(b, '0')
+	// The digits from the last one on, with zeros up to one before the point.
+	var room [8]byte
+	at := len(room)
+	for p := 0; p <= places || n > 0; p++ {
+		if p == places {
+			at--
+			room[at] = '.'
+		}
+		at--
+		room[at] = byte('0' + n%10)
+		n /= 10
 	}
-	return strconv.AppendInt(b, int64(rest), 10)
-}
-
-// cut is text in lines that end where ends says: one string for all of them.
-func cut(text []byte, ends []int) []string {
-	all, out, from := string(text), make([]string, len(ends)), 0
-	for i, end := range ends {
-		out[i], from = all[from:end], end
-	}
-	return out
+	return append(b, room[at:]...)
 }
 
 func appendCombined(b []byte, p *Plan, d *assay.Decision) []byte {

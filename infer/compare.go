@@ -268,12 +268,18 @@ func (k *Comparison) compile(name string, s *Side, sign float64) (side, error) {
 // time, or by exposure). The answers after a sequence of pairs do not depend on
 // where states were kept in between: folding Update is the definition.
 func (k *Comparison) Update(s State, p Pair) (State, error) {
+	return k.UpdateIn(s, p, new(Memory))
+}
+
+// UpdateIn is Update for whoever updates several states at the same time: what they remember
+// of their evidence lies beside each other in m.
+func (k *Comparison) UpdateIn(s State, p Pair, m *Memory) (State, error) {
 	if err := k.check(s, p); err != nil {
 		return s, err
 	}
 	next := State{
 		Pairs: s.Pairs + 1, Treated: s.Treated.plus(p.Treated), Control: s.Control.plus(p.Control),
-		LogNorm: make([]float64, k.width()),
+		LogNorm: m.evidence(k.width()),
 	}
 	block, before := p, s.LogNorm
 	if s.Closed != nil {

@@ -92,16 +92,39 @@ func (d *Dispersion) Empty() bool {
 	return true
 }
 
-// Memory is where Dispersions that learn at the same time put what they remember: two
-// arrays for all of them instead of some for each. The zero Memory is ready for use.
+// Memory is where Dispersions that learn at the same time, or States that are updated at the
+// same time, put what they remember: a few arrays for all of them instead of some for each.
+// The zero Memory is ready for use.
 type Memory struct {
 	slots  []Slot
 	counts []Count
+	more   int // of both when they are full
+	norms  []float64
+	states int // that norms is for
 }
 
 // NewMemory has room for what so many Dispersions remember of a slot of one arm each.
 func NewMemory(dispersions int) Memory {
-	return Memory{slots: make([]Slot, 0, 2*dispersions), counts: make([]Count, 0, 2*dispersions)}
+	return Memory{slots: make([]Slot, 0, 2*dispersions), counts: make([]Count, 0, 2*dispersions), more: 2 * dispersions}
+}
+
+// MemoryOfEvidence has room for what so many States of one Comparison remember.
+func MemoryOfEvidence(states int) Memory { return Memory{states: states} }
+
+// evidence is room for n numbers, all 0.
+func (m *Memory) evidence(n int) []float64 {
+	if m.states <= 1 {
+		return make([]float64, n)
+	}
+	if m.norms == nil {
+		m.norms = make([]float64, 0, n*m.states)
+	}
+	from := len(m.norms)
+	if from+n > cap(m.norms) {
+		return make([]float64, n)
+	}
+	m.norms = m.norms[:from+n]
+	return m.norms[from : from+n : from+n]
 }
 
 // Slot is a slot of one arm.
@@ -112,20 +135,20 @@ func (m *Memory) Slot(c Count) Slot {
 }
 
 func (m *Memory) slot(arms int) Slot {
-	n := len(m.counts)
-	if n+arms > cap(m.counts) {
-		return make(Slot, arms)
+	if len(m.counts)+arms > cap(m.counts) {
+		m.counts = make([]Count, 0, max(arms, m.more))
 	}
+	n := len(m.counts)
 	m.counts = m.counts[:n+arms]
 	return Slot(m.counts[n : n+arms : n+arms])
 }
 
 // latest is a list of one or two slots, oldest first.
 func (m *Memory) latest(s ...Slot) []Slot {
-	n := len(m.slots)
-	if n+len(s) > cap(m.slots) {
-		return append([]Slot(nil), s...)
+	if len(m.slots)+len(s) > cap(m.slots) {
+		m.slots = make([]Slot, 0, max(len(s), m.more))
 	}
+	n := len(m.slots)
 	m.slots = append(m.slots, s...)
 	return m.slots[n:len(m.slots):len(m.slots)]
 }

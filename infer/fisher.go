@@ -62,12 +62,14 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 		var terms [shortSupport + 1]float64
 		if sum, ok := m.polynomial(lo, hi, ratios, &terms); ok {
 			n := int(hi - lo)
-			for i := 0; i < len(ratios); i += lanes {
-				for j, p := range evaluate(terms[:n+1], ratios[i:min(i+lanes, len(ratios))]) {
-					if i+j < len(ratios) {
-						out[i+j] += nodes[i+j]*float64(lo) + math.Log(p/sum)
-					}
+			for len(ratios) > 0 {
+				some := min(lanes, len(ratios))
+				p := evaluate(terms[:n+1], ratios[:some])
+				at, to := nodes[:some], out[:some]
+				for i := range to {
+					to[i] += at[i]*float64(lo) + math.Log(p[i]/sum)
 				}
+				ratios, nodes, out = ratios[some:], nodes[some:], out[some:]
 			}
 			return
 		}
@@ -168,10 +170,13 @@ func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSuppor
 	t := 1.0
 	terms[0], sum = t, t
 	s := m.from(lo)
-	for i := range terms[1 : n+1] {
-		t *= s.next()
-		terms[i+1] = t
+	a, b, c, d := s.a, s.b, s.c, s.d
+	rest := terms[1 : n+1]
+	for i := range rest {
+		t *= a * b / (c * d)
+		rest[i] = t
 		sum += t
+		a, b, c, d = a-1, b-1, c+1, d+1
 	}
 	const end = 690 // e^709 is the end of floats
 	powers := float64(n) * math.Log(max(ratios[len(ratios)-1], 1))
