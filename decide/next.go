@@ -53,7 +53,8 @@ func Next(p Plan, s State, readings []assay.Reading, guard Guard, now time.Time)
 	if guard == nil {
 		return assay.Decision{}, s, assay.Errorf(assay.CodeInvalid, "plan %q is decided without a guard", p.Name)
 	}
-	tests, err := p.tests()
+	var room [mostTests]test
+	tests, err := p.testsIn(room[:0])
 	if err != nil {
 		return assay.Decision{}, s, err
 	}
@@ -164,6 +165,9 @@ func (t *test) deflate(harm, safe float64) {
 		t.ceiling = &known
 	}
 }
+
+// mostTests is how many tests most plans have at the most.
+const mostTests = 8
 
 // fewTests is how many tests fit without being allocated.
 const fewTests = 24

@@ -301,9 +301,14 @@ type test struct {
 const boundsShare = 0.12
 
 // tests compiles the plan: one test per indicator, or per bound or class of it.
-func (p Plan) tests() ([]test, error) {
-	out := make([]test, 0, p.slots())
-	mixed := slices.ContainsFunc(p.Indicators, func(i Indicator) bool { return len(i.Bounds) == 0 })
+func (p *Plan) tests() ([]test, error) { return p.testsIn(make([]test, 0, p.slots())) }
+
+// testsIn is tests that are appended to out, which is empty.
+func (p *Plan) testsIn(out []test) ([]test, error) {
+	mixed := false
+	for n := range p.Indicators {
+		mixed = mixed || len(p.Indicators[n].Bounds) == 0
+	}
 	for n := range p.Indicators {
 		i := &p.Indicators[n]
 		undivided, err := p.compiled(i) // one for all bounds: they differ in what they count

@@ -246,12 +246,14 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 	k.divide(f)
 	m := logSumExp(f) + math.Log(alpha/float64(n))
 	first, last, lowest := 0, 0, m-f[0] // of the least ones, which are neighbours
-	for i := range f {
-		v := m - f[i]
-		if f[i] = v; v < lowest {
-			first, last, lowest = i, i, v
-		} else if v == lowest {
-			last = i
+	for i, gain := range f {
+		v := m - gain
+		f[i] = v
+		if v > lowest {
+			continue
+		}
+		if last = i; v < lowest {
+			first, lowest = i, v
 		}
 	}
 	open.High = upperBound(k.points, f, first, 1)
