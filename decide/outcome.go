@@ -44,6 +44,14 @@ func (m Measure) difference(v float64) string {
 	return short(v)
 }
 
+// points writes a difference with its unit.
+func (m Measure) points(v float64) string {
+	if m.Share {
+		return m.difference(v) + " points"
+	}
+	return m.difference(v)
+}
+
 // rounding is the difference, as a part of what is compared, that is left over from
 // calculating with 53 bits and says nothing.
 const rounding = 1e-9
@@ -58,6 +66,9 @@ func Aftermath(a assay.Action, h Hypothesis, by Measure, seen infer.Attribution,
 	}
 	words := fmt.Sprintf("%s was %s before and %s after, and would have been %s: %s (p %.2g for better, %.2g for worse, among %d untreated windows, %d of them after %s)",
 		by.Name, by.value(seen.Before), by.value(seen.After), by.value(seen.Would), by.change(seen), seen.P, seen.PHarm, seen.Placebos, seen.Similar, similar(seen))
+	if seen.Promised > 0 {
+		words += fmt.Sprintf("; when it was taken, %s less was expected of it", by.points(seen.Promised))
+	}
 	if seen.Unseen {
 		words += "; it was never that extreme before, so this is held against its staying so"
 	}
@@ -99,20 +110,23 @@ func (m Measure) change(seen infer.Attribution) string {
 	if max(math.Abs(seen.Change), math.Abs(seen.Low), math.Abs(seen.High)) <= rounding*size {
 		return "no difference"
 	}
-	side, points := " less", ""
+	side := " less"
 	if seen.Change > 0 {
 		side = " more"
 	}
-	if m.Share {
-		points = " points"
-	}
-	return fmt.Sprintf("%s%s%s, 95 %% between %s and %s%s", m.difference(math.Abs(seen.Change)), points, side, m.difference(seen.Low), m.difference(seen.High), m.resampled(seen))
+	return fmt.Sprintf("%s%s, 95 %% between %s and %s%s", m.points(math.Abs(seen.Change)), side, m.difference(seen.Low), m.difference(seen.High), m.resampled(seen))
 }
 
-// Gone is the share of what was bad that went away, as Learn takes it.
+// Gone is the share of what was bad that went away, as Learn takes it. What had no effect made
+// nothing worse either: it is called so where the estimate falls to that side more than to the
+// other, and to learn that as harm would be to learn noise.
 func Gone(seen infer.Attribution) float64 {
 	if seen.Would <= 0 {
 		return 0
 	}
-	return min(max(-seen.Change/seen.Would, -10), 1)
+	least := -10.0
+	if seen.Effect == assay.EffectNone {
+		least = 0
+	}
+	return min(max(-seen.Change/seen.Would, least), 1)
 }

@@ -75,6 +75,20 @@ func TestAnotherChangeInTheWindowConfoundsTheOutcome(t *testing.T) {
 	if got := decide.Gone(seen); got != 0.8 {
 		t.Errorf("%v of what was bad is gone, want 0.8", got)
 	}
+	// What had no effect is told with what was expected of it, and has made nothing worse.
+	none := infer.Attribution{Effect: assay.EffectNone, Why: "it did less than half of what was promised of it", Before: 0.002, After: 0.0021, Would: 0.002, Change: 0.0001, Low: -0.0002, High: 0.0004, P: 0.7, PHarm: 0.3, Placebos: 99, Similar: 40, Promised: 0.0014}
+	out = decide.Aftermath(replicas(8), decide.Overload, budget, none, "", start)
+	if out.Effect != assay.EffectNone || !strings.HasPrefix(out.Reason, none.Why+"; ") || !strings.HasSuffix(out.Reason, "; when it was taken, 0.14 points less was expected of it") {
+		t.Errorf("%s: %s", out.Effect, out.Reason)
+	}
+	if out = decide.Aftermath(replicas(8), decide.Overload, budget, none, "deployment v7", start); out.Effect != assay.EffectConfounded {
+		t.Errorf("%s: %s", out.Effect, out.Reason)
+	}
+	worse := none
+	worse.Effect = assay.EffectHarmed
+	if got := decide.Gone(none); got != 0 || decide.Gone(worse) >= 0 {
+		t.Errorf("%v is gone without effect, %v by harm", got, decide.Gone(worse))
+	}
 	if got := decide.Gone(infer.Attribution{Would: 0, Change: -3}); got != 0 {
 		t.Errorf("%v of nothing is gone", got)
 	}

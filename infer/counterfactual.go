@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -27,6 +26,8 @@ type Aftermath struct {
 	Treated []int `json:"treated,omitempty"`
 	// Material is the smallest change that matters, in the series' unit.
 	Material float64 `json:"material"`
+	// Promise is what was expected of the action, known before it was taken; zero if nothing was.
+	Promise Promise `json:"promise,omitzero"`
 	// Paths is how many resampled pasts the interval of the change is made of, as a sequence
 	// that begins with Seed draws them. With 0 it is made of the untreated past as it was.
 	Paths int    `json:"paths,omitempty"`
@@ -39,7 +40,7 @@ type Aftermath struct {
 // and as many on recorded loads, whose noise grows with their level.
 type Attribution struct {
 	Effect assay.Effect `json:"effect"`
-	Why    string       `json:"why,omitempty"` // it is inconclusive or did not hold
+	Why    string       `json:"why,omitempty"` // it is inconclusive, did not hold, or had no effect
 	Before float64      `json:"before"`        // mean of the window before the action
 	After  float64      `json:"after"`         // mean of the judged window
 	Would  float64      `json:"would"`         // what it would have been
@@ -63,6 +64,9 @@ type Attribution struct {
 	PHarm    float64 `json:"p_harm"`
 	Placebos int     `json:"placebos"`
 	Similar  int     `json:"similar"`
+	// Promised is by how much less it was promised to be than it would have been; 0 if nothing
+	// that matters was promised of what there was.
+	Promised float64 `json:"promised,omitempty"`
 	// Unseen means that the series was never as extreme before. Then nothing is known of
 	// how it goes back by itself, and Would is that it had stayed. Similar are then the windows
 	// whose excursion was smaller and as old: if such went back by themselves, nobody can say
@@ -136,6 +140,9 @@ func (a Aftermath) check() error {
 	}
 	if a.Window < 1 || a.Dead < 0 || a.Hold < 0 || a.Hold > a.Window || a.Season < 0 || a.At < 1 || a.At > n || a.Dead > n || a.Window > n || a.At+a.Dead+a.Window > n {
 		return assay.Errorf(assay.CodeInvalid, "a window of %d steps, %d after step %d, does not lie in a series of %d", a.Window, a.Dead, a.At, n)
+	}
+	if err := a.Promise.check(); err != nil {
+		return err
 	}
 	if !(a.Material >= 0 && a.Material < 1e300) {
 		return assay.Errorf(assay.CodeInvalid, "the smallest change that matters is %v, want at least 0", a.Material)
@@ -415,6 +422,7 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 	}
 	out.bound(a, f, placebos, target, ahead, past.changes(out.Change, target))
 	held := target.end - f.predict(target)
+	out.Promised = a.promised(out.Would, out.Before)
 	switch {
 	case out.P <= attributable && out.Change <= -a.Material && (a.Hold == 0 || held <= out.Change/2):
 		out.Effect = assay.EffectHelped
@@ -423,28 +431,14 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 	case out.PHarm <= attributable && out.Change >= a.Material:
 		out.Effect = assay.EffectHarmed
 	case a.Material > 0 && out.Low > -a.Material && out.High < a.Material:
-		out.Effect = assay.EffectNone
+		out.Effect, out.Why = assay.EffectNone, "whatever it did is less than what matters"
+	case out.futile(a, target, same):
+		out.Effect, out.Why = assay.EffectNone, "it did less than half of what was promised of it"
 	case out.Unseen && len(past.back) > 0 && past.side*out.Change < 0:
 		out.Why = fmt.Sprintf("the extreme was %s old when acted on, and smaller excursions as old went back by themselves", steps(past.age))
 	default:
 		out.Why = "untreated windows change as much"
 	}
-}
-
-func lasts(windows []around) []float64 {
-	out := make([]float64, len(windows))
-	for i, w := range windows {
-		out[i] = w.last
-	}
-	return out
-}
-
-// squares is the mean square.
-func squares(y []float64) (sum float64) {
-	for _, v := range y {
-		sum += v * v / float64(len(y))
-	}
-	return sum
 }
 
 // bound makes the interval that holds each of the changes that it may have been, and says
@@ -461,33 +455,4 @@ func (out *Attribution) bound(a Aftermath, f fitted, placebos []around, target a
 	out.Low80, out.High80 = low-unit*quantile(roots, 1-tenth), high-unit*quantile(roots, tenth)
 	above, _ := slices.BinarySearch(roots, high/unit)
 	out.Helped = float64(len(roots)-above) / float64(len(roots))
-}
-
-// alike are the residuals of the windows that began as extreme as the target, in the same
-// direction: at least half as far from the median.
-func alike(placebos []around, residuals []float64, target around) (out []float64) {
-	sorted := slices.Sorted(slices.Values(lasts(placebos)))
-	middle := sorted[len(sorted)/2]
-	half := (target.last - middle) / 2
-	for i, w := range placebos {
-		if d := w.last - middle; cmp.Compare(d, 0) == cmp.Compare(half, 0) && math.Abs(d) >= math.Abs(half) {
-			out = append(out, residuals[i])
-		}
-	}
-	return out
-}
-
-// rank is the share of residuals at most, and at least, t, the target counted with them.
-func rank(residuals []float64, t float64) (lower, upper float64) {
-	below, above := 1.0, 1.0
-	for _, r := range residuals {
-		if r <= t {
-			below++
-		}
-		if r >= t {
-			above++
-		}
-	}
-	n := float64(len(residuals)) + 1
-	return below / n, above / n
 }

@@ -16,6 +16,9 @@ const kindredSteps = 4
 // that go together make it too sure, so it is only ever a bound beside the placebos'.
 type kindred struct {
 	better, worse float64 // probabilities, were the judged steps more of the same; 0 if the level is known
+	half          float64 // that they are as large, had half of what was promised gone away; 0 if the level is known
+	most          float64 // of the excursion's own steps; not a number if the level is known
+	grew          bool    // its newer half is more than its older one, at a tenth
 }
 
 func kindredOf(y []float64, a Aftermath, placebos []around, target around) kindred {
@@ -27,7 +30,7 @@ func kindredOf(y []float64, a Aftermath, placebos []around, target around) kindr
 	age := x.begun(y, target)
 	earlier := slices.DeleteFunc(slices.Clone(placebos), func(w around) bool { return w.at > target.at-age })
 	if len(earlier) == 0 || a.unseen(earlier, target) == 0 {
-		return kindred{}
+		return kindred{most: math.NaN()}
 	}
 	var before []float64
 	for i, left := target.at-1, min(age, kindredSteps*a.Window); i >= 0 && len(before) < left; i-- {
@@ -37,18 +40,26 @@ func kindredOf(y []float64, a Aftermath, placebos []around, target around) kindr
 	}
 	from := target.at + a.Dead
 	after := slices.DeleteFunc(slices.Clone(y[from:from+a.Window]), math.IsNaN)
-	less, more := 0, 0
-	for _, v := range after {
-		for _, w := range before {
-			switch {
-			case v < w:
-				less++
-			case v > w:
-				more++
+	newer, older := before[:len(before)/2], before[len(before)/2:]
+	return kindred{
+		better: tailU(len(after), len(before), wins(before, after)),
+		worse:  tailU(len(after), len(before), wins(after, before)),
+		half:   tailU(len(after), len(before), wins(after, halved(before, a.Promise))),
+		most:   slices.Max(append(before, target.last)),
+		grew:   tailU(len(newer), len(older), wins(newer, older)) <= tenth,
+	}
+}
+
+// wins is Mann and Whitney's U: how many pairs there are of which the first is more.
+func wins(y, than []float64) (u int) {
+	for _, v := range y {
+		for _, w := range than {
+			if v > w {
+				u++
 			}
 		}
 	}
-	return kindred{tailU(len(after), len(before), less), tailU(len(after), len(before), more)}
+	return u
 }
 
 // begun is for how many measured steps the excursion has lasted: since two in a row were not

@@ -156,7 +156,7 @@ func (c *Controller) keep(ctx context.Context, rec *record, r Record) error {
 			rec.Actions++
 			a := d.Action
 			a.Key, a.Fence = fmt.Sprintf("mitigation/%s/%s/%d", rec.Namespace, rec.Name, rec.Actions), uint64(c.lease.Held().Generation)
-			rec.Pending = &pending{Action: a, Cause: id, Decided: now, Words: d.Words, Guess: rec.expect(r)}
+			rec.Pending = &pending{Action: a, Cause: id, Decided: now, Words: d.Words, Guess: rec.expect(r), Promise: promised(&r)}
 		}
 		return rec.put(tx)
 	})

@@ -73,8 +73,9 @@ func (b budgetSeen) add(now time.Time, spent float64) budgetSeen {
 // must be expected to be better by, spread over the time that a choice stands.
 func material() float64 { return decide.NewProblem().Margin / stands.Minutes() }
 
-// attribute judges what happened at a time. Its interval is resampled from the seed.
-func (b budgetSeen) attribute(at time.Time, seed uint64) (infer.Attribution, error) {
+// attribute judges an action by what was remembered.
+func (b budgetSeen) attribute(j judging) (infer.Attribution, error) {
+	at := j.At
 	if at.Before(b.From) {
 		return infer.Attribution{}, assay.Errorf(assay.CodeInvalid, "the action at %s lies before what is remembered, from %s on", at.Format(time.RFC3339), b.From.Format(time.RFC3339))
 	}
@@ -86,7 +87,7 @@ func (b budgetSeen) attribute(at time.Time, seed uint64) (infer.Attribution, err
 	}
 	step := int(at.Sub(b.From)/slot) + 1
 	end := min(step+judgedDead+judgedSpan, len(y))
-	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Paths: infer.BootstrapPaths, Seed: seed}
+	a := infer.Aftermath{Series: y[:end], At: step, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Promise: j.promised(), Paths: infer.BootstrapPaths, Seed: j.seed()}
 	for _, t := range b.Acted {
 		if t.Before(at) {
 			a.Treated = append(a.Treated, int(t.Sub(b.From)/slot))
@@ -103,6 +104,7 @@ type judging struct {
 	At         time.Time         `json:"at"`
 	Confounded string            `json:"confounded,omitempty"` // what else fell into the window
 	Guess      *guess            `json:"guess,omitempty"`      // of what it does
+	Promise    *infer.Promise    `json:"promise,omitempty"`    // of its steps, for the judged window
 	Step       time.Duration     `json:"step,omitempty"`       // of the series that it is judged by; 0 is what was remembered, by slot
 }
 
@@ -124,7 +126,7 @@ func (c *Controller) outcomeStep(s Strategy) time.Duration {
 // with it, or by what was remembered where that cannot be.
 func (c *Controller) attribute(ctx context.Context, rec *record, j judging) (infer.Attribution, error) {
 	if j.Step == 0 {
-		return rec.Budget.attribute(j.At, j.seed())
+		return rec.Budget.attribute(j)
 	}
 	const before = remembered - judgedDead - judgedSpan
 	from := j.At.Add(-before * j.Step)
@@ -132,7 +134,7 @@ func (c *Controller) attribute(ctx context.Context, rec *record, j judging) (inf
 	if err != nil {
 		return infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action cannot be read: " + err.Error()}, nil
 	}
-	a := infer.Aftermath{Series: y, At: before, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Paths: infer.BootstrapPaths, Seed: j.seed()}
+	a := infer.Aftermath{Series: y, At: before, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Promise: j.promised(), Paths: infer.BootstrapPaths, Seed: j.seed()}
 	for _, t := range rec.Budget.Acted {
 		if t.Before(j.At) && !t.Before(from) {
 			a.Treated = append(a.Treated, int(t.Sub(from)/j.Step))
@@ -150,7 +152,7 @@ func (j judging) seed() uint64 {
 }
 
 // await remembers that an action is to be judged. A further step the same way is part of
-// the same action; any other confounds what is still open. What was decided by rules is
+// the same action, and adds to its promise; any other confounds what is still open. What was decided by rules is
 // for no hypothesis, and its success is counted alone. step is that of the strategy's
 // outcomes, 0 if it declared none.
 func (r *record) await(p pending, step time.Duration, now time.Time) {
@@ -163,6 +165,7 @@ func (r *record) await(p pending, step time.Duration, now time.Time) {
 		same := last.Action.Kind == p.Action.Kind && last.Action.Target() == p.Action.Target()
 		if same && (last.Action.Want > last.Action.Now) == (p.Action.Want > p.Action.Now) && now.Before(last.due()) {
 			last.Action.Want = p.Action.Want
+			last.promise(p.Promise, now)
 			return
 		}
 	}
@@ -173,6 +176,7 @@ func (r *record) await(p pending, step time.Duration, now time.Time) {
 		}
 	}
 	j := judging{Action: p.Action, Hypothesis: decide.NoFault, Cause: p.Cause, At: now, Guess: p.Guess, Step: step}
+	j.promise(p.Promise, now)
 	if p.Guess != nil {
 		j.Hypothesis = p.Guess.Hypothesis
 	}
@@ -242,10 +246,8 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		return err
 	}
 	out := decide.Aftermath(j.Action, j.Hypothesis, decide.Measure{Name: "the error budget spent per minute", Share: true}, seen, j.Confounded, now)
-	// To give back is to change nothing, and what is not spent cannot be saved: that nothing
-	// became better then speaks against no action.
-	if out.Effect == assay.EffectNone && (j.Action.Kind == assay.ActionRestore || seen.Would <= material()) {
-		out.Effect, out.Reason = assay.EffectInconclusive, "there was nothing that it could have made better; "+out.Reason
+	if why := j.could(seen); out.Effect == assay.EffectNone && why != "" {
+		out.Effect, out.Reason = assay.EffectInconclusive, why+"; "+out.Reason
 	}
 	result := decide.Result{Service: rec.Strategy.Spec.Service, Action: j.Action, Hypothesis: j.Hypothesis, Effect: out.Effect, Gone: decide.Gone(seen), Time: now}
 	if rec.Learned.HalfLife == 0 {

@@ -139,6 +139,7 @@ type pending struct {
 	Decided time.Time    `json:"decided"`
 	Words   string       `json:"words"`
 	Guess   *guess       `json:"guess,omitempty"` // of what it does
+	Promise *promise     `json:"promise,omitempty"`
 }
 
 func (r *record) extra(now time.Time) (sum float64) {

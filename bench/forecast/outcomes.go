@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"assay.dev/assay"
 	"assay.dev/assay/bench/result"
@@ -25,7 +26,17 @@ const (
 	extreme = 0.95
 	// claimed is the share of actions without effect that the placebos call one, in percent.
 	claimed = 5
+	// promised is the share that was expected to go away.
+	promised = 0.7
 )
+
+// kept are the parts of a promise that actions keep, with the most of them, in percent, that may be
+// said to have done less than half of it: none of those that did nothing are wrong.
+var kept = []struct {
+	part  float64
+	words string
+	most  float64
+}{{0, "nothing", 0}, {0.5, "half", 4}, {1, "all", 2.5}}
 
 // moment says when the actions of a count are taken, in the words of its rows.
 type moment string
@@ -48,6 +59,7 @@ type intervals struct {
 	wrong int       // called an effect
 	found int       // called a help had a part of it gone
 	gone  float64   // that part
+	none  [3]int    // said to have had no effect, of actions that did so much of what was promised
 	when  moment
 }
 
@@ -75,6 +87,9 @@ func (c *intervals) add(y []float64, seed uint64) error {
 			c.wrong++
 		}
 	}
+	if err := c.keep(a, y); err != nil {
+		return err
+	}
 	for i := outcomePast + outcomeDead; i < len(y); i++ {
 		a.Series[i] *= 1 - c.gone
 	}
@@ -87,6 +102,25 @@ func (c *intervals) add(y []float64, seed uint64) error {
 	}
 	c.n++
 	c.width = append(c.width, widths[0]/widths[1])
+	return nil
+}
+
+// keep counts which parts of a promise are said to be no effect.
+func (c *intervals) keep(a infer.Aftermath, y []float64) error {
+	a.Promise, a.Paths = infer.Promise{Gone: promised}, infer.BootstrapPaths
+	for k, by := range kept {
+		a.Series = slices.Clone(y)
+		for i := outcomePast + outcomeDead; i < len(y); i++ {
+			a.Series[i] *= 1 - promised*by.part
+		}
+		got, err := infer.Attribute(a)
+		if err != nil {
+			return err
+		}
+		if got.Effect == assay.EffectNone && strings.Contains(got.Why, "promised") {
+			c.none[k]++
+		}
+	}
 	return nil
 }
 
@@ -105,6 +139,13 @@ func (c *intervals) rows(name string, least [2]float64) []result.Row {
 	wrong := result.New(name+": no effect called one by placebos", "%", percent(c.wrong))
 	found := result.New(fmt.Sprintf("%s: %.0f %% of it gone called a help", name, 100*c.gone), "%", percent(c.found))
 	width.Rounds, wrong.Rounds, found.Rounds = c.n, c.n, c.n
+	for k, by := range kept {
+		r := result.New(fmt.Sprintf("%s: %s of the promised %.0f %% done, called no effect", name, by.words, 100*promised), "%", percent(c.none[k]))
+		if r.Rounds = c.n; by.most > 0 {
+			r = r.Want("<=", math.Round(10*(by.most+2*math.Sqrt(by.most*(100-by.most)/float64(max(c.n, 1)))))/10)
+		}
+		out = append(out, r)
+	}
 	// As many as are claimed, and two standard errors of so many actions.
 	most := claimed + 2*math.Sqrt(claimed*(100-claimed)/float64(max(c.n, 1)))
 	return append(out, width, wrong.Want("<=", math.Round(10*most)/10), found)
