@@ -47,16 +47,17 @@ func standing(noise, phi float64, bursts, extremes bool) trouble {
 }
 
 // begun is a fault that multiplies a level of 1 since so many steps, having grown for so many;
-// noise is in proportion.
-func begun(times, since, grew, noise float64) trouble {
+// noise is in proportion, and autocorrelated.
+func begun(times, since, grew, noise, phi float64) trouble {
 	return func(rng *rand.Rand) []float64 {
-		y := make([]float64, promisePast+promiseDead+promiseSpan)
+		y, v := make([]float64, promisePast+promiseDead+promiseSpan), rng.NormFloat64()
 		for i := range y {
 			level, age := 1.0, float64(i)+1-(promisePast-since)
 			if age > 0 {
 				level += (times - 1) * min(age, 1) * min(age/max(grew, 1e-9), 1)
 			}
-			y[i] = max(0, level*(1+noise*rng.NormFloat64()))
+			v = phi*v + math.Sqrt(1-phi*phi)*rng.NormFloat64()
+			y[i] = max(0, level*(1+noise*v))
 		}
 		return y
 	}
@@ -112,16 +113,18 @@ func TestAnActionThatDoesNothingIsHeldAgainstItsPromise(t *testing.T) {
 		{"little was promised, and little noise", standing(0.05, 0, false, true), 0.3, 0.85},
 		{"little was promised", standing(0.2, 0, false, true), 0.3, 0},
 		{"all was promised and more", standing(0.2, 0, false, true), 3, 0.85},
-		{"a new fault of five minutes", begun(100, 5, 0, 0.05), 0.7, 0.8},
-		{"a new fault of twenty minutes", begun(100, 20, 0, 0.05), 0.7, 0.8},
-		{"a new fault of an hour, with noise", begun(100, 60, 0, 0.2), 0.7, 0.2},
-		{"a new fault of a few times the usual", begun(3, 10, 0, 0.05), 0.7, 0.7},
-		{"a new fault that is seconds old", begun(100, 0.2, 0, 0.2), 0.7, 0},
-		{"a new fault of two minutes", begun(100, 2, 0, 0.2), 0.7, 0},
-		{"a new fault that is growing", begun(100, 12, 20, 0.2), 0.7, 0},
-		{"little promised of a new fault that is growing", begun(100, 12, 20, 0.2), 0.3, 0},
-		{"a fault of a few times the usual that is growing", begun(3, 12, 20, 0.05), 0.3, 0},
-		{"a new fault that has just begun to grow", begun(100, 6, 20, 0.2), 0.3, 0},
+		{"a new fault of five minutes", begun(100, 5, 0, 0.05, 0), 0.7, 0.8},
+		{"a new fault of twenty minutes", begun(100, 20, 0, 0.05, 0), 0.7, 0.8},
+		{"a new fault of an hour, with noise", begun(100, 60, 0, 0.2, 0), 0.7, 0.2},
+		{"a new fault of a few times the usual", begun(3, 10, 0, 0.05, 0), 0.7, 0.7},
+		{"a new fault of five minutes whose steps go together", begun(100, 5, 0, 0.2, 0.8), 0.7, 0.4},
+		{"a new fault of twenty minutes whose steps go together", begun(100, 20, 0, 0.05, 0.8), 0.7, 0.3},
+		{"a new fault that is seconds old", begun(100, 0.2, 0, 0.2, 0), 0.7, 0},
+		{"a new fault of two minutes", begun(100, 2, 0, 0.2, 0), 0.7, 0},
+		{"a new fault that is growing", begun(100, 12, 20, 0.2, 0), 0.7, 0},
+		{"little promised of a new fault that is growing", begun(100, 12, 20, 0.2, 0), 0.3, 0},
+		{"a fault of a few times the usual that is growing", begun(3, 12, 20, 0.05, 0), 0.3, 0},
+		{"a new fault that has just begun to grow", begun(100, 6, 20, 0.2, 0), 0.3, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := infer.Promise{Gone: c.gone}

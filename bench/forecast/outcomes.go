@@ -64,7 +64,7 @@ type intervals struct {
 }
 
 func (c *intervals) add(y []float64, seed uint64) error {
-	a := infer.Aftermath{Series: slices.Clone(y), At: outcomePast, Dead: outcomeDead, Window: outcomeSpan, Hold: 2, Paths: infer.BootstrapPaths, Seed: seed}
+	a := infer.Aftermath{Series: slices.Clone(y), At: outcomePast, Dead: outcomeDead, Window: outcomeSpan, Hold: 2, Paths: infer.BootstrapPaths, Promise: infer.Promise{Gone: promised}, Seed: seed}
 	var widths [2]float64
 	for k := range 2 {
 		if k == 1 {
@@ -83,9 +83,13 @@ func (c *intervals) add(y []float64, seed uint64) error {
 		if got.Low80 <= 0 && 0 <= got.High80 {
 			c.hold[1][k]++
 		}
-		if k == 0 && (got.P <= 0.025 || got.PHarm <= 0.025) {
+		if k > 0 {
+			break
+		}
+		if got.P <= 0.025 || got.PHarm <= 0.025 {
 			c.wrong++
 		}
+		c.tell(0, got)
 	}
 	if err := c.keep(a, y); err != nil {
 		return err
@@ -105,10 +109,20 @@ func (c *intervals) add(y []float64, seed uint64) error {
 	return nil
 }
 
-// keep counts which parts of a promise are said to be no effect.
+// tell counts actions that are said to have done less than half of what was promised.
+func (c *intervals) tell(kept int, got infer.Attribution) {
+	if got.Effect == assay.EffectNone && strings.Contains(got.Why, "promised") {
+		c.none[kept]++
+	}
+}
+
+// keep holds actions that did a part of what was promised against it.
 func (c *intervals) keep(a infer.Aftermath, y []float64) error {
-	a.Promise, a.Paths = infer.Promise{Gone: promised}, infer.BootstrapPaths
+	a.Paths = infer.BootstrapPaths
 	for k, by := range kept {
+		if by.part == 0 {
+			continue // those are told already
+		}
 		a.Series = slices.Clone(y)
 		for i := outcomePast + outcomeDead; i < len(y); i++ {
 			a.Series[i] *= 1 - promised*by.part
@@ -117,9 +131,7 @@ func (c *intervals) keep(a infer.Aftermath, y []float64) error {
 		if err != nil {
 			return err
 		}
-		if got.Effect == assay.EffectNone && strings.Contains(got.Why, "promised") {
-			c.none[k]++
-		}
+		c.tell(k, got)
 	}
 	return nil
 }
