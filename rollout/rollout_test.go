@@ -38,9 +38,16 @@ type stage struct {
 	ctl      *rollout.Controller
 }
 
-// Read implements signal.Source: what the world has counted so far.
+// Read implements signal.Source: what the world has counted so far. Of that a tape needs
+// what lies in the interval: what was counted before would be copied for every question.
 func (s *stage) Read(ctx context.Context, q signal.Query) ([]assay.Reading, error) {
-	tape, err := replay.New(namespace, s.readings)
+	var inside []assay.Reading
+	for i := range s.readings {
+		if r := &s.readings[i]; !r.Start.Before(q.Start) && !r.End.After(q.End) {
+			inside = append(inside, *r)
+		}
+	}
+	tape, err := replay.New(namespace, inside)
 	if err != nil {
 		return nil, err
 	}

@@ -104,14 +104,15 @@ func (t *Tape) Read(_ context.Context, q signal.Query) ([]assay.Reading, error) 
 		return nil, nil
 	}
 	from, _ := slices.BinarySearchFunc(t.readings, q.Start, func(r assay.Reading, at time.Time) int { return r.Start.Compare(at) })
-	for _, r := range t.readings[from:] {
+	for i := range t.readings[from:] { // readings are large: those that do not count are not copied
+		r := &t.readings[from+i]
 		if !r.Start.Before(q.End) {
 			break
 		}
 		if r.End.After(q.End) || !concerns(q.Indicator, r) {
 			continue
 		}
-		sum, err := Add(sums[r.Version], r)
+		sum, err := Add(sums[r.Version], *r)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +127,7 @@ func (t *Tape) Read(_ context.Context, q signal.Query) ([]assay.Reading, error) 
 	return out, nil
 }
 
-func concerns(ind signal.Indicator, r assay.Reading) bool {
+func concerns(ind signal.Indicator, r *assay.Reading) bool {
 	return r.Indicator == ind.Name && (ind.Service == "" || r.Service == ind.Service) && (ind.Environment == "" || r.Environment == ind.Environment)
 }
 
