@@ -3,13 +3,11 @@ package anomaly_test
 import (
 	"math"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/policy"
-	"assay.dev/assay/store"
 )
 
 // What people saw before a restart they see after it, and what came is held against what
@@ -65,62 +63,6 @@ func TestARestartForgetsNoBandAndChangesNoCalibration(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// What is kept of bands is bounded, and what does not fit the notebook is not taken.
-func TestBandsAreKeptForTwoDaysAndGoWithTheirNotebook(t *testing.T) {
-	w := newWorld(t, "")
-	const days = 4
-	w.usual(days * 24 * 60)
-	a := w.watcher()
-	w.until(a, days*24*60)
-	page := func() (v store.Value) {
-		t.Helper()
-		err := w.store.View(t.Context(), func(r store.Reader) (err error) {
-			v, err = r.Get(store.Key{Namespace: policy.DefaultNamespace, Bucket: "anomaly-bands", Name: "checkout/checkout/0"})
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	v := page()
-	if len(v.Data) > 50_000 {
-		t.Errorf("%d bytes are kept of one objective", len(v.Data))
-	}
-	f, err := a.Foreseen("checkout", "checkout/0", w.now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(f.Past) > 576 {
-		t.Errorf("%d slots are shown", len(f.Past))
-	}
-	for name, broken := range map[string]string{
-		"cut off":           string(v.Data[:len(v.Data)/2]),
-		"no numbers":        strings.Replace(string(v.Data), `"deciles":"`, `"deciles":"AAA`, 1),
-		"of other slots":    strings.Replace(string(v.Data), `"until":`, `"until":1`, 1),
-		"of another series": strings.Replace(string(v.Data), `"fingerprint":"`, `"fingerprint":"x`, 1),
-	} {
-		err := w.store.Update(t.Context(), func(tx store.Tx) error {
-			_, err := tx.Put(v.Key, []byte(broken), store.AnyVersion)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := w.watcher()
-		b.Step(t.Context(), w.now)
-		got, err := b.Foreseen("checkout", "checkout/0", w.now)
-		if err != nil || got.Calibration == nil || len(got.Past) == 0 {
-			t.Fatalf("%s: the notebook is lost with the bands: %v", name, err)
-		}
-		for _, s := range got.Past[:500] {
-			if len(s.Deciles) > 0 {
-				t.Fatalf("%s: taken all the same", name)
-			}
-		}
 	}
 }
 

@@ -422,40 +422,6 @@ func TestTooManyObjectivesAreRefusedAndNothingChanges(t *testing.T) {
 	}
 }
 
-func TestLoadIsForecastByTheClocksOfItsPeopleAcrossDaylightSaving(t *testing.T) {
-	w := newWorld(t, "  zone: Europe/Berlin\n  events: [{name: sale, kind: event, start: 2026-10-27T13:00:00Z, end: 2026-10-27T14:00:00Z, factor: 2}]\n")
-	berlin := w.rev.Zone("default", "checkout")
-	const days = 15 // the clocks go back on the 25th, the 14th day
-	r := rand.New(rand.NewPCG(7, 8))
-	for n := range days*24*60 + 13*60 {
-		w.set(n, minuteOf{total: uint64(daily(begin.Add(time.Duration(n)*time.Minute).In(berlin)) + 20*r.Float64())})
-	}
-	a := w.watcher()
-	w.now = begin.Add((days*24*60 + 13*60) * time.Minute) // 13:00 UTC: all of it is the past
-	for a.Step(t.Context(), w.now) {
-	}
-	s, err := a.Service("checkout")
-	if err != nil {
-		t.Fatal(err)
-	}
-	load := s.Objectives[0].Load
-	if !load.Trusted || load.Skill <= 0 || len(load.Steps) != 24 || s.Zone != "Europe/Berlin" {
-		t.Fatalf("the forecast is %+v", load)
-	}
-	for _, step := range load.Steps {
-		want := daily(step.Time.In(berlin)) + 10
-		if !step.Time.Before(time.Date(2026, 10, 27, 13, 0, 0, 0, time.UTC)) && step.Time.Before(time.Date(2026, 10, 27, 14, 0, 0, 0, time.UTC)) {
-			want *= 2
-		}
-		if step.Mean < 0.93*want || step.Mean > 1.07*want || step.Low > step.Mean || step.High < step.Mean {
-			t.Errorf("%s: %.0f (%.0f to %.0f), want about %.0f", step.Time, step.Mean, step.Low, step.High, want)
-		}
-	}
-	if got := w.found(); len(got) > 0 {
-		t.Errorf("found in the past, or in the change of clocks: %+v", got[0])
-	}
-}
-
 func TestAForecastOfTooLittleSaysThatItIsReactive(t *testing.T) {
 	w := newWorld(t, "")
 	w.usual(20)

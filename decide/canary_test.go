@@ -458,33 +458,3 @@ func TestALookWaitsForASignalThatIsUnknown(t *testing.T) {
 		t.Errorf("the look was lost while the signal was unknown: %s", d.Words)
 	}
 }
-
-// With a tolerable rate of 1 %, a version at 2 % in bursts of nine must not be shown
-// safe more often than beta: long clean stretches are what bursts look like.
-func TestATolerableRateIsNotShownByTheQuietBetweenBursts(t *testing.T) {
-	p := plan()
-	p.Indicators[0].Tolerable, p.Indicators[0].Dispersion = 0.01, 9
-	p.MinRequests = 1
-	rng := rand.New(rand.NewPCG(1, 9))
-	shipped, runs := 0, 400
-	for range runs {
-		s := begin(t, p)
-		for n := range 30 {
-			bad := uint64(0)
-			for range 50 { // 50 requests, 2 % of them bad, in bursts of 9
-				if rng.Float64() < 0.02/9 {
-					bad += 9
-				}
-			}
-			var d assay.Decision
-			d, s = next(t, p, s, second(n, [2]uint64{min(bad, 50), 50}, [2]uint64{5, 450}), allow, start.Add(time.Duration(n+1)*time.Second))
-			if d.Action.Kind == assay.ActionAdvance {
-				shipped++
-				break
-			}
-		}
-	}
-	if share := float64(shipped) / float64(runs); share > 2*p.Beta {
-		t.Errorf("%.0f %% of the runs were shown safe, beta is %.0f %%", 100*share, 100*p.Beta)
-	}
-}

@@ -2,7 +2,6 @@ package decide_test
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -310,56 +309,6 @@ func TestLintSaysHowLongAMeasureTakes(t *testing.T) {
 		}
 		if c.want == "" && len(found) > 0 || c.want != "" && (len(found) != 1 || !strings.Contains(found[0].Words, c.want)) {
 			t.Errorf("%s: %+v, want %q", name, found, c.want)
-		}
-	}
-}
-
-// Work that comes in bursts, of which the old version's past says how great they are: of
-// versions that do the same next to none is stopped, and one that does twice as much is.
-func TestBurstsOfWorkStopNoGoodVersion(t *testing.T) {
-	const rollouts, seconds, past = 150, 60, 90
-	draw := func(rng *rand.Rand, mean float64, size uint64) (n uint64) {
-		for left := mean/float64(size) - rng.ExpFloat64(); left > 0; left -= rng.ExpFloat64() {
-			n += size
-		}
-		return n
-	}
-	for _, size := range []uint64{1, 5} {
-		stopped := map[float64]uint64{}
-		for _, times := range []float64{1, 2} {
-			for run := range uint64(rollouts) {
-				rng := rand.New(rand.NewPCG(81+size, run))
-				p := measured(decide.Indicator{Kind: decide.KindCount})
-				p.Indicators = p.Indicators[1:]
-				p.Steps, p.MinRequests = []int{10, 100}, 1<<40 // it is watched to the end
-				var history [][]assay.Reading
-				for n := range past {
-					r := both(n-past, func(_ bool, share uint64, r *assay.Reading) { r.Count = draw(rng, 30*float64(share), size) })
-					history = append(history, []assay.Reading{r[3]})
-				}
-				var err error
-				if p.Indicators[0], err = decide.Calibrate(p, "work", history, decide.Draws{Seed: run, Next: rng.Float64}); err != nil {
-					t.Fatal(err)
-				}
-				d, _ := follow(t, p, seconds, func(n int) []assay.Reading {
-					return both(n, func(canary bool, share uint64, r *assay.Reading) {
-						mean := 30 * float64(share)
-						if canary {
-							mean *= times
-						}
-						r.Count = draw(rng, mean, size)
-					})[2:]
-				})
-				if d.Action.Kind == assay.ActionAbort {
-					stopped[times]++
-				}
-			}
-		}
-		if low, _ := infer.ClopperPearson(stopped[1], rollouts, 0.95); low > 0.01 {
-			t.Errorf("bursts of %d: %d of %d good versions stopped", size, stopped[1], rollouts)
-		}
-		if stopped[2] < rollouts*95/100 {
-			t.Errorf("bursts of %d: %d of %d versions with twice the work stopped", size, stopped[2], rollouts)
 		}
 	}
 }

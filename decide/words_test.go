@@ -1,3 +1,7 @@
+//go:build !race
+
+// See sums_test.go for why.
+
 package decide
 
 import (

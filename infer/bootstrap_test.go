@@ -56,30 +56,6 @@ func coverage(t *testing.T, seed uint64, past int, phi float64, triggered bool) 
 	return out
 }
 
-// Residuals of neighbours go together: an interval that takes them for independent is too
-// narrow. The bounds leave three standard errors of 400 runs.
-func TestIntervalsOfResampledPastsHoldWhatTheySayWhereErrorsGoTogether(t *testing.T) {
-	for _, phi := range []float64{0, 0.5, 0.8} {
-		for _, triggered := range []bool{false, true} {
-			c := coverage(t, 31, 700, phi, triggered)
-			t.Logf("autocorrelation %.1f, after an extreme %v: %.1f %% and %.1f %%, by ranks %.1f %% and %.1f %%", phi, triggered, c.in95, c.in80, c.was95, c.was80)
-			if c.in95 < 91 || c.in80 < 73.5 || c.in80 > 86.5 {
-				t.Errorf("autocorrelation %.1f, after an extreme %v: 95 %% hold %.1f %%, 80 %% hold %.1f %%", phi, triggered, c.in95, c.in80)
-			}
-		}
-	}
-}
-
-// In an hour of minutes there are some ten windows that do not overlap: what they show of
-// the errors' spread is itself uncertain, and only the resampled pasts say so.
-func TestAShortPastMakesIntervalsOfResampledPastsWiderThanItsOwnRanks(t *testing.T) {
-	c := coverage(t, 33, 60, 0.8, true)
-	t.Logf("%+v", c)
-	if c.in95 < c.was95+2 || c.in80 < c.was80+3 {
-		t.Errorf("resampled %.1f %% and %.1f %%, by ranks %.1f %% and %.1f %%", c.in95, c.in80, c.was95, c.was80)
-	}
-}
-
 func TestResampledPastsFollowFromTheirSeed(t *testing.T) {
 	y, _ := walk{rng: rand.New(rand.NewPCG(35, 36)), phi: 0.5}.series(400)
 	of := func(seed uint64) (infer.Attribution, string) {

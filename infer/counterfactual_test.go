@@ -89,96 +89,6 @@ func cut(series [][]float64, n int) (out [][]float64) {
 	return out
 }
 
-// An action that does nothing, taken when the series is extreme and about to go back by
-// itself, is called an effect in at most 5 % of the cases.
-func TestAnActionWithoutEffectIsSeldomCalledOne(t *testing.T) {
-	const runs = 400
-	for name, w := range map[string]walk{
-		"independent":                  {phi: 0},
-		"autocorrelated 0.5":           {phi: 0.5},
-		"autocorrelated 0.9":           {phi: 0.9},
-		"spikes that pass":             {phi: 0.5, heavy: true},
-		"controls under the same load": {phi: 0.8, shared: 0.8, controls: 3},
-		"controls under their own":     {phi: 0.8, controls: 3},
-	} {
-		w.rng = rand.New(rand.NewPCG(1, 2))
-		t.Run(name, func(t *testing.T) {
-			got, n := attributions(t, w, runs, 0)
-			wrong := got[assay.EffectHelped] + got[assay.EffectHarmed]
-			t.Logf("%d of %d wrong: %v", wrong, n, got)
-			if float64(wrong) > 0.05*runs+3*math.Sqrt(0.05*0.95*runs) {
-				t.Errorf("%d of %d actions without effect are called one", wrong, n)
-			}
-		})
-	}
-}
-
-// The noise of a load grows with its level, and an action is taken when the level is high:
-// most of the past was calmer than what follows. The series is called extreme as an alarm
-// would, by its last step.
-func TestAnActionWithoutEffectIsSeldomCalledOneWhereNoiseGrowsWithTheLevel(t *testing.T) {
-	const past, runs = 714, 400
-	for name, tc := range map[string]struct {
-		noise func(level float64) float64
-		lasts float64 // autocorrelation of the level's logarithm, minute by minute
-	}{
-		"in proportion": {func(level float64) float64 { return level / 8 }, 0.995},
-		"as its root":   {func(level float64) float64 { return math.Sqrt(level) }, 0.995},
-	} {
-		t.Run(name, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(51, 52))
-			wrong, in95, in80, found := 0, 0, 0, 0
-			for n := 0; n < runs; {
-				y, v := make([]float64, past+606), rng.NormFloat64()
-				for i := range y {
-					v = tc.lasts*v + math.Sqrt(1-tc.lasts*tc.lasts)*rng.NormFloat64()
-					level := 50 * math.Exp(1.5*v)
-					y[i] = max(0, level+tc.noise(level)*rng.NormFloat64())
-				}
-				at := past
-				for at < past+600 && !extreme(y[at-past:at]) {
-					at++
-				}
-				if at == past+600 {
-					continue
-				}
-				n++
-				a := infer.Aftermath{Series: y[at-past : at+6], At: past, Dead: 1, Window: 5, Hold: 2, Paths: 199, Seed: uint64(n)}
-				got, err := infer.Attribute(a)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got.P <= 0.025 || got.PHarm <= 0.025 {
-					wrong++
-				}
-				if got.Low <= 0 && 0 <= got.High {
-					in95++
-				}
-				if got.Low80 <= 0 && 0 <= got.High80 {
-					in80++
-				}
-				for i := past + 1; i < len(a.Series); i++ {
-					a.Series[i] *= 0.3
-				}
-				a.Paths = 0 // the verdict needs none
-				if got, _ = infer.Attribute(a); got.Effect == assay.EffectHelped {
-					found++
-				}
-			}
-			t.Logf("of %d: %d wrong, 95 %% hold %d, 80 %% hold %d, %d of those found that took seven tenths", runs, wrong, in95, in80, found)
-			if float64(wrong) > 0.05*runs+3*math.Sqrt(0.05*0.95*runs) {
-				t.Errorf("%d of %d actions without effect are called one", wrong, runs)
-			}
-			if float64(in95) < 0.92*runs || float64(in80) < 0.74*runs {
-				t.Errorf("95 %% hold %d, 80 %% hold %d of %d", in95, in80, runs)
-			}
-			if float64(found) < 0.55*runs {
-				t.Errorf("%d of %d are found that took seven tenths", found, runs)
-			}
-		})
-	}
-}
-
 // extreme reports whether the last value of a past is among its highest twentieth.
 func extreme(past []float64) bool {
 	above, last := 0, past[len(past)-1]
@@ -188,30 +98,6 @@ func extreme(past []float64) bool {
 		}
 	}
 	return 20*above < len(past)
-}
-
-func TestARealEffectIsFound(t *testing.T) {
-	const runs = 200
-	for name, tc := range map[string]struct {
-		walk   walk
-		effect float64
-		want   assay.Effect
-		share  float64
-	}{
-		"two standard deviations better":      {walk{phi: 0.5}, -2, assay.EffectHelped, 0.95},
-		"two standard deviations worse":       {walk{phi: 0.5}, 2, assay.EffectHarmed, 0.95},
-		"one and a half, spikes that pass":    {walk{phi: 0.5, heavy: true}, -2.5, assay.EffectHelped, 0.8},
-		"one, with controls of the same load": {walk{phi: 0.8, shared: 0.9, controls: 4}, -1, assay.EffectHelped, 0.8},
-	} {
-		tc.walk.rng = rand.New(rand.NewPCG(3, 4))
-		t.Run(name, func(t *testing.T) {
-			got, n := attributions(t, tc.walk, runs, tc.effect)
-			t.Logf("%v of %d", got, n)
-			if float64(got[tc.want]) < tc.share*runs {
-				t.Errorf("%d of %d found, want %.0f %%", got[tc.want], n, 100*tc.share)
-			}
-		})
-	}
 }
 
 func TestSeriesThatSayNothingAreInconclusive(t *testing.T) {

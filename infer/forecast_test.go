@@ -34,31 +34,6 @@ func TestAForecastRepeatsWhatRepeats(t *testing.T) {
 	}
 }
 
-func TestIntervalsOfAForecastHoldWhatTheySay(t *testing.T) {
-	const horizon, runs = 12, 60
-	held := 0
-	r := rand.New(rand.NewPCG(9, 10))
-	for range runs {
-		y := seasonal(24*20+horizon, 0)
-		for i := range y {
-			y[i] += 5 * r.NormFloat64()
-		}
-		past, future := y[:len(y)-horizon], y[len(y)-horizon:]
-		p, err := infer.Predict(past, infer.ForecastConfig{Horizon: horizon, Seasons: [2]int{24, 0}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, v := range future {
-			if p.Quantile(k, 0.05) <= v && v <= p.Quantile(k, 0.95) {
-				held++
-			}
-		}
-	}
-	if share := float64(held) / (runs * horizon); share < 0.86 || share > 0.97 {
-		t.Errorf("90 %% intervals held %.1f %% of what came", 100*share)
-	}
-}
-
 func TestPhasesFollowTheClocksAndNotTheSteps(t *testing.T) {
 	// The last week's clocks run an hour behind: what repeats is the hour on the wall.
 	y := make([]float64, 24*28)

@@ -1,3 +1,7 @@
+//go:build !race
+
+// See montecarlo_test.go for why.
+
 package infer
 
 import (

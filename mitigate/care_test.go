@@ -7,13 +7,11 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"assay.dev/assay"
-	"assay.dev/assay/decide"
 	"assay.dev/assay/mitigate"
 	"assay.dev/assay/model"
 )
@@ -87,36 +85,6 @@ func (d *days) words() string {
 	return strings.Join(s.Decision.Reasons, "\n")
 }
 
-func TestAStrategyWhoseForecastNoLongerHoldsSaysThatItIsReactiveUntilANewVersionWins(t *testing.T) {
-	d := newDays(t)
-	d.hours(72, nil)
-	if m := d.model(); m.Care.Active != "v1" || m.Care.Steps < 48 || !strings.Contains(d.words(), "predictive: ") {
-		t.Fatalf("%s decides after %d steps: %s", m.Care.Active, m.Care.Steps, d.words())
-	}
-	d.drift = d.now
-	if !d.hours(48, func() bool { return d.model().Care.Active == decide.ModelRules }) {
-		t.Fatal("two days after the load changed for good its model still decides")
-	}
-	d.hours(1, nil)
-	if got := d.words(); !strings.Contains(got, "reactive: the model was demoted to rules: its errors have risen") {
-		t.Errorf("it says %s", got)
-	}
-	if !d.hours(24*14, func() bool { _, ok := d.model().Active(); return ok }) {
-		t.Fatalf("two weeks later no version has won: %+v", d.model().Care.Past)
-	}
-	if v, _ := d.model().Active(); v.Name == "v1" || v.Since.IsZero() {
-		t.Errorf("%+v decides", v)
-	}
-	var kinds []string
-	for _, f := range d.facts(assay.FactModelDemoted, assay.FactModelPromoted) {
-		kinds = append(kinds, f.Kind)
-	}
-	if !slices.Equal(kinds[:2], []string{assay.FactModelDemoted, assay.FactModelPromoted}) {
-		t.Errorf("facts %v", kinds)
-	}
-	replayAll(t, d.board)
-}
-
 // replayAll makes every recorded decision again.
 func replayAll(t *testing.T, b *board) {
 	t.Helper()
@@ -150,23 +118,6 @@ func firstErr(list ...error) error {
 		}
 	}
 	return nil
-}
-
-func TestAStrategyHonoursARollbackOfItsModelAtItsNextLook(t *testing.T) {
-	d := newDays(t)
-	d.hours(72, nil)
-	if _, err := model.Rollback(t.Context(), d.store, d.s.Namespace, loadModel, decide.ModelRules, "ada", "a sale begins", d.now); err != nil {
-		t.Fatal(err)
-	}
-	if got := d.words(); !strings.Contains(got, "reactive: the model was demoted to rules: ada rolled it back") {
-		t.Errorf("it says %s", got)
-	}
-	if _, err := model.Rollback(t.Context(), d.store, d.s.Namespace, loadModel, "v1", "ada", "the sale is over", d.now); err != nil {
-		t.Fatal(err)
-	}
-	if got := d.words(); !strings.Contains(got, "predictive: ") {
-		t.Errorf("it says %s", got)
-	}
 }
 
 func TestRulesDecideWhileWhatActionsDoIsNotKnownAnyMore(t *testing.T) {

@@ -95,45 +95,6 @@ func TestALeverThatSwingsIsFrozenAndThatIsAFact(t *testing.T) {
 	}
 }
 
-func TestAPersonLiftsAFreezeAndNotTheBudgetOfAnHour(t *testing.T) {
-	b := swinger(t)
-	b.set("recommended", 4)
-	b.step(time.Second)
-	for target, code := range map[string]assay.Code{"": assay.CodeConflict, "replicas": assay.CodeConflict} {
-		if err := b.thaw(target); assay.CodeOf(err) != code {
-			t.Errorf("nothing is frozen: %v", err)
-		}
-	}
-	b.provoke(15 * time.Minute)
-	if err := b.thaw("rate-limit"); assay.CodeOf(err) != assay.CodeConflict || !strings.Contains(err.Error(), "replicas") {
-		t.Errorf("another lever: %v", err)
-	}
-	if err := b.thaw(""); err != nil { // there is one
-		t.Fatal(err)
-	}
-	if s, err := mitigate.Get(t.Context(), b.store, b.s.Namespace, b.s.Name); err != nil || len(s.Frozen) != 0 {
-		t.Errorf("%+v, %v; expected none at once", s.Frozen, err)
-	}
-	told := b.facts(assay.FactMitigationTold)
-	if len(told) != 1 || told[0].Actor != "grace" || !strings.Contains(string(told[0].Payload), `"target":"replicas"`) {
-		t.Errorf("what grace said: %v", told)
-	}
-	s, turns := b.provoke(10 * time.Minute) // down, up, and frozen again
-	if turns != 1 || b.at(assay.LeverReplicas) != 8 || len(s.Frozen) != 1 || len(b.frozen()) != 2 {
-		t.Fatalf("it turned %d times, stands at %v, frozen %+v, %d facts", turns, b.at(assay.LeverReplicas), s.Frozen, len(b.frozen()))
-	}
-	if err := b.thaw("replicas"); err != nil {
-		t.Fatal(err)
-	}
-	// Four of the hour's five are spent, and the last is for protecting.
-	if s, turns = b.provoke(20 * time.Minute); turns != 0 || b.at(assay.LeverReplicas) != 8 || !strings.Contains(s.Bands[0].Held, "4 times in the last hour") {
-		t.Errorf("it turned %d times more, stands at %v: %s", turns, b.at(assay.LeverReplicas), s.Bands[0].Held)
-	}
-	for _, f := range b.facts(assay.FactMitigationDecided) {
-		b.replays(f)
-	}
-}
-
 // replays asserts that a recorded decision comes out the same.
 func (b *board) replays(f assay.Fact) {
 	b.t.Helper()
