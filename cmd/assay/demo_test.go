@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,14 +29,31 @@ func playTest(t *testing.T) string {
 	if os.Getenv("ASSAY_DEMO") != "1" {
 		t.Skip("plays for a minute and needs the machine for itself; run it with ASSAY_DEMO=1")
 	}
-	exe := filepath.Join(t.TempDir(), "assay")
-	build := exec.Command("go", "build", "-o", exe, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+testenv.BuildFlags)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	exe, err := played()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return exe
 }
+
+// played builds the program once for all plays, beside what TestMain removes in the end.
+var played = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "assay-played-*")
+	if err != nil {
+		return "", err
+	}
+	playedRoot = dir
+	exe := filepath.Join(dir, "assay")
+	build := exec.Command("go", "build", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+testenv.BuildFlags)
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return exe, nil
+})
+
+// playedRoot is what played made, "" before.
+var playedRoot string
 
 // playTime is how long a play may take on a slow machine.
 const playTime = 8 * time.Minute

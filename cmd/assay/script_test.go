@@ -38,7 +38,7 @@ type tidy struct{ m *testing.M }
 
 func (t tidy) Run() int {
 	code := t.m.Run()
-	if err := os.RemoveAll(sharedRoot); err != nil {
+	if err := errors.Join(os.RemoveAll(sharedRoot), os.RemoveAll(playedRoot)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
