@@ -66,7 +66,7 @@ test-compile:
 
 # Packages with files of tests that are sums of one goroutine, minutes of them when watched
 # ("//go:build !race"). internal/archtest holds this list against the files.
-SUMS = ./anomaly ./decide ./diverge ./infer ./mitigate ./simulate
+SUMS = ./anomaly ./decide ./diverge ./evidence ./infer ./mitigate ./simulate
 PLAIN = $(SAME) $(GO) test $(LIGHT)
 
 # What computes for long and watches no clock: it may run beside other work, at any priority,
