@@ -64,14 +64,14 @@ test: test-tools ## Install what tests need and run the tests, the program's wit
 test-compile:
 	$(SHORT) $(WATCHED) $(GO) list -race $(LEAN) $(UNWATCHED) $(UNINLINED) -export -deps -test ./... >/dev/null
 
-# Packages with files of tests that are sums of one goroutine, minutes of them when watched
+# Packages with files of tests that are work of one goroutine, minutes of it when watched
 # ("//go:build !race"). internal/archtest holds this list against the files.
-SUMS = ./anomaly ./decide ./diverge ./evidence ./infer ./mitigate ./simulate
+SUMS = ./anomaly ./decide ./diverge ./evidence ./infer ./internal/archtest ./mitigate ./simulate
 PLAIN = $(SAME) $(GO) test $(LIGHT)
 
 # What computes for long and watches no clock: it may run beside other work, at any priority,
 # and `make test` has its results from the build cache.
-COMPUTE = ./advisory ./analyze ./anomaly ./attest/... ./decide ./evidence ./gate ./infer ./internal/archtest ./mitigate ./peer ./policy/... ./simulate
+COMPUTE = ./advisory ./analyze ./anomaly ./attest/... ./decide ./evidence ./gate ./infer ./mitigate ./peer ./policy/... ./simulate
 test-compute: test-compile
 	$(RACE) $(COMPUTE)
 	$(PLAIN) $(SUMS)
