@@ -15,7 +15,6 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
 	kjson "sigs.k8s.io/json"
 	kyaml "sigs.k8s.io/yaml"
 )
@@ -202,7 +201,7 @@ func (m *manifests) object(raw []byte) error {
 		return nil
 	}
 	gvk := schema.FromAPIVersionAndKind(head.APIVersion, head.Kind)
-	obj, err := scheme.Scheme.New(gvk)
+	obj, err := kubernetesKinds().New(gvk)
 	if err != nil {
 		m.unknown++
 		m.rep.note("%s of %s is not a kind of Kubernetes itself and was not validated", clean(head.Kind, 100).s, clean(head.APIVersion, 100).s)
