@@ -22,7 +22,7 @@ printf '{apiVersion: openslo/v1, kind: SLO, metadata: {name: regions, annotation
 printf 'witness w %s http://127.0.0.1:9/\nquorum w\n' "$(assay ledger witness)" > witnesses.txt
 printf 'quorum none\n' > logs.txt
 assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 --notify http://127.0.0.1:9 --witnesses witnesses.txt --witness-logs logs.txt > serve.log 2>&1 &
-timeout 30 sh -c 'until grep -q "^serving" serve.log; do sleep 0.1; done'
+timeout 30 sh -c 'until grep -qs "^serving" serve.log; do sleep 0.1; done'
 url=$(sed -n 's/^serving \([^ ]*\).*/\1/p' serve.log)
 curl -fsS $url/readyz > ready.txt
 curl -sS $url/v1/facts > refused.txt
