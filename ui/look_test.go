@@ -142,15 +142,16 @@ func look(t *testing.T, browser context.Context, width, height int64, scheme str
 	if wide := evaluate[int64](t, browser, `Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)`); wide > width {
 		t.Errorf("is %d pixels wide on a screen of %d", wide, width)
 	}
-	// Whoever is signed in, and may have a long name.
+	// Whoever is signed in, and may have a long name. These pages are seen without a token.
 	const cutOff = `(() => {
-		const n = document.querySelector(".top nav"), who = document.querySelector(".who .name");
-		if (!n) return 0;
-		const name = who?.textContent;
-		if (who) who.textContent = "platform-on-call-rotation";
-		const top = document.querySelector(".top");
-		const cut = Math.max(n.scrollWidth - n.clientWidth, top.scrollWidth - top.clientWidth);
-		if (who) who.textContent = name;
+		const top = document.querySelector(".top"), who = document.querySelector(".who");
+		if (!top) return 0;
+		const was = who.innerHTML;
+		who.querySelector("a, form")?.remove();
+		who.insertAdjacentHTML("beforeend", '<form><span class="name">platform-on-call-rotation</span><button class="plain">Sign out</button></form>');
+		const menu = top.querySelector("nav");
+		const cut = Math.max(menu.scrollWidth - menu.clientWidth, top.scrollWidth - top.clientWidth);
+		who.innerHTML = was;
 		return cut;
 	})()`
 	if cut := evaluate[int64](t, browser, cutOff); width > 1000 && cut > 0 {
