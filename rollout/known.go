@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"assay.dev/assay"
 	"assay.dev/assay/api"
 	"assay.dev/assay/signal"
 	"assay.dev/assay/store"
@@ -102,6 +103,24 @@ func (k *known) forget(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.by, id)
+}
+
+// decided is the newest decision of a rollout.
+type decided struct {
+	namespace, service, id string
+	last                   *assay.Decision
+}
+
+// underWay is what was decided last of each rollout that has not ended.
+func (k *known) underWay() (out []decided) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, x := range k.by {
+		if r := &x.rec.Rollout; x.rec.version != 0 && r.Decision != nil && !r.Status.Ended() {
+			out = append(out, decided{x.rec.Namespace, r.Service, id, r.Decision})
+		}
+	}
+	return out
 }
 
 func (k *known) clear() {

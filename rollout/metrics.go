@@ -13,7 +13,7 @@ type metrics struct {
 	withdrawn *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) metrics {
+func newMetrics(reg prometheus.Registerer, k *known) metrics {
 	m := metrics{
 		evaluated: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "assay_rollout_evaluations_total", Help: "Evaluations of rollouts, by the action chosen; error if there was none.",
@@ -47,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}
 	}
 	if reg != nil {
-		reg.MustRegister(m.evaluated, m.acted, m.took, m.arrival, m.withdrawn)
+		reg.MustRegister(m.evaluated, m.acted, m.took, m.arrival, m.withdrawn, newApart(k))
 	}
 	return m
 }

@@ -107,13 +107,15 @@ func New(cfg Config) *Controller {
 	if cfg.Recorded == nil {
 		cfg.Recorded = func() {}
 	}
-	return &Controller{
+	c := &Controller{
 		lease: &store.Tenure{
 			Store: cfg.Store, Name: "rollout", Holder: cfg.Holder, For: DefaultLease, Now: cfg.Now,
 			Idle: "rollouts are not carried out by this process now",
 		},
-		cfg: cfg, metrics: newMetrics(cfg.Registerer), workers: map[string]*worker{}, wake: make(chan struct{}, 1),
+		cfg: cfg, workers: map[string]*worker{}, wake: make(chan struct{}, 1),
 	}
+	c.metrics = newMetrics(cfg.Registerer, &c.known)
+	return c
 }
 
 // Acquire takes the lease under which actions are fenced. Run does it; a caller
