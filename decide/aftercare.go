@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -10,8 +11,9 @@ import (
 	"assay.dev/assay/infer"
 )
 
-// confidence of the intervals that a rollout's outcome is judged by.
-const confidence = 0.99
+// doubt is how often the interval that a rollout's outcome is judged by may miss. What is
+// looked at beside it, to see whether a promotion did harm, shares as much.
+const doubt = 0.01
 
 // Target is what a rollout's outcome is judged by: bad requests, requests above a bound, or
 // a count, value or gauge.
@@ -36,6 +38,30 @@ func Targeted(indicators []Indicator, stopped *assay.Decision) (t Target, at int
 		t.Indicator = indicators[at]
 	}
 	return t, at
+}
+
+// Placed is a target and the place of its indicator among those of the plan.
+type Placed struct {
+	Target
+	At int
+}
+
+// Besides is what else a plan watches, beside the indicator at a place: a promotion is taken
+// for no single one of them, and does harm if any of them is too much worse since.
+func Besides(indicators []Indicator, at int) (out []Placed) {
+	for i, x := range indicators {
+		switch {
+		case i == at:
+		case len(x.Bounds) == 0:
+			out = append(out, Placed{Target{Indicator: x}, i})
+		}
+		for _, b := range x.Bounds {
+			if i != at {
+				out = append(out, Placed{Target{Indicator: x, Bound: b}, i})
+			}
+		}
+	}
+	return out
 }
 
 // heaviest is the test with most of the combined evidence of harm, -1 if there is none.
@@ -123,6 +149,23 @@ type Aftercare struct {
 	Control Amount  // the old version at the same time
 	After   Amount  // the whole service since the action
 	Margin  float64 // how many times worse is too bad
+	Doubt   float64 // how often its intervals may miss; 0 is a hundredth
+}
+
+// JudgeAll judges an action by the first, and by the others whether it did harm: a harm wins,
+// and is the outcome. at is the place of what the outcome is of.
+func JudgeAll(first Aftercare, others []Aftercare, a assay.Action, now time.Time) (out assay.ActionOutcome, at int) {
+	out = first.Judge(a, now)
+	for i, r := range others {
+		if out.Effect == assay.EffectHarmed {
+			break
+		}
+		r.Doubt = doubt / float64(len(others))
+		if x := r.Judge(a, now); x.Effect == assay.EffectHarmed {
+			out, at = x, 1+i
+		}
+	}
+	return out, at
 }
 
 // Judge closes the loop of a rollout's last action. After an abort the service is held
@@ -150,9 +193,9 @@ func (r Aftercare) Judge(a assay.Action, now time.Time) assay.ActionOutcome {
 	switch better, worse := change.high < 0, change.low > 0; {
 	case better:
 		out.Effect = assay.EffectHelped
-	case a.Kind == assay.ActionFinish && is.low > was.times(r.Margin).high, a.Kind != assay.ActionFinish && worse:
+	case a.Kind == assay.ActionFinish && is.low > r.tooBad(was).high, a.Kind != assay.ActionFinish && worse:
 		out.Effect = assay.EffectHarmed
-	case a.Kind == assay.ActionFinish && is.high < was.times(r.Margin).high:
+	case a.Kind == assay.ActionFinish && is.high < r.tooBad(was).high:
 		out.Effect = assay.EffectNone
 	}
 	is, was = r.inUnit(is), r.inUnit(was)
@@ -166,6 +209,16 @@ func (r Aftercare) Judge(a assay.Action, now time.Time) assay.ActionOutcome {
 type between struct{ low, mid, high float64 }
 
 func (s between) turned() between { return between{-s.high, -s.mid, -s.low} }
+
+// tooBad is the margin times as bad as the old version was. Above a bound it is the odds that
+// are so many times as bad, as in its test: half of all requests may be above.
+func (r Aftercare) tooBad(was between) between {
+	if r.Target.Bound == 0 {
+		return was.times(r.Margin)
+	}
+	odds := func(p float64) float64 { return r.Margin * p / (1 - p + r.Margin*p) }
+	return between{odds(was.low), odds(was.mid), odds(was.high)}
+}
 
 // times is how bad a times as bad would be. What is turned has a negative sign: a times as
 // bad is then the a-th part.
@@ -187,7 +240,7 @@ func (s between) to(other between) between {
 // share, and for events of which one exposure may have many. What is no whole number is
 // rounded away from the estimate.
 func (r Aftercare) interval(a Amount) between {
-	d := max(1, r.Target.Indicator.Dispersion)
+	d, confidence := max(1, r.Target.Indicator.Dispersion), 1-r.doubt()
 	if r.Target.Indicator.Kind == KindCount {
 		low, _ := infer.Garwood(uint64(math.Floor(a.Of/d)), confidence)
 		_, high := infer.Garwood(uint64(math.Ceil(a.Of/d)), confidence)
@@ -203,6 +256,8 @@ func (r Aftercare) interval(a Amount) between {
 	mid := a.Of / a.To
 	return between{min(low, mid), mid, max(high, mid)}
 }
+
+func (r Aftercare) doubt() float64 { return cmp.Or(r.Doubt, doubt) }
 
 // inUnit gives what is known of a rate in the unit that people know it in.
 func (r Aftercare) inUnit(s between) between {
@@ -224,15 +279,16 @@ func (r Aftercare) inUnit(s between) between {
 // words say what was compared, with the numbers.
 func (r Aftercare) words(is, was, change between, would Amount, which string) string {
 	i := &r.Target.Indicator
+	sure := fmt.Sprintf("%.4g", 100*(1-r.doubt()))
 	if !i.plain() {
 		bad, name := "bad", ""
 		if r.Target.Bound > 0 {
 			bad, name = "above "+number(r.Target.Bound)+" s", i.Name+": "
 		}
-		return fmt.Sprintf("%s%.2f %% of %.0f requests are %s since, %.2f %% of %.0f were with the %s version: %+.2f points, 99 %% between %+.2f and %+.2f",
-			name, 100*is.mid, r.After.To, bad, 100*was.mid, would.To, which, 100*change.mid, 100*change.low, 100*change.high)
+		return fmt.Sprintf("%s%.2f %% of %.0f requests are %s since, %.2f %% of %.0f were with the %s version: %+.2f points, %s %% between %+.2f and %+.2f",
+			name, 100*is.mid, r.After.To, bad, 100*was.mid, would.To, which, 100*change.mid, sure, 100*change.low, 100*change.high)
 	}
 	unit := i.measures()
-	return fmt.Sprintf("%s: %s since, %s with the %s version: %+.3g, 99 %% between %+.3g and %+.3g",
-		i.Name, unit.Words(is.mid), unit.Words(was.mid), which, change.mid, change.low, change.high)
+	return fmt.Sprintf("%s: %s since, %s with the %s version: %+.3g, %s %% between %+.3g and %+.3g",
+		i.Name, unit.Words(is.mid), unit.Words(was.mid), which, change.mid, sure, change.low, change.high)
 }

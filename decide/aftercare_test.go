@@ -137,3 +137,56 @@ func TestATargetAddsUpWhatItsTestCounts(t *testing.T) {
 		t.Errorf("a reading without the bound counts %+v", got)
 	}
 }
+
+func TestAPromotionIsHarmfulIfAnythingItWatchesIs(t *testing.T) {
+	finish := assay.Action{Kind: assay.ActionFinish}
+	amount := func(of, to float64) decide.Amount { return decide.Amount{Of: of, To: to} }
+	care := func(i decide.Indicator, bound float64, was, is decide.Amount) decide.Aftercare {
+		return decide.Aftercare{Target: decide.Target{Indicator: i, Bound: bound}, Control: was, After: is, Margin: 2}
+	}
+	errors := func(of float64) decide.Aftercare {
+		return care(decide.Indicator{Name: "errors"}, 0, amount(100, 10000), amount(of, 10000))
+	}
+	latency := func(was, is float64) decide.Aftercare {
+		return care(decide.Indicator{Name: "latency", Bounds: []float64{0.1}}, 0.1, amount(was, 10000), amount(is, 10000))
+	}
+	unseen := latency(100, 900)
+	unseen.After = decide.Amount{}
+	for name, tc := range map[string]struct {
+		first  decide.Aftercare
+		others []decide.Aftercare
+		want   assay.Effect
+		at     int
+		words  string
+	}{
+		"nothing else is watched":                   {errors(100), nil, assay.EffectNone, 0, "99 %"},
+		"nothing else is worse":                     {errors(100), []decide.Aftercare{latency(500, 520)}, assay.EffectNone, 0, "99 %"},
+		"latency is":                                {errors(100), []decide.Aftercare{latency(100, 110), latency(500, 1500)}, assay.EffectHarmed, 2, "99.5 %"},
+		"it is, and errors are fewer":               {errors(20), []decide.Aftercare{latency(500, 1500)}, assay.EffectHarmed, 1, "above 0.1 s"},
+		"most are above the bound that halved them": {errors(100), []decide.Aftercare{latency(5000, 7500)}, assay.EffectHarmed, 1, "above 0.1 s"},
+		"a few more are above it":                   {errors(100), []decide.Aftercare{latency(5000, 6000)}, assay.EffectNone, 0, ""},
+		"errors are, and latency is":                {errors(500), []decide.Aftercare{latency(500, 1500)}, assay.EffectHarmed, 0, "bad since"},
+		"latency was not seen":                      {errors(100), []decide.Aftercare{unseen}, assay.EffectNone, 0, ""},
+		"by a little, with too few to say so":       {errors(100), []decide.Aftercare{latency(5, 14)}, assay.EffectNone, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, at := decide.JudgeAll(tc.first, tc.others, finish, start)
+			if out.Effect != tc.want || at != tc.at || !strings.Contains(out.Reason, tc.words) {
+				t.Errorf("%s by %d: %s", out.Effect, at, out.Reason)
+			}
+		})
+	}
+}
+
+func TestWhatElseAPlanWatches(t *testing.T) {
+	list := []decide.Indicator{
+		{Name: "latency", Bounds: []float64{0.1, 0.25}}, {Name: "errors"}, {Name: "queries", Kind: decide.KindCount},
+	}
+	got := decide.Besides(list, 1)
+	if len(got) != 3 || got[0].At != 0 || got[1].Bound != 0.25 || got[2].At != 2 || got[2].Indicator.Name != "queries" {
+		t.Errorf("%+v", got)
+	}
+	if got := decide.Besides(list[1:2], 0); len(got) != 0 {
+		t.Errorf("beside one there is %+v", got)
+	}
+}

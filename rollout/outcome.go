@@ -27,11 +27,14 @@ func (c *Controller) judge(ctx context.Context, rec record) error {
 	if rec.Rollout.Weight > 0 {
 		out.Action.Kind = assay.ActionFinish
 	}
-	seen, err := c.aftermath(ctx, rec)
+	seen, others, err := c.aftermath(ctx, rec)
 	if err != nil {
 		out.Reason = "the window after the action cannot be read: " + err.Error()
 	} else {
-		out = seen.Judge(out.Action, now)
+		var at int
+		if out, at = decide.JudgeAll(seen, others, out.Action, now); at > 0 {
+			seen = others[at-1]
+		}
 	}
 	rec.Rollout.Outcome, rec.JudgeAt = &out, time.Time{}
 	return c.save(ctx, &rec, func(tx store.Tx) error {
@@ -53,19 +56,19 @@ func whole(a decide.Amount) assay.Rate {
 }
 
 // aftermath reads the canary's whole exposure, and the whole service since the action
-// was done. What the watch counts is held against what the watch counts: copies of
+// was done; after a promotion also of whatever else the plan watches. What the watch counts is held against what the watch counts: copies of
 // requests, of which a mirrored version has its exposure before, are no responses of the
 // service, and there are none once the action was done.
-func (c *Controller) aftermath(ctx context.Context, rec record) (out decide.Aftercare, err error) {
+func (c *Controller) aftermath(ctx context.Context, rec record) (out decide.Aftercare, others []decide.Aftercare, err error) {
 	of, from, w := counted{rec.Rollout.Plan.Indicators, rec.Indicators}, rec.Rollout.Began, rec.Rollout.Watch
 	watched := w != nil && !w.Began.IsZero()
 	switch {
 	case from.IsZero():
-		return out, assay.Errorf(assay.CodeNotFound, "it never had traffic")
+		return out, nil, assay.Errorf(assay.CodeNotFound, "it never had traffic")
 	case watched && len(rec.After) > 0:
 		of, from = counted{rec.AfterTests, rec.After}, w.Began
 	case rec.Rollout.Strategy == api.StrategyMirrored && !watched:
-		return out, assay.Errorf(assay.CodeNotFound, "it answered copies of requests only, which say nothing about the service's responses")
+		return out, nil, assay.Errorf(assay.CodeNotFound, "it answered copies of requests only, which say nothing about the service's responses")
 	}
 	var stopped *assay.Decision
 	if rec.Rollout.Weight == 0 {
@@ -73,20 +76,34 @@ func (c *Controller) aftermath(ctx context.Context, rec record) (out decide.Afte
 	}
 	target, at := decide.Targeted(of.tests, stopped)
 	if at >= len(of.sources) {
-		return out, assay.Errorf(assay.CodeNotFound, "the plan watches nothing")
+		return out, nil, assay.Errorf(assay.CodeNotFound, "the plan watches nothing")
 	}
-	out.Target, out.Margin = target, cmp.Or(target.Indicator.Margin, rec.Rollout.Plan.Margin)
-	before, err := c.readings(ctx, rec, of.sources[at], from.Add(target.Indicator.WarmUp))
-	if err != nil {
-		return out, err
+	if out, err = c.aftercare(ctx, rec, of, decide.Placed{Target: target, At: at}, from); err != nil || rec.Rollout.Weight == 0 {
+		return out, nil, err
 	}
-	after, err := c.readings(ctx, rec, of.sources[at], rec.ActedAt)
-	out.Canary, out.After = target.Total(before, rec.Rollout.Plan.Canary), target.Total(after, "")
-	out.Control = target.Total(before, rec.Rollout.Plan.Control)
 	if target.Indicator.Rated() {
 		// What the tests counted of both at the same time.
 		out.Control = decide.Amount{Of: float64(rec.Rollout.Control.Bad), To: float64(rec.Rollout.Control.Total)}
 	}
+	for _, t := range decide.Besides(of.tests, at) {
+		if x, err := c.aftercare(ctx, rec, of, t, from); err == nil { // what cannot be read shows no harm
+			others = append(others, x)
+		}
+	}
+	return out, others, nil
+}
+
+// aftercare reads what one target counted: of both versions from an instant on, and of the
+// whole service since the action was done.
+func (c *Controller) aftercare(ctx context.Context, rec record, of counted, t decide.Placed, from time.Time) (out decide.Aftercare, err error) {
+	out.Target, out.Margin = t.Target, cmp.Or(t.Indicator.Margin, rec.Rollout.Plan.Margin)
+	before, err := c.readings(ctx, rec, of.sources[t.At], from.Add(t.Indicator.WarmUp))
+	if err != nil {
+		return out, err
+	}
+	after, err := c.readings(ctx, rec, of.sources[t.At], rec.ActedAt)
+	out.Canary, out.After = t.Total(before, rec.Rollout.Plan.Canary), t.Total(after, "")
+	out.Control = t.Total(before, rec.Rollout.Plan.Control)
 	return out, err
 }
 

@@ -201,3 +201,38 @@ func slowStage(t *testing.T) *stage {
 	s.restart()
 	return s
 }
+
+// A version that fails no more often than the old one, and does more work from the day it has
+// all the traffic: its promotion is judged by that as well.
+func TestAPromotionIsJudgedByWhateverThePlanWatches(t *testing.T) {
+	for name, tc := range map[string]struct {
+		times     float64
+		effect    assay.Effect
+		indicator string
+		words     string
+	}{
+		"as much work":         {1, assay.EffectNone, sim.IndicatorErrors, "points"},
+		"four times the work":  {4, assay.EffectHarmed, "queries", "queries: 12 per request since, 3 per request with the old version: +9, 99.5 % between +8."},
+		"half as much again":   {1.5, assay.EffectNone, sim.IndicatorErrors, "points"},
+		"less than half of it": {0.4, assay.EffectNone, sim.IndicatorErrors, "points"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, r := worked(t)
+			s.pass(r.ID, 0)
+			if r = s.untilWorked(r.ID, 20, 1, nil); r.Status.Ended() {
+				t.Fatalf("%s: %s", r.Status, r.Reason)
+			}
+			for s.tell(r.ID, api.CommandPromote); !r.Status.Ended(); r = s.pass(r.ID, 0) {
+				s.works(1, false)
+			}
+			for n := 0; r.Outcome == nil && n < 600; n++ {
+				s.works(tc.times, false)
+				r = s.pass(r.ID, 0)
+			}
+			p := payload[rollout.JudgedPayload](t, s.facts(assay.FactRolloutJudged)[0])
+			if r.Status != api.RolloutPromoted || p.Outcome.Effect != tc.effect || p.Indicator != tc.indicator || !strings.Contains(p.Outcome.Reason, tc.words) {
+				t.Errorf("%s, by %q %s: %s", r.Status, p.Indicator, p.Outcome.Effect, p.Outcome.Reason)
+			}
+		})
+	}
+}
