@@ -60,6 +60,8 @@ type Reading struct {
 	EventTime    time.Time `json:"event_time"`   // of the newest event counted
 	Ingested     time.Time `json:"ingested"`     // when the newest of it arrived here
 	Completeness float64   `json:"completeness"` // share of the expected sources that reported, 0 to 1
+
+	Instead string `json:"instead,omitempty"` // why it was read from the indicator's second source, empty if it was from the first
 }
 
 // Bad is the number of events that missed the indicator.

@@ -148,23 +148,33 @@ func CheckRollouts(rev *policy.Revision) error {
 	var problems []error
 	for _, r := range rev.Rollouts() {
 		for i, ind := range r.Spec.Indicators {
-			for _, part := range []struct{ field, text string }{{"bad", ind.Bad}, {"good", ind.Good}, {"total", ind.Total}, {"buckets", ind.Buckets}, {"count", ind.Count}, {"sum", ind.Sum}} {
-				if part.text == "" {
-					continue
-				}
-				if _, err := signal.ParseCounters(part.text); err != nil {
-					problems = append(problems, r.Errorf([]string{"spec", "indicators", strconv.Itoa(i), part.field}, "%v", err))
-				}
-			}
-			if ind.Gauge == "" {
-				continue
-			}
-			if _, err := signal.Compile(signal.Spec{Name: ind.Name, Gauge: ind.Gauge, Min: ind.Min, Max: ind.Max}); err != nil {
-				problems = append(problems, r.Errorf([]string{"spec", "indicators", strconv.Itoa(i), "gauge"}, "%v", err))
+			at := []string{"spec", "indicators", strconv.Itoa(i)}
+			problems = append(problems, checkSource(r, ind, ind.Source(), at))
+			if ind.Fallback != nil {
+				problems = append(problems, checkSource(r, ind, *ind.Fallback, append(at, "fallback")))
 			}
 		}
 		if !hasObjective(objectives, r.Spec.Objective) {
 			problems = append(problems, r.Errorf([]string{"spec", "objective"}, noObjective, r.Spec.Objective))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// checkSource checks the expressions of one of an indicator's sources.
+func checkSource(r policy.Rollout, ind policy.RolloutIndicator, s policy.RolloutSource, at []string) error {
+	var problems []error
+	for _, e := range s.Expressions() {
+		var err error
+		switch {
+		case e.Text == "":
+		case e.Key == "gauge":
+			_, err = signal.Compile(signal.Spec{Name: ind.Name, Gauge: e.Text, Min: ind.Min, Max: ind.Max})
+		default:
+			_, err = signal.ParseCounters(e.Text)
+		}
+		if err != nil {
+			problems = append(problems, r.Errorf(append(slices.Clone(at), e.Key), "%v", err))
 		}
 	}
 	return errors.Join(problems...)

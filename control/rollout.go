@@ -142,15 +142,19 @@ func sources(plan decide.Plan, strata string, list []policy.RolloutIndicator) (o
 		if ind.Classes != nil {
 			classes = ind.Classes.Label
 		}
-		out = append(out, rollout.Indicator{
-			Spec: signal.Spec{
+		read := func(s policy.RolloutSource) signal.Spec {
+			return signal.Spec{
 				Service: plan.Service, Environment: plan.Environment, Name: ind.Name,
-				Good: ind.Good, Bad: ind.Bad, Total: ind.Total, Buckets: ind.Buckets, Threshold: ind.Threshold,
-				Count: ind.Count, Sum: ind.Sum, Gauge: ind.Gauge, Min: ind.Min, Max: ind.Max,
+				Good: s.Good, Bad: s.Bad, Total: s.Total, Buckets: s.Buckets, Threshold: ind.Threshold,
+				Count: s.Count, Sum: s.Sum, Gauge: s.Gauge, Min: ind.Min, Max: ind.Max,
 				StratumLabel: strata, ClassLabel: classes,
-			},
-			Quantiles: ind.Quantiles, Limit: ind.Limit,
-		})
+			}
+		}
+		one := rollout.Indicator{Spec: read(ind.Source()), Quantiles: ind.Quantiles, Limit: ind.Limit}
+		if ind.Fallback != nil {
+			one.Fallback = new(read(*ind.Fallback))
+		}
+		out = append(out, one)
 	}
 	return out
 }

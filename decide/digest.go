@@ -196,6 +196,10 @@ func (w *words) state(s State) {
 		w.time(o.Through)
 		w.time(o.EventTime)
 		w.float(o.Completeness)
+		if o.Instead != "" { // nothing is added to what states were before there was a second source
+			w.text("instead")
+			w.text(o.Instead)
+		}
 		w.number(o.StepRequests)
 		w.number(o.StepControl)
 		w.floats(o.Carry[:])
@@ -315,6 +319,9 @@ func (w *words) reading(r *assay.Reading) {
 	b = appendFloat(b, r.Sum)
 	if r.Least != 0 || r.Greatest != 0 {
 		b = appendFloats(appendText(b, "samples"), []float64{r.Least, r.Greatest})
+	}
+	if r.Instead != "" {
+		b = appendText(appendText(b, "instead"), r.Instead)
 	}
 	b = appendNumber(b, uint64(len(r.Buckets)))
 	for i := range r.Buckets {

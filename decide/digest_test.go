@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/infer"
 )
 
@@ -55,5 +56,15 @@ func TestDigestCoversEveryFieldOfAPlan(t *testing.T) {
 	visit(func(p *Plan) reflect.Value { return reflect.ValueOf(p).Elem() }, "Plan")
 	if fields < 45 {
 		t.Errorf("only %d fields were changed", fields)
+	}
+}
+
+// What came from a second source is another input than the same counts from the first.
+func TestDigestTellsSourcesApart(t *testing.T) {
+	of := func(read, seen string) string {
+		return string(digest(NewPlan(), State{Watches: []Watch{{Instead: seen}}}, []assay.Reading{{Indicator: "errors", Instead: read}}, nil, time.Unix(1, 0)))
+	}
+	if of("", "") == of("silent", "") || of("", "") == of("", "silent") || of("silent", "") == of("", "silent") {
+		t.Error("readings or states of two sources have one digest")
 	}
 }

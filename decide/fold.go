@@ -46,6 +46,7 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 				w.Completeness = c
 				break // it may still be completed: wait for it
 			}
+			w.Instead = first.Instead
 			if ind.WarmUp > 0 && first.Start.Before(s.Began.Add(ind.WarmUp)) {
 				w.seen(parts)
 				continue
@@ -300,7 +301,7 @@ func count(ind *Indicator, t *test, r *assay.Reading, carry *float64) (infer.Cou
 
 // signal says whether the indicator may be decided upon.
 func (w *Watch) signal(p Plan, name, refused string, now time.Time) assay.Signal {
-	s := assay.Signal{Indicator: name, Known: true, Completeness: w.Completeness}
+	s := assay.Signal{Indicator: name, Known: true, Completeness: w.Completeness, Instead: w.Instead}
 	if w.EventTime.IsZero() {
 		s.Known, s.Reason = false, "no readings of both versions yet"
 	} else {

@@ -41,6 +41,8 @@ type Watch struct {
 	Through      time.Time `json:"through"`    // readings up to here are in the evidence
 	EventTime    time.Time `json:"event_time"` // newest event, of the arm that is further behind
 	Completeness float64   `json:"completeness"`
+	// Instead is why the newest readings are of the second source, empty if they are of the first.
+	Instead string `json:"instead,omitempty"`
 	// StepRequests are canary requests since the step began.
 	StepRequests uint64 `json:"step_requests"`
 	// StepControl are the old version's since then.

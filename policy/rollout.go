@@ -150,6 +150,8 @@ type RolloutIndicator struct {
 	Expect float64 `json:"expect,omitempty"`
 	// Threshold makes a plain indicator of a histogram: an event above this bound is bad. Instead of quantiles, bounds and limit.
 	Threshold float64 `json:"threshold,omitempty"`
+	// Fallback counts the same from another sender: it is read while the indicator has told nothing new of both versions for maxAge. It has the keys of PromQL that the indicator has.
+	Fallback *RolloutSource `json:"fallback,omitempty"`
 }
 
 const defaultBaseline = 5 * time.Minute
@@ -348,6 +350,13 @@ func (s RolloutSpec) checkTimes(d strict.Document) error {
 
 func (i RolloutIndicator) check(d strict.Document, at []string) error {
 	in := func(field ...string) []string { return append(slices.Clone(at), field...) }
+	if err := i.checkCounters(d, at, in); err != nil || i.Fallback == nil {
+		return err
+	}
+	return i.checkFallback(d, in)
+}
+
+func (i RolloutIndicator) checkCounters(d strict.Document, at []string, in func(...string) []string) error {
 	switch {
 	case i.Name == "":
 		return d.Errorf(in("name"), "is missing")

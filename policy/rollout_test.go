@@ -68,6 +68,10 @@ func TestRolloutFillsInTheDefaultsOfPlans(t *testing.T) {
 func TestRolloutRefusesWhatIsWrongWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"misspelt key", "horizon:", "horizont:", `shop.yaml:11:3: spec.horizont is not a known key (did you mean "horizon"?)`},
+		{"second source of something else", "      tolerable: 0\n", "      fallback: {bad: sum(e), total: sum(r), good: sum(g)}\n", "spec.indicators[0].fallback.good is nothing that the indicator has"},
+		{"half of a second source", "      tolerable: 0\n", "      fallback: {bad: sum(e)}\n", "spec.indicators[0].fallback.total is missing: the indicator has one"},
+		{"second source of buckets without them", "      limit: 0.25\n", "      fallback: {total: sum(r)}\n", "spec.indicators[1].fallback.total is nothing that the indicator has"},
+		{"misspelt key of a second source", "      tolerable: 0\n", "      fallback: {bed: sum(e)}\n", `fallback.bed is not a known key (did you mean "bad"?)`},
 		{"misspelt indicator key", "buckets:", "bucket:", `spec.indicators[1].bucket is not a known key (did you mean "buckets"?)`},
 		{"no service", "  service: shop\n", "", "shop.yaml:5:3: spec.service is missing"},
 		{"service of two words", "service: shop\n", "service: the shop\n", `spec.service "the shop" is not a word`},

@@ -37,6 +37,11 @@ func (c *Controller) freeze(ctx context.Context, p Proposal, plan decide.Plan, s
 		if err != nil {
 			return nil, err
 		}
+		if ind.Fallback != nil {
+			if _, err := signal.Compile(*ind.Fallback); err != nil {
+				return nil, err
+			}
+		}
 		if len(ind.Quantiles) == 0 && ind.Limit == 0 {
 			continue
 		}

@@ -35,6 +35,8 @@ type Indicator struct {
 	// Baseline is where those bounds are frozen from, if Spec has no past of its own:
 	// pairs of mirrored requests are counted only since there is a mirror.
 	Baseline *signal.Spec `json:"baseline,omitempty"`
+	// Fallback counts the same from another sender; nil if nothing does.
+	Fallback *signal.Spec `json:"fallback,omitempty"`
 }
 
 // record is everything that is kept of a rollout.

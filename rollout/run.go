@@ -143,8 +143,10 @@ func (c *Controller) listen(rec record) {
 		return
 	}
 	for _, ind := range slices.Concat(rec.Indicators, rec.After) {
-		if compiled, err := c.known.compile(rec.Rollout.ID, ind.Spec); err == nil { // it was compiled when it was proposed
-			c.cfg.Watch.Add(rec.Rollout.ID, rec.Namespace, compiled)
+		for _, spec := range ind.specs() {
+			if compiled, err := c.known.compile(rec.Rollout.ID, spec); err == nil { // it was compiled when it was proposed
+				c.cfg.Watch.Add(rec.Rollout.ID, rec.Namespace, compiled)
+			}
 		}
 	}
 }

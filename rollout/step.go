@@ -314,12 +314,12 @@ func (c *Controller) readOne(ctx context.Context, rec record, i int, ind Indicat
 	if rec.watching() {
 		return c.readPast(ctx, rec, i, ind, from, now)
 	}
-	out, err := c.readBoth(ctx, rec, ind, from, now)
+	out, err := c.readEither(ctx, rec, i, ind, from, now)
 	return out, nil, err
 }
 
-func (c *Controller) readBoth(ctx context.Context, rec record, ind Indicator, from, now time.Time) ([]assay.Reading, error) {
-	compiled, err := c.known.compile(rec.Rollout.ID, ind.Spec)
+func (c *Controller) readBoth(ctx context.Context, rec record, spec signal.Spec, from, now time.Time) ([]assay.Reading, error) {
+	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
 		return nil, err
 	}
