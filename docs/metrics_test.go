@@ -9,6 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"assay.dev/assay/rollout"
+	"assay.dev/assay/store/mem"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // liveMetrics starts a server, has it answer something of every kind, and prints /metrics.
@@ -38,7 +42,11 @@ curl -fsS $url/metrics
 kill %1`
 
 // metricRow is a row of the table in metrics.md.
-var metricRow = regexp.MustCompile("(?m)^\\| `(assay_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\| [^|]+ \\|$")
+var metricRow = regexp.MustCompile("(?m)^\\| `(assay_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\| ([^|]+) \\|$")
+
+// underWay begins what is said of metrics that are exposed of rollouts under way, of which this
+// server has none.
+const underWay = "while a rollout is under way: "
 
 var (
 	metricType  = regexp.MustCompile(`(?m)^# TYPE (assay_[a-z_]+) ([a-z]+)$`)
@@ -57,9 +65,15 @@ func TestMetricsPageListsExactlyWhatAServerExposes(t *testing.T) {
 	if len(exposed) == 0 {
 		t.Fatal("the server exposed no metric; did it start?")
 	}
-	written := map[string]string{}
+	written, momentary := map[string]string{}, map[string]bool{}
 	for _, m := range metricRow.FindAllStringSubmatch(string(page), -1) {
 		written[m[1]] = describe(m[2], strings.FieldsFunc(m[3], func(r rune) bool { return strings.ContainsRune("`, ", r) }))
+		momentary[m[1]] = strings.HasPrefix(m[4], underWay)
+	}
+	for name, described := range ofRollouts() {
+		if momentary[name] && exposed[name] == "" {
+			exposed[name] = described
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(exposed)) {
 		switch got := written[name]; got {
@@ -75,6 +89,35 @@ func TestMetricsPageListsExactlyWhatAServerExposes(t *testing.T) {
 			t.Errorf("metrics.md has a row for %s, which no server exposes", name)
 		}
 	}
+}
+
+// collected keeps what is registered.
+type collected struct{ list []prometheus.Collector }
+
+func (c *collected) Register(x prometheus.Collector) error  { c.list = append(c.list, x); return nil }
+func (c *collected) MustRegister(x ...prometheus.Collector) { c.list = append(c.list, x...) }
+func (c *collected) Unregister(prometheus.Collector) bool   { return false }
+
+var described = regexp.MustCompile(`fqName: "(assay_[a-z_]+)".*variableLabels: \{([a-z_,]*)\}`)
+
+// ofRollouts are the gauges that rollouts describe, whether or not one is under way.
+func ofRollouts() map[string]string {
+	var reg collected
+	rollout.New(rollout.Config{Registerer: &reg, Store: mem.New(mem.Config{})})
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descs)
+		for _, x := range reg.list {
+			x.Describe(descs)
+		}
+	}()
+	out := map[string]string{}
+	for d := range descs {
+		if m := described.FindStringSubmatch(d.String()); m != nil {
+			out[m[1]] = describe("gauge", strings.FieldsFunc(m[2], func(r rune) bool { return r == ',' }))
+		}
+	}
+	return out
 }
 
 // exposedMetrics reads type and labels of every metric of ours.
