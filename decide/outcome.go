@@ -72,12 +72,13 @@ func Aftermath(a assay.Action, h Hypothesis, by Measure, seen infer.Attribution,
 	if seen.Unseen {
 		words += "; it was never that extreme before, so this is held against its staying so"
 	}
+	if out.Change == nil {
+		words = fmt.Sprintf("%s cannot be held against what would have been: %s", by.Name, seen.Why)
+	}
 	switch {
 	case confounded != "":
 		out.Effect, out.Reason = assay.EffectConfounded, confounded+" fell into the window, so nobody can say whose effect this is; "+words
-	case out.Change == nil:
-		out.Reason = fmt.Sprintf("%s cannot be held against what would have been: %s", by.Name, seen.Why)
-	case seen.Why != "":
+	case out.Change != nil && seen.Why != "":
 		out.Reason = seen.Why + "; " + words
 	default:
 		out.Reason = words

@@ -41,7 +41,8 @@ type board struct {
 	asked   []mitigate.TakeBack
 	wayBack error // why there is none; nil: to v1
 	told    map[assay.FactID]bool
-	lose    bool // the next answer of whoever carries rollouts out
+	late    error // what is spent cannot be read now
+	lose    bool  // the next answer of whoever carries rollouts out
 	door    act.Actuator
 }
 

@@ -23,6 +23,10 @@ const (
 	judgedSpan = 5   // slots that are judged
 	judgedHold = 2   // of them, the last that must still show it
 	missing    = -1  // of a slot in which nobody knew
+
+	// A verdict whose telemetry is late waits for it: so many windows, and so long at least.
+	judgedLate = 3
+	leastLate  = 2 * time.Minute
 )
 
 // JudgedPayload is the payload of a mitigation.judged fact, version 1: what an action did,
@@ -113,6 +117,12 @@ func (j judging) due() time.Time {
 	return j.At.Add((judgedDead + judgedSpan + 2) * cmp.Or(j.Step, slot))
 }
 
+// last is until when what was spent is waited for if it cannot be read when the action is due. It
+// bounds how many wait at once: those that another action followed within the window do not.
+func (j judging) last() time.Time {
+	return j.due().Add(max(judgedLate*judgedSpan*cmp.Or(j.Step, slot), leastLate))
+}
+
 // outcomeStep is the step of a strategy's outcomes; 0 where what was spent cannot be read
 // back, and is remembered minute by minute instead.
 func (c *Controller) outcomeStep(s Strategy) time.Duration {
@@ -123,7 +133,8 @@ func (c *Controller) outcomeStep(s Strategy) time.Duration {
 }
 
 // attribute judges an action: by what was spent around it, read back in steps that begin
-// with it, or by what was remembered where that cannot be.
+// with it, or by what was remembered where that cannot be. CodeUnavailable means that telemetry
+// is late: what was spent in the window is not there yet, and may come.
 func (c *Controller) attribute(ctx context.Context, rec *record, j judging) (infer.Attribution, error) {
 	if j.Step == 0 {
 		return rec.Budget.attribute(j)
@@ -132,7 +143,16 @@ func (c *Controller) attribute(ctx context.Context, rec *record, j judging) (inf
 	from := j.At.Add(-before * j.Step)
 	y, err := c.cfg.Spent(ctx, rec.Namespace, rec.Strategy.Spec.Objective, from, j.Step, remembered)
 	if err != nil {
-		return infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action cannot be read: " + err.Error()}, nil
+		return infer.Attribution{}, assay.Errorf(assay.CodeOf(err), "what was spent around the action cannot be read: %w", err)
+	}
+	unknown := 0
+	for _, v := range y[before+judgedDead : before+judgedDead+judgedSpan] {
+		if math.IsNaN(v) {
+			unknown++
+		}
+	}
+	if 2*unknown > judgedSpan {
+		return infer.Attribution{}, assay.Errorf(assay.CodeUnavailable, "of %d steps after the action it is not known what was spent in %d", judgedSpan, unknown)
 	}
 	a := infer.Aftermath{Series: y, At: before, Dead: judgedDead, Window: judgedSpan, Hold: judgedHold, Material: material(), Promise: j.promised(), Paths: infer.BootstrapPaths, Seed: j.seed()}
 	for _, t := range rec.Budget.Acted {
@@ -171,7 +191,7 @@ func (r *record) await(p pending, step time.Duration, now time.Time) {
 	}
 	r.Budget.Acted = append(slices.Clone(r.Budget.Acted), now)
 	for i := range r.Judging {
-		if j := &r.Judging[i]; j.Confounded == "" {
+		if j := &r.Judging[i]; j.Confounded == "" && now.Before(j.due()) { // one whose telemetry is late only waits
 			j.Confounded = fmt.Sprintf("another action (%s of %s)", p.Action.Kind, p.Action.Target())
 		}
 	}
@@ -219,7 +239,7 @@ func (x Change) within(from, to time.Time) bool {
 	return began.Before(to) && (x.Open || x.Time.After(from))
 }
 
-// judge closes the loop of every action whose window is over, and learns from it.
+// judge closes the loop of the oldest action whose window is over and is known, one at a look.
 func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 	now := c.cfg.Now().UTC()
 	rec.Budget = rec.Budget.add(now, in.Burn)
@@ -234,17 +254,30 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		c.cfg.Log.Warn("what was changed cannot be read", "strategy", rec.Name, "error", err)
 		return nil
 	}
-	if len(rec.Judging) == 0 || now.Before(rec.Judging[0].due()) {
-		return nil
+	for i, j := range rec.Judging {
+		if now.Before(j.due()) {
+			break
+		}
+		seen, err := c.attribute(ctx, rec, j)
+		switch {
+		case ctx.Err() != nil: // who stops has not seen that nothing can be read
+			return ctx.Err()
+		case err == nil:
+		case assay.CodeOf(err) != assay.CodeUnavailable || j.Confounded != "": // what comes late cannot tell whose effect it is
+			seen = infer.Attribution{Effect: assay.EffectInconclusive, Why: err.Error()}
+		case now.Before(j.last()):
+			continue
+		default:
+			seen = infer.Attribution{Effect: assay.EffectInconclusive, Why: fmt.Sprintf("it was asked for until %s, %s after it should have been there: %v", now.Format(time.TimeOnly), now.Sub(j.due()).Round(time.Second), err)}
+		}
+		rec.Judging = slices.Delete(slices.Clone(rec.Judging), i, i+1)
+		return c.conclude(ctx, rec, j, seen, now)
 	}
-	j := rec.Judging[0]
-	seen, err := c.attribute(ctx, rec, j)
-	if assay.CodeOf(err) == assay.CodeInvalid { // the window lies before what is remembered
-		seen, err = infer.Attribution{Effect: assay.EffectInconclusive, Why: "what was spent around the action is not known"}, nil
-	}
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// conclude says what an action did that was judged, learns from it, and records it.
+func (c *Controller) conclude(ctx context.Context, rec *record, j judging, seen infer.Attribution, now time.Time) (err error) {
 	out := decide.Aftermath(j.Action, j.Hypothesis, decide.Measure{Name: "the error budget spent per minute", Share: true}, seen, j.Confounded, now)
 	if why := j.could(seen); out.Effect == assay.EffectNone && why != "" {
 		out.Effect, out.Reason = assay.EffectInconclusive, why+"; "+out.Reason
@@ -257,7 +290,7 @@ func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 		return err
 	}
 	rec.weighed(j.Guess, result)
-	rec.Judging, rec.Outcome = rec.Judging[1:], &out
+	rec.Outcome = &out
 	if out.Effect == assay.EffectHarmed {
 		rec.State = rec.State.harmed(j.Action, j.At, harmOf(j, out, now))
 	}

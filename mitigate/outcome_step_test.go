@@ -18,12 +18,23 @@ func quick(t *testing.T, spent func(time.Time) float64) *board {
 	t.Helper()
 	b := newBoard(t, "scale", replicas)
 	b.s.Spec.Objective, b.s.Spec.OutcomeStep = "checkout", policy.Duration("1s")
+	b.start(spent)
+	return b
+}
+
+// start starts a controller anew, on what the board's store has kept.
+func (b *board) start(spent func(time.Time) float64) {
+	t := b.t
+	t.Helper()
 	b.ctl = mitigate.New(mitigate.Config{
 		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b,
 		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
 		Spent: func(_ context.Context, _, objective string, from time.Time, step time.Duration, n int) ([]float64, error) {
 			if objective != "checkout" || step != time.Second {
 				t.Errorf("%s is read in steps of %s", objective, step)
+			}
+			if b.late != nil {
+				return nil, b.late
 			}
 			out := make([]float64, n)
 			for i := range out {
@@ -41,7 +52,6 @@ func quick(t *testing.T, spent func(time.Time) float64) *board {
 	if err := b.ctl.Acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return b
 }
 
 // noise is the same for the same second.
