@@ -72,6 +72,9 @@ func Aftermath(a assay.Action, h Hypothesis, by Measure, seen infer.Attribution,
 	if seen.Unseen {
 		words += "; it was never that extreme before, so this is held against its staying so"
 	}
+	if seen.Grown > 0 {
+		words += fmt.Sprintf("; had it gone on growing as before, it would have been %s", by.value(seen.Grown))
+	}
 	if out.Change == nil {
 		words = fmt.Sprintf("%s cannot be held against what would have been: %s", by.Name, seen.Why)
 	}

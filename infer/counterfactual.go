@@ -64,6 +64,9 @@ type Attribution struct {
 	PHarm    float64 `json:"p_harm"`
 	Placebos int     `json:"placebos"`
 	Similar  int     `json:"similar"`
+	// Grown is what it would have been, had the series gone on growing as before the action; 0
+	// unless that alone speaks against a harm. PHarm and the interval hold it then.
+	Grown float64 `json:"grown,omitempty"`
 	// Promised is by how much less it was promised to be than it would have been; 0 if nothing
 	// that matters was promised of what there was.
 	Promised float64 `json:"promised,omitempty"`
@@ -126,7 +129,8 @@ func Attribute(a Aftermath) (Attribution, error) {
 		out.Why = "the past does not vary enough to say what would have been"
 		return out, nil
 	}
-	out.judge(a, fit, placebos, target, past, kindredOf(y, a, placebos, target))
+	same := kindredOf(y, a, placebos, target)
+	out.judge(a, fit, placebos, target, past, same, grownOf(y, a, same))
 	return out, nil
 }
 
@@ -395,7 +399,7 @@ func invert(m [3][3]float64) (out [3][3]float64, ok bool) {
 }
 
 // judge ranks the change among the placebos and finds the verdict.
-func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around, past excursion, same kindred) {
+func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target around, past excursion, same kindred, on grown) {
 	unit := f.unit(target)
 	out.Change = target.after - f.predict(target)
 	out.Would = out.After - out.Change
@@ -420,7 +424,14 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 	if a.Paths > 0 && len(similar) >= minSimilar && squares(similar) > squares(ahead) {
 		ahead = similar // what follows an extreme often varies more than what follows a calm hour
 	}
+	worse := out.PHarm <= attributable && out.Change >= a.Material
+	if out.PHarm = max(out.PHarm, on.p); worse && out.PHarm > attributable && !math.IsNaN(on.would) {
+		out.Grown = on.would
+	}
 	out.bound(a, f, placebos, target, ahead, past.changes(out.Change, target))
+	if out.Grown != 0 {
+		out.Low, out.Low80 = min(out.Low, target.after-on.would), min(out.Low80, target.after-on.would)
+	}
 	held := target.end - f.predict(target)
 	out.Promised = a.promised(out.Would, out.Before)
 	switch {
@@ -428,8 +439,10 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 		out.Effect = assay.EffectHelped
 	case out.P <= attributable && out.Change <= -a.Material:
 		out.Effect, out.Why = assay.EffectNone, "it was better at first and did not stay so"
-	case out.PHarm <= attributable && out.Change >= a.Material:
+	case worse && out.PHarm <= attributable:
 		out.Effect = assay.EffectHarmed
+	case worse:
+		out.Why = young
 	case a.Material > 0 && out.Low > -a.Material && out.High < a.Material:
 		out.Effect, out.Why = assay.EffectNone, "whatever it did is less than what matters"
 	case out.futile(a, target, same):

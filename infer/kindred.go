@@ -15,6 +15,8 @@ const kindredSteps = 4
 // past does not know, but for this excursion itself, cannot be learned from the past. Steps
 // that go together make it too sure, so it is only ever a bound beside the placebos'.
 type kindred struct {
+	low           bool    // the action came below the median of the past
+	steps         int     // of the excursion that are compared; 0 if the level is known
 	better, worse float64 // probabilities, were the judged steps more of the same; 0 if the level is known
 	half          float64 // that they are as large, had half of what was promised gone away; 0 if the level is known
 	most          float64 // of the excursion's own steps; not a number if the level is known
@@ -30,7 +32,7 @@ func kindredOf(y []float64, a Aftermath, placebos []around, target around) kindr
 	age := x.begun(y, target)
 	earlier := slices.DeleteFunc(slices.Clone(placebos), func(w around) bool { return w.at > target.at-age })
 	if len(earlier) == 0 || a.unseen(earlier, target) == 0 {
-		return kindred{most: math.NaN()}
+		return kindred{most: math.NaN(), low: x.side < 0}
 	}
 	var before []float64
 	for i, left := target.at-1, min(age, kindredSteps*a.Window); i >= 0 && len(before) < left; i-- {
@@ -42,6 +44,8 @@ func kindredOf(y []float64, a Aftermath, placebos []around, target around) kindr
 	after := slices.DeleteFunc(slices.Clone(y[from:from+a.Window]), math.IsNaN)
 	newer, older := before[:len(before)/2], before[len(before)/2:]
 	return kindred{
+		low:    x.side < 0,
+		steps:  len(before),
 		better: tailU(len(after), len(before), wins(before, after)),
 		worse:  tailU(len(after), len(before), wins(after, before)),
 		half:   tailU(len(after), len(before), wins(after, halved(before, a.Promise))),
