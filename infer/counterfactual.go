@@ -424,6 +424,7 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 	if a.Paths > 0 && len(similar) >= minSimilar && squares(similar) > squares(ahead) {
 		ahead = similar // what follows an extreme often varies more than what follows a calm hour
 	}
+	better := out.P <= attributable && out.Change <= -a.Material
 	worse := out.PHarm <= attributable && out.Change >= a.Material
 	if out.PHarm = max(out.PHarm, on.p); worse && out.PHarm > attributable && !math.IsNaN(on.would) {
 		out.Grown = on.would
@@ -435,10 +436,12 @@ func (out *Attribution) judge(a Aftermath, f fitted, placebos []around, target a
 	held := target.end - f.predict(target)
 	out.Promised = a.promised(out.Would, out.Before)
 	switch {
-	case out.P <= attributable && out.Change <= -a.Material && (a.Hold == 0 || held <= out.Change/2):
+	case better && (a.Hold == 0 || held <= out.Change/2):
 		out.Effect = assay.EffectHelped
-	case out.P <= attributable && out.Change <= -a.Material:
+	case better && a.ended(placebos, target) <= attributable:
 		out.Effect, out.Why = assay.EffectNone, "it was better at first and did not stay so"
+	case better:
+		out.Why = "it was better, and whether it stays so its end does not tell"
 	case worse && out.PHarm <= attributable:
 		out.Effect = assay.EffectHarmed
 	case worse:

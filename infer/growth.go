@@ -18,11 +18,11 @@ const (
 const young = "it had only begun or was still growing when it was acted on, and going on so it would have become as bad by itself"
 
 // grown is what would have been, had the series gone on growing as it did before the action. To have
-// gone on is not to be expected (Gardner and McKenzie 2011, J. Oper. Res. Soc. 62:1177, find that
-// trends die down), so nothing is predicted from it, but cannot be excluded: harm must be shown
-// against it too, as a difference must be against what its trend before may have become (Rambachan
-// and Roth 2023, Rev. Econ. Stud. 90:2555). Which of the two is true nobody knows, and each is
-// tested at the level of one: an intersection-union test.
+// gone on is not to be expected, for forecasts that let a trend die down are hard to beat (Gardner
+// and McKenzie 2011, J. Oper. Res. Soc. 62:1177), so nothing is predicted from it. But it cannot be
+// excluded, and the trend before bounds what may have come by itself (Rambachan and Roth 2023, A More
+// Credible Approach to Parallel Trends): harm must be shown against it too. Which of the two would have
+// been nobody knows, and each is tested at the level of one: an intersection-union test.
 type grown struct {
 	p     float64 // that the judged steps are as bad; 0 if it was not growing
 	would float64 // their mean; not a number if nobody can say

@@ -50,3 +50,16 @@ func rank(residuals []float64, t float64) (lower, upper float64) {
 	n := float64(len(residuals)) + 1
 	return below / n, above / n
 }
+
+// ended is the share of untreated windows whose last steps are above the window's mean by at least
+// as much as the target's, the target counted with them: the last steps are few, and those of a
+// help that stays are above half of it by chance too.
+func (a Aftermath) ended(placebos []around, target around) float64 {
+	above, ratio := 1.0, max(1, a.unseen(placebos, target))
+	for _, w := range placebos {
+		if (w.end-w.after)/w.scale >= (target.end-target.after)/(target.scale*ratio) {
+			above++
+		}
+	}
+	return above / float64(len(placebos)+1)
+}

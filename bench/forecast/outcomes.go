@@ -59,6 +59,7 @@ type intervals struct {
 	wrong int       // called an effect
 	found int       // called a help had a part of it gone
 	gone  float64   // that part
+	harm  [2]int    // called a harm had as much come, and those that are not because it was growing
 	none  [3]int    // said to have had no effect, of actions that did so much of what was promised
 	when  moment
 }
@@ -104,6 +105,9 @@ func (c *intervals) add(y []float64, seed uint64) error {
 	if got.Effect == assay.EffectHelped {
 		c.found++
 	}
+	if err := c.worse(a, y); err != nil {
+		return err
+	}
 	c.n++
 	c.width = append(c.width, widths[0]/widths[1])
 	return nil
@@ -136,6 +140,24 @@ func (c *intervals) keep(a infer.Aftermath, y []float64) error {
 	return nil
 }
 
+// worse has as much come as went away of what was helped.
+func (c *intervals) worse(a infer.Aftermath, y []float64) error {
+	a.Series, a.Paths = slices.Clone(y), 0
+	for i := outcomePast + outcomeDead; i < len(y); i++ {
+		a.Series[i] *= 1 + c.gone
+	}
+	got, err := infer.Attribute(a)
+	switch {
+	case err != nil:
+		return err
+	case got.Effect == assay.EffectHarmed:
+		c.harm[0]++
+	case strings.Contains(got.Why, "still growing"):
+		c.harm[1]++
+	}
+	return nil
+}
+
 // rows hold both against what they say; least are the targets of 95 % and of 80 %.
 func (c *intervals) rows(name string, least [2]float64) []result.Row {
 	name += string(c.when)
@@ -150,7 +172,8 @@ func (c *intervals) rows(name string, least [2]float64) []result.Row {
 	percent := func(n int) []float64 { return []float64{100 * float64(n) / float64(max(c.n, 1))} }
 	wrong := result.New(name+": no effect called one by placebos", "%", percent(c.wrong))
 	found := result.New(fmt.Sprintf("%s: %.0f %% of it gone called a help", name, 100*c.gone), "%", percent(c.found))
-	width.Rounds, wrong.Rounds, found.Rounds = c.n, c.n, c.n
+	harm := result.New(fmt.Sprintf("%s: %.0f %% more of it called a harm", name, 100*c.gone), "%", percent(c.harm[0])).Against("were nothing held against growth", percent(c.harm[0]), percent(c.harm[0]+c.harm[1]))
+	width.Rounds, wrong.Rounds, found.Rounds, harm.Rounds = c.n, c.n, c.n, c.n
 	for k, by := range kept {
 		r := result.New(fmt.Sprintf("%s: %s of the promised %.0f %% done, called no effect", name, by.words, 100*promised), "%", percent(c.none[k]))
 		if r.Rounds = c.n; by.most > 0 {
@@ -160,7 +183,7 @@ func (c *intervals) rows(name string, least [2]float64) []result.Row {
 	}
 	// As many as are claimed, and two standard errors of so many actions.
 	most := claimed + 2*math.Sqrt(claimed*(100-claimed)/float64(max(c.n, 1)))
-	return append(out, width, wrong.Want("<=", math.Round(10*most)/10), found)
+	return append(out, width, wrong.Want("<=", math.Round(10*most)/10), found, harm)
 }
 
 // outcomes counts on series in which nobody acted.
