@@ -19,7 +19,7 @@ SHORT     = GOGC=off GOMEMLIMIT=1GiB
 LARGE     = GOGC=400
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-compile test-compute test-tools test-servers vet-tool lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
+.PHONY: help build test test-watched test-unwatched test-compile test-compute test-tools test-servers vet-tool lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
 N        ?= 10
 HEALTHY  ?=
 DEEP     ?=
@@ -48,17 +48,23 @@ WATCHED = CGO_ENABLED=1 GORACE=atexit_sleep_ms=20
 # every configuration reads every dependency again.
 LIGHT = -vet=off -ldflags='-s -w'
 
-# Tests of the program wait for processes and clocks more than they compute: one package more
-# at a time than there are processors.
-RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(UNINLINED) $(LIGHT) -timeout 40m -p $(shell expr $$(nproc) + 1)
+RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(UNINLINED) $(LIGHT) -timeout 40m
 
 # The plays are left out (`make gamedays`). A run of the benchmarks' own tests has a limit
-# in time that the race detector would not meet.
+# in time that the race detector would not meet. Tests of the program wait for processes and
+# clocks more than they compute: those of a package without the race detector run beside as
+# many packages with it as there are processors.
 test: test-tools ## Install what tests need and run the tests, the program's with the race detector
-	$(RACE) ./...
-	$(PLAIN) $(SUMS)
+	+$(MAKE) --no-print-directory -j2 test-watched test-unwatched
 	cd signer && $(WATCHED) $(GO) test -race $(LEAN) $(LIGHT) ./...
 	cd bench && $(SAME) $(GO) test $(LIGHT) ./...
+
+test-watched:
+	$(RACE) ./...
+
+test-unwatched:
+	$(PLAIN) -p 1 -timeout 40m -run '$(STARTED)' $(STARTS)
+	$(PLAIN) -p 1 $(SUMS)
 
 # What the tests are linked from, into the build cache.
 test-compile:
@@ -67,6 +73,12 @@ test-compile:
 # Packages with files of tests that are work of one goroutine, minutes of it when watched
 # ("//go:build !race"). internal/archtest holds this list against the files.
 SUMS = ./anomaly ./decide ./diverge ./evidence ./infer ./internal/archtest ./mitigate ./simulate
+# Packages with tests that start a program hundreds of times, or open a ledger as often, and
+# which of their tests do. Each start takes several times the processor when watched: all are
+# tried without the race detector, and a sample with it. internal/archtest holds the names
+# against the files ("//go:build !race").
+STARTS = ./ledger/posix
+STARTED = ^Test(Nothing|Unsynced|PowerFails|NoHead)
 PLAIN = $(SAME) $(GO) test $(LIGHT)
 
 # What computes for long and watches no clock: it may run beside other work, at any priority,

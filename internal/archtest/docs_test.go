@@ -20,6 +20,11 @@ var folderName = regexp.MustCompile("`((?:[a-z0-9.-]+/)+)`")
 // sumsLine lists the packages that the Makefile tests without the race detector too.
 var sumsLine = regexp.MustCompile(`(?m)^SUMS = .*$`)
 
+// startsLines list the packages of which it tests some without, and their names.
+var startsLines = regexp.MustCompile(`(?m)^STARTS = (.*)\nSTARTED = (.*)$`)
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
 // foldersAreMapped checks that the two maps name folders that exist, and all
 // top-level folders.
 func foldersAreMapped(t *tree) (out []problem) {
@@ -158,16 +163,24 @@ func documentsNameRules(t *tree) (out []problem) {
 	return out
 }
 
-// unwatchedTestsRun checks that a file of tests that the race detector leaves out is in a
-// package that the Makefile tests without it, or nobody would run those tests.
+// unwatchedTestsRun checks that the Makefile tests what a file leaves out of the race detector
+// without it: its whole package, or tests of these names in it. Nobody else would run them.
 func unwatchedTestsRun(t *tree) (out []problem) {
 	sums := strings.Fields(sumsLine.FindString(t.text["Makefile"]))
+	var starts []string
+	started := regexp.MustCompile(`^\z`)
+	if m := startsLines.FindStringSubmatch(t.text["Makefile"]); m != nil {
+		starts, started = strings.Fields(m[1]), regexp.MustCompile(m[2])
+	}
 	for name, text := range t.text {
-		if !strings.HasSuffix(name, "_test.go") || !strings.HasPrefix(text, "//go:build !race\n") || !strings.Contains(text, "\nfunc Test") {
+		dir := "./" + path.Dir(name)
+		if !strings.HasSuffix(name, "_test.go") || !strings.HasPrefix(text, "//go:build !race\n") || slices.Contains(sums, dir) {
 			continue
 		}
-		if dir := "./" + path.Dir(name); !slices.Contains(sums, dir) {
-			out = append(out, problem{name, "is run by nothing: `make test` runs " + dir + " with the race detector only", "add " + dir + " to SUMS in the Makefile"})
+		for _, m := range testFunction.FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(starts, dir) || !started.MatchString(m[1]) {
+				out = append(out, problem{name, m[1] + " is run by nothing: `make test` runs " + dir + " with the race detector only", "add " + dir + " to SUMS in the Makefile, or to STARTS and the test to STARTED"})
+			}
 		}
 	}
 	return out

@@ -30,7 +30,7 @@ func sound() map[string]string {
 		"ARCHITECTURE.md":   "# Architecture\n\n## The map\n\n`store/` `store/mem/` `gate/` `cmd/` `docs/`\n",
 		limitsDoc:           "| limit | value |\n| --- | --- |\n| `gate.MaxRules` | `1 << 10` |\n",
 		factsDoc:            "| kind | constant |\n| --- | --- |\n| `gate.verdict` | `FactVerdict` |\n",
-		"Makefile":          "test:\n\tgo test ./...\n",
+		"Makefile":          "test:\n\tgo test ./...\n\nSTARTS = ./store/mem\nSTARTED = ^TestNothing\n",
 	}
 }
 
@@ -151,6 +151,7 @@ var breaches = []struct{ rule, file, text, want string }{
 	{"limitsAreWritten", limitsDoc, "| `gate.MaxOld` | `2000` |", "the code does not have"},
 	{"factsAreWritten", "fact.go", "package assay\nconst FactNew = \"gate.new\"", "no row for gate.new"},
 	{"unwatchedTestsRun", "slo/sums_test.go", "//go:build !race\n\npackage slo\n\nfunc TestSums(t *testing.T) {}\n", "is run by nothing: `make test` runs ./slo"},
+	{"unwatchedTestsRun", "store/mem/sums_test.go", "//go:build !race\n\npackage mem\n\nfunc TestNothing(t *testing.T) {}\n\nfunc TestSums(t *testing.T) {}\n", "TestSums is run by nothing"},
 	{"noMachinePaths", "docs/x.md", "see /" + "home/me/assay", "one machine"},
 	{"noMachinePaths", "gate/x.go", "package gate\nvar p = \"/" + "root/x\"", "one machine"},
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/testenv"
 	"assay.dev/assay/store"
 	"github.com/transparency-dev/tessera/api/layout"
 )
@@ -231,21 +232,27 @@ var mustBeHit = []string{
 	"renameat ledger/epoch-0/checkpoint", "fsync ledger/epoch-0",
 }
 
-// TestNothingAcknowledgedIsLostWhenKilledAtEverySync kills the child before each
-// call that makes something durable or visible: the first, second, third … of its
-// site (what is called on which file), until a child survives. It recovers from each.
-func TestNothingAcknowledgedIsLostWhenKilledAtEverySync(t *testing.T) {
+// killedAtSyncs kills the child before each call that makes something durable or
+// visible: the first, second, third … of its site (what is called on which file),
+// until a child survives; under the race detector only before one in the middle of
+// each site's. It recovers from each.
+func killedAtSyncs(t *testing.T) {
 	all := map[string]int64{}
 	for name, g := range map[string]ground{"new ledger": newLedger(), "a tile becomes full": almostFullTile(t)} {
 		t.Run(name, func(t *testing.T) {
 			sites := sitesOf(t, g, syncCalls)
-			if g.dir != "" && slower > 1 { // the store's were all reached in the new one
+			if g.dir != "" && sparse > 1 { // the store's were all reached in the new one
 				maps.DeleteFunc(sites, func(site string, _ int64) bool { return !strings.Contains(site, "ledger/") })
 			}
 			var mu sync.Mutex
 			var facts, published int
 			start := time.Now()
 			hits := eachFault(t, slices.Sorted(maps.Keys(sites)), func(site string, n int64) (hit, beyond bool, err error) {
+				if testenv.RaceDetector && n > 1 {
+					return false, true, nil
+				} else if testenv.RaceDetector {
+					n = (sites[site] + 1) / 2
+				}
 				dir, p := g.copy(t)
 				r := runChild(childCommand(t.Context(), dir, g.facts, fault{calls: syncCalls, at: n, times: 1, root: dir, site: site}), p)
 				if r.err != nil && !r.killed() {
@@ -260,7 +267,7 @@ func TestNothingAcknowledgedIsLostWhenKilledAtEverySync(t *testing.T) {
 			})
 			t.Logf("%d kills at %d sites (a clean run makes %d calls) in %v; %d facts acknowledged, %d published",
 				total(hits), len(hits), total(sites), time.Since(start).Round(time.Second), facts, published)
-			if facts == 0 || published == 0 {
+			if facts == 0 || published == 0 && !testenv.RaceDetector { // a sample of kills comes too early
 				t.Error("nothing was acknowledged before a kill: this proves nothing")
 			}
 			for site, n := range hits {
@@ -325,15 +332,19 @@ func killAfter(ctx context.Context, data string, p *promises, d time.Duration) e
 	return heard
 }
 
-// TestNothingAcknowledgedIsLostAtRandomKills kills children under load: some in
+// killedAtRandom kills children under load: some in
 // fresh directories, most in one that keeps growing. There some find what the kill
-// before left, the others what a recovery left.
-func TestNothingAcknowledgedIsLostAtRandomKills(t *testing.T) {
-	const one, fresh = 44, 12
+// before left, the others what a recovery left. Under the race detector there are a
+// quarter as many, with more time, as a process takes longer to start.
+func killedAtRandom(t *testing.T) {
+	one, fresh, longest, load := 44, 12, 500*time.Millisecond, 500
+	if testenv.RaceDetector {
+		one, fresh, longest, load = one/4, fresh/4, 2*longest, load/16
+	}
 	rng := seeded(t)
 	moments := make([]time.Duration, one+fresh)
 	for i := range moments {
-		moments[i] = time.Duration(rng.Int64N(int64(500 * time.Millisecond * min(2, slower))))
+		moments[i] = time.Duration(rng.Int64N(int64(longest)))
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -354,7 +365,7 @@ func TestNothingAcknowledgedIsLostAtRandomKills(t *testing.T) {
 	p := newPromises()
 	for kill, d := range moments[:one] {
 		err := killAfter(t.Context(), dir, p, d)
-		if err == nil && (kill%(1+slower) == 1 || kill == one-1) {
+		if err == nil && (kill%5 == 1 || kill == one-1) {
 			err = p.recover(t.Context(), dir)
 		}
 		if err != nil {
@@ -364,15 +375,14 @@ func TestNothingAcknowledgedIsLostAtRandomKills(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d kills; in the one directory %d facts acknowledged, %d published, %d heads seen", one+fresh, len(p.facts), len(p.published), len(p.heads))
-	if len(p.facts) < 500/slower || len(p.published) < 10/slower {
+	if len(p.facts) < load || len(p.published) < max(1, load/50) {
 		t.Error("this was no load")
 	}
 }
 
-// TestNothingIsAcknowledgedThatAFailedCallDidNotMakeDurable lets calls fail, one
-// after the other and some in a row, and recovers from what is on the disk after the
+// failedCalls lets calls fail, one after the other and some in a row, and recovers from what is on the disk after the
 // child has ended, well or badly.
-func TestNothingIsAcknowledgedThatAFailedCallDidNotMakeDurable(t *testing.T) {
+func failedCalls(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		ground ground
@@ -420,11 +430,11 @@ func TestNothingIsAcknowledgedThatAFailedCallDidNotMakeDurable(t *testing.T) {
 				if err != nil {
 					return false, false, err
 				}
-				return one(1 + slower*c.step*(i+(n-1)*atATime))
+				return one(1 + int64(sparse)*c.step*(i+(n-1)*atATime))
 			})
 			t.Logf("%d runs with failures (a clean one makes %d calls) in %v; %d children gave up, sequencers halted %d times",
 				total(hits), total(sites), time.Since(start).Round(time.Second), gaveUp, halts)
-			if halts == 0 {
+			if halts == 0 && !testenv.RaceDetector { // which sees a few of them only
 				t.Error("no append failed: this proves nothing")
 			}
 		})

@@ -1,3 +1,5 @@
+//go:build !race
+
 package posix_test
 
 import (
@@ -183,7 +185,7 @@ func TestUnsyncedWritesLostAtTheCrashLoseNothingAcknowledged(t *testing.T) {
 				c.keep, c.when = keep, func(e crashfs.Event, acked bool) bool {
 					if e.Returns && settles(e) {
 						calls++
-						return calls%slower == 0
+						return calls%sparse == 0
 					}
 					return acked
 				}
@@ -212,7 +214,7 @@ func TestPowerFailsAfterAProcessWasKilled(t *testing.T) {
 		calls  int64  // of each site
 		in     string // of the site
 	}{
-		{"new ledger", newLedger(), 2 / min(2, slower), ""}, // the first time names appear, the second they are replaced
+		{"new ledger", newLedger(), 2 / int64(min(2, sparse)), ""}, // the first time names appear, the second they are replaced
 		{"a tile becomes full", almostFullTile(t), 1, "ledger/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -242,13 +244,13 @@ func TestPowerFailsAfterAProcessWasKilled(t *testing.T) {
 				cut.when = func(e crashfs.Event, acked bool) bool {
 					if acked {
 						acks++
-						return acks%(3*slower) == 1
+						return acks%(3*sparse) == 1
 					}
 					if !e.Returns || e.Call.Name != "fsync" {
 						return false
 					}
 					syncs++
-					return syncs%(4*slower) == 0 && syncs < 48 // it has opened the ledger by then
+					return syncs%(4*sparse) == 0 && syncs < 48 // it has opened the ledger by then
 				}
 				if err = cut.play(first, false); err == nil {
 					err = cut.disk.Adopt(left)
@@ -283,7 +285,7 @@ func TestNoHeadIsSignedOverATreeThatMayShrink(t *testing.T) {
 		if e.Returns && settles(e) {
 			calls++
 		}
-		return e.Returns && settles(e) && calls%slower == 0
+		return e.Returns && settles(e) && calls%sparse == 0
 	}
 	if err := c.playLast(log); err != nil {
 		t.Error(err)
