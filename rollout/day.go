@@ -235,7 +235,12 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 	if length == daySlot {
 		span = dayLong
 	}
-	list, err := c.every(ctx, signal.Query{Namespace: p.Namespace, Indicator: compiled}, plan.Control, now, span, length)
+	q := signal.Query{Namespace: p.Namespace, Indicator: compiled}
+	list, err := c.every(ctx, q, plan.Control, now, span, length)
+	if apart := spacing(list); err == nil && apart > length {
+		length = min(daySlot, arrivals*apart, span)
+		list, err = c.every(ctx, q, plan.Control, now, span, length)
+	}
 	if err != nil || len(list) == 0 {
 		return err
 	}
@@ -257,6 +262,27 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 		rec.Day = &day{Tapes: wind(before, length)}
 	}
 	return nil
+}
+
+// arrivals is how often counts must come in a slot for it to tell a load: one more or less is
+// not api.MuchMore then.
+const arrivals = 4
+
+// spacing is how far the slots are apart of which something is known, in the middle: longer
+// than a slot where counts come less often than that, as from a page that is scraped every
+// fifteen seconds. Each such slot has the requests of all the time since the one before.
+func spacing(list [][]assay.Reading) time.Duration {
+	var gaps []time.Duration
+	for i := range list {
+		if i > 0 {
+			gaps = append(gaps, list[i][0].Start.Sub(list[i-1][0].Start))
+		}
+	}
+	if len(gaps) == 0 {
+		return 0
+	}
+	slices.Sort(gaps)
+	return gaps[len(gaps)/2]
 }
 
 // counting is a stretch of a version's requests that is not as long as a slot yet, and the

@@ -1,6 +1,8 @@
 package rollout_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +180,34 @@ func TestCountsThatArriveLateAreNoLoadToWaitFor(t *testing.T) {
 			}
 			if morning := began.Add(morningAfter); r.Status != api.RolloutPromoted || r.Watch.Met.IsZero() || r.Watch.Met.After(morning) != c.waits {
 				t.Errorf("it ends %s; the load was met at %s, the morning came at %s", r.Status, r.Watch.Met, morning)
+			}
+		})
+	}
+}
+
+// scraped leaves of a version's readings one in every so many seconds, with the counts of all
+// of them, as of a page that is looked at as often.
+func (s *stage) scraped(version string, every int) {
+	s.t.Helper()
+	for i := 0; i*every < 60; i++ {
+		from := began.Add(time.Duration(i*every) * time.Second)
+		s.arrive(version, from, from.Add(time.Duration(every)*time.Second))
+	}
+	s.readings = slices.DeleteFunc(s.readings, func(r assay.Reading) bool {
+		return r.Version == version && r.Indicator == sim.IndicatorErrors && r.Total == 0
+	})
+}
+
+// The same minute of 300 requests a second, by telemetry that comes less often than a slot of
+// two and a half seconds is long.
+func TestALoadIsNotThatOfTheSecondsInWhichItsCountsArrive(t *testing.T) {
+	for _, every := range []int{5, 8, 10} {
+		t.Run(fmt.Sprintf("every %d seconds", every), func(t *testing.T) {
+			s := newDay(t, 115, busy{0.01, 0.01}, false)
+			s.scraped("v1", every)
+			r := s.pass(s.start(plan(), func(*rollout.Proposal) {}), 0)
+			if l := r.Load; l == nil || l.Control < 200 || l.Control > 400 {
+				t.Errorf("%+v; the old version had 300 requests a second", l)
 			}
 		})
 	}
