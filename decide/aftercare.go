@@ -28,11 +28,9 @@ type Target struct {
 // first indicator that counts bad requests without bounds, or the first of all.
 func Targeted(indicators []Indicator, stopped *assay.Decision) (t Target, at int) {
 	at = max(0, slices.IndexFunc(indicators, Indicator.Rated))
-	if stopped != nil && slices.ContainsFunc(stopped.Candidates, func(c assay.Candidate) bool { return c.Action.Kind == assay.ActionAbort && c.Eligible }) {
-		most := heaviest(stopped.Tests)
-		if i := tested(indicators, most); i >= 0 {
-			at, t.Bound = i, stopped.Tests[most].Bound
-		}
+	most := Decisive(stopped)
+	if i := tested(indicators, most); i >= 0 {
+		at, t.Bound = i, stopped.Tests[most].Bound
 	}
 	if at < len(indicators) {
 		t.Indicator = indicators[at]
@@ -62,6 +60,15 @@ func Besides(indicators []Indicator, at int) (out []Placed) {
 		}
 	}
 	return out
+}
+
+// Decisive is the place of the test that most of the evidence of harm rests on, among the
+// tests of a decision that shows harm; -1 of one that does not, and of none.
+func Decisive(d *assay.Decision) int {
+	if d == nil || !slices.ContainsFunc(d.Candidates, func(c assay.Candidate) bool { return c.Action.Kind == assay.ActionAbort && c.Eligible }) {
+		return -1
+	}
+	return heaviest(d.Tests)
 }
 
 // heaviest is the test with most of the combined evidence of harm, -1 if there is none.

@@ -143,8 +143,11 @@ func TestNumbersReadWell(t *testing.T) {
 		"1,234,567": num(1234567), "−1,234": num(int64(-1234)), "0": num(0), "0.71 %": percent(0.0071), "3.9 %": percent(0.0391),
 		"< 0.01 %": percent(0.00001), "100 %": percent(1), "8,946": evalue(math.Log(8946)), "10²⁰": evalue(20 * math.Ln10), "10⁻⁶": evalue(-6 * math.Ln10),
 		"0.02": evalue(math.Log(0.02)), "–": evalue(math.Inf(-1)), "0.9× to ∞": between(0.91, 0), "0 to 12×": between(0, 12.3), "no data": ratePercent(assay.Rate{}),
-		"6 per request": armWords(assay.TestValue{Measure: assay.MeasureCount, Canary: assay.Rate{Bad: 12, Total: 2}, CanaryMean: 6}, true),
-		"0.41":          armWords(assay.TestValue{Measure: assay.MeasureGauge, Control: assay.Rate{Total: 3}, ControlMean: 0.41}, false),
+		"6 per request":            armWords(assay.TestValue{Measure: assay.MeasureCount, Canary: assay.Rate{Bad: 12, Total: 2}, CanaryMean: 6}, true),
+		"0.41":                     armWords(assay.TestValue{Measure: assay.MeasureGauge, Control: assay.Rate{Total: 3}, ControlMean: 0.41}, false),
+		"+100 % (+53 % to +162 %)": divergenceWords(assay.Divergence{Value: 1, Low: 0.53, High: 1.62, Unit: "more"}),
+		"2×":                       timesShort(2),
+		"1.5×":                     timesShort(1.5),
 		"+100 % of the distance from the best (+42 % to open)": divergenceWords(assay.Divergence{Value: 1, Low: 0.42, Unit: "further"}),
 		"01a20097…b33b": shortID("01a20097-1aec-7cff-90ad-814ee224b33b"), "58 s": span(58 * time.Second), "2 d": span(50 * time.Hour), "1.4 s": took(1400 * time.Millisecond),
 	} {

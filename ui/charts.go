@@ -335,7 +335,7 @@ func sizesChart(sizes []assay.HarmSize) template.HTML {
 	for i, s := range sizes {
 		p.column("harm", float64(i)+0.12, float64(i)+0.88, s.Share)
 		if len(sizes) <= 8 || i%2 == 0 {
-			p.text("tick", "middle", float64(i)+0.5, 0, 0, 14, times(s.Ratio))
+			p.text("tick", "middle", float64(i)+0.5, 0, 0, 14, timesShort(s.Ratio))
 		}
 	}
 	return p.svg("How large the harm is, if there is any")

@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strconv"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
 )
+
+// labelApart is how far two labels of a scale are apart at least, as a part of the width: of
+// a panel beside others, at the smallest size.
+const labelApart = 0.15
 
 // ratioChart draws how the counts of a test speak about the ratio of the two rates:
 // the density of the ratio, given how many bad events each version had of how many,
@@ -53,10 +58,15 @@ func ratioChart(t assay.TestValue, margin float64) template.HTML {
 		p.down("harm", math.Log(margin))
 		p.text("label harm", "end", math.Log(margin), p.y.hi, -5, 11, "too bad to ship")
 	}
-	for _, r := range []float64{0.02, 0.1, 0.25, 0.5, 1, 2, 4, 10, 50} {
-		if u := math.Log(r); u >= lo && u <= hi {
-			p.xTick(u, times(r))
+	var labelled []float64 // parts of the width; what is no worse comes first, then what is far from it
+	for _, r := range []float64{1, 10, 0.1, 50, 0.02, 4, 0.25, 2, 0.5} {
+		u := math.Log(r)
+		at := p.x.at(u)
+		if u < lo || u > hi || slices.ContainsFunc(labelled, func(other float64) bool { return math.Abs(at-other) < labelApart }) {
+			continue
 		}
+		labelled = append(labelled, at)
+		p.xTick(u, timesShort(r))
 	}
 	return p.svg(fmt.Sprintf("How likely each ratio of the rates is: most likely %s, %s at every look", times(math.Exp(mode)), between(t.RatioLow, t.RatioHigh)))
 }

@@ -155,18 +155,17 @@ func divergenceWords(d assay.Divergence) string {
 		}
 		return fmt.Sprintf("%+.2g", v)
 	}
-	unit, high := "percentage points", "open"
-	if d.Unit == "relative" {
-		unit = "latency"
-	}
+	unit, high := " percentage points", "open"
 	switch d.Unit {
-	case "more":
-		unit = "of it"
+	case "relative":
+		unit = " latency"
+	case "more": // of what was measured
+		unit = ""
 	case "further":
-		unit = "of the distance from the best"
+		unit = " of the distance from the best"
 	}
 	if d.High != 0 {
 		high = write(d.High)
 	}
-	return write(d.Value) + " " + unit + " (" + write(d.Low) + " to " + high + ")"
+	return write(d.Value) + unit + " (" + write(d.Low) + " to " + high + ")"
 }

@@ -9,6 +9,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/decide"
 )
 
 // rolloutRow is a rollout as a line or a card.
@@ -172,6 +173,7 @@ type rolloutDetail struct {
 	rolloutRow
 	Arms       []arm
 	Ratio      *assay.TestValue // the test that the error rates are compared by
+	Decided    *decided         // what harm was shown in, if it was not the errors
 	Tests      []testRow
 	Candidates []candidateRow
 	Evidence   template.HTML
@@ -186,6 +188,37 @@ type rolloutDetail struct {
 	Trust      []string // how often a version that is no worse would have been stopped here
 	MayAct     bool
 	MayReturn  bool // to the version before: it has ended with all the traffic
+}
+
+// decided is what both versions had of the indicator in which harm was shown.
+type decided struct {
+	assay.TestValue
+	What     string // its name, with the bound of a latency in words
+	New, Old string
+	Times    float64 // the old version's, 0 if nobody can say
+}
+
+// decidedBy is what a decision that shows harm rests on, nil if it is the errors that are
+// shown anyway: who looks at those alone would not see why the version was stopped.
+func decidedBy(d *assay.Decision, errors *assay.TestValue) *decided {
+	at := decide.Decisive(d)
+	if at < 0 || &d.Tests[at] == errors {
+		return nil
+	}
+	t := d.Tests[at]
+	out := decided{TestValue: t, What: t.Name, New: armWords(t, true), Old: armWords(t, false), Times: t.Ratio}
+	if t.Measure == "" {
+		out.New, out.Old, out.Times = shareOf(t.Canary), shareOf(t.Control), ratio(t.Canary, t.Control)
+	}
+	return &out
+}
+
+// shareOf is a share with the counts that it is made of.
+func shareOf(r assay.Rate) string {
+	if r.Total == 0 {
+		return "no data"
+	}
+	return percent(float64(r.Bad)/float64(r.Total)) + ", " + num(r.Bad) + " of " + num(r.Total)
 }
 
 // latencyRow is one histogram of both versions.
@@ -246,6 +279,7 @@ func newRolloutDetail(v *view, r api.Rollout) rolloutDetail {
 			d.Ratio = &r.Decision.Tests[i]
 			d.Density = ratioChart(*d.Ratio, r.Plan.Margin)
 		}
+		d.Decided = decidedBy(r.Decision, d.Ratio)
 		if m := r.Decision.Mix; m != nil {
 			d.Mix = mixRows(m.Strata)
 		}

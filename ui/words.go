@@ -260,6 +260,9 @@ func times(v float64) string {
 	return strconv.FormatFloat(v, 'f', 1, 64) + "×"
 }
 
+// timesShort is times in the width that the labels of a narrow chart have.
+func timesShort(v float64) string { return strings.Replace(times(v), ".0×", "×", 1) }
+
 // evalue writes an e value from its logarithm: how many times likelier the data
 // are under the one account than under the other.
 func evalue(logE float64) string {
