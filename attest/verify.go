@@ -54,12 +54,15 @@ type Step struct {
 // Report is the result of Verify. Statement and Summary are set as far as the
 // verification got: Statement only if a trusted key signed it.
 type Report struct {
-	Steps     []Step     `json:"steps"`
-	KeyIDs    []string   `json:"key_ids,omitempty"`  // trusted keys whose signatures hold
-	Signer    *Identity  `json:"signer,omitempty"`   // who signed, if a certificate did
-	SignedAt  time.Time  `json:"signed_at,omitzero"` // when, if a log or a timestamp authority says so
-	Statement *Statement `json:"-"`                  // read only: a Cache may share it, and Summary
-	Summary   *Summary   `json:"-"`
+	Steps    []Step    `json:"steps"`
+	KeyIDs   []string  `json:"key_ids,omitempty"`  // trusted keys whose signatures hold
+	Signer   *Identity `json:"signer,omitempty"`   // who signed, if a certificate did
+	SignedAt time.Time `json:"signed_at,omitzero"` // when, if a log or a timestamp authority says so
+	// Exceptions are those that the summary says its verdict rests on: they have an end, and
+	// may be revoked, which the signature does not know.
+	Exceptions []assay.ExceptionUse `json:"exceptions,omitempty"`
+	Statement  *Statement           `json:"-"` // read only: a Cache may share it, and Summary
+	Summary    *Summary             `json:"-"`
 }
 
 // OK reports whether every step was reached and held.
@@ -145,6 +148,7 @@ func Verify(data []byte, policy TrustPolicy, want Expect, now time.Time) Report 
 	}
 	if r.OK() {
 		r.Summary = v.doc.summary
+		r.Exceptions = r.Summary.Exceptions
 	}
 	v.addSummarySteps(&r)
 	return r

@@ -172,7 +172,7 @@ func TestErrorsOfTheServerComeBackAsTheyWere(t *testing.T) {
 	url, ctx := serve(t, in), t.Context()
 	alice := dial(t, url, in.Token("alice", "default", api.RoleDeveloper))
 	e, err := alice.RequestException(ctx, api.ExceptionRequest{
-		Scope: assay.ExceptionScope{Rules: []string{"x"}}, Reason: "long enough a reason", NotAfter: in.Now().Add(time.Hour),
+		Scope: assay.ExceptionScope{Rules: []string{"release/x"}}, Reason: "long enough a reason", NotAfter: in.Now().Add(time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -94,6 +94,8 @@ func checkPeriod(a Ask, e assay.Exception, now time.Time) error {
 	switch length := e.NotAfter.Sub(e.NotBefore); {
 	case a.NotAfter.IsZero():
 		return invalid("not_after", "is missing; every exception ends")
+	case !e.NotBefore.Before(e.NotAfter) && now.Before(e.NotAfter):
+		return invalid("not_after", "is "+e.NotAfter.Format(time.RFC3339)+", before the start at "+e.NotBefore.Format(time.RFC3339))
 	case !now.Before(e.NotAfter):
 		return invalid("not_after", "is "+e.NotAfter.Format(time.RFC3339)+", which is not in the future")
 	case e.NotBefore.Sub(now) > MaxDuration:
@@ -168,6 +170,10 @@ func checkEntry(field, entry, list string) error {
 	case strings.ContainsAny(entry, patterns):
 		e := invalid(field, "is a pattern; an exception covers exact names only")
 		e.Hint = "list each one"
+		return e
+	case list == "scope.rules" && !strings.Contains(entry, "/"):
+		e := invalid(field, fmt.Sprintf("%q is not the whole name of a rule and would excuse nothing", entry))
+		e.Hint = "write it as the report does, for example release/" + entry + " or absent/" + entry
 		return e
 	case stars > maxStars || stars > 0 && utf8.RuneCountInString(strings.Trim(entry, "*/"))-stars < minLiteral:
 		return invalid(field, fmt.Sprintf("is too wide; write at least %d characters that stand for themselves, and at most %d stars", minLiteral, maxStars))

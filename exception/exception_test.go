@@ -285,7 +285,7 @@ func TestRequestIsRefused(t *testing.T) {
 			a.NotBefore = now.AddDate(1, 0, 0)
 			a.NotAfter = a.NotBefore.Add(time.Hour)
 		}, "not_before lies more than"},
-		{"an end before the start", func(a *exception.Ask) { a.NotBefore = a.NotAfter.Add(time.Hour) }, "less than 5s after the start"},
+		{"an end before the start", func(a *exception.Ask) { a.NotBefore = a.NotAfter.Add(time.Hour) }, "before the start at"},
 		{"no reason", func(a *exception.Ask) { a.Reason = "  \n" }, "reason is missing"},
 		{"a short reason", func(a *exception.Ask) { a.Reason = "because   " }, "reason is missing or shorter"},
 		{"a long reason", func(a *exception.Ask) { a.Reason = strings.Repeat("x", exception.MaxReason+1) }, "reason has 2001 bytes"},
@@ -295,6 +295,7 @@ func TestRequestIsRefused(t *testing.T) {
 		{"a wildcard", func(a *exception.Ask) { a.Scope.Rules = []string{"release/a", "release/*"} }, "scope.rules[1] is a pattern"},
 		{"a pattern", func(a *exception.Ask) { a.Scope.Rules = []string{"release/[ab]"} }, "is a pattern"},
 		{"a wildcard package", func(a *exception.Ask) { a.Scope.Packages = []string{"*"} }, "scope.packages[0] is a pattern"},
+		{"a rule without its policy", func(a *exception.Ask) { a.Scope.Rules = []string{"no-secrets"} }, "for example release/no-secrets"},
 		{"an empty rule", func(a *exception.Ask) { a.Scope.Rules = []string{""} }, "scope.rules[0] is empty"},
 		{"a rule with a space", func(a *exception.Ask) { a.Scope.Rules = []string{"a b"} }, "white space"},
 		{"a rule twice", func(a *exception.Ask) { a.Scope.Rules = []string{"a/b", "a/b"} }, "stands there twice"},

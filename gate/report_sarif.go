@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"assay.dev/assay"
 )
@@ -200,4 +201,15 @@ func givenBy(x assay.ExceptionUse) string {
 		return "asked for by " + clean(x.Requester) + ", approved by " + clean(strings.Join(x.Approvers, " and "))
 	}
 	return "asked for by " + clean(x.Requester) + ", approved by " + clean(x.Approver)
+}
+
+// RestsOn says of an exception that a signed verdict rests on who asked for it and gave it,
+// what it excused there, and whether it has ended since: an enforcer lets nothing in any
+// more then. Whether it was revoked is not in the signature.
+func RestsOn(x assay.ExceptionUse, now time.Time) string {
+	end := "which ended at "
+	if now.Before(x.ValidUntil) {
+		end = "valid, unless revoked, until "
+	}
+	return "exception " + clean(x.ID) + ", " + givenBy(x) + ", " + end + x.ValidUntil.UTC().Format(time.RFC3339) + ": " + clean(strings.Join(x.Rules, ", "))
 }

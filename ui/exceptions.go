@@ -28,9 +28,9 @@ type exceptionRow struct {
 
 // exceptionLists are the exceptions by what can be done about them.
 type exceptionLists struct {
-	Bypasses, Waiting, Active, Past []exceptionRow
-	Trouble                         *trouble
-	MayAsk                          bool
+	Bypasses, Waiting, Active, Coming, Past []exceptionRow
+	Trouble                                 *trouble
+	MayAsk                                  bool
 }
 
 // exceptions shows bypasses, what waits for approval, what is in force and what is over.
@@ -58,15 +58,19 @@ func exceptions(v *view) (page, error) {
 			d.Bypasses = append(d.Bypasses, row)
 		case e.State == assay.ExceptionRequested:
 			d.Waiting = append(d.Waiting, row)
+		case v.Now.Before(e.NotBefore):
+			d.Coming = append(d.Coming, row)
 		default:
 			d.Active = append(d.Active, row)
 		}
 	}
 	slices.SortStableFunc(d.Active, func(a, b exceptionRow) int { return a.NotAfter.Compare(b.NotAfter) })
+	slices.SortStableFunc(d.Coming, func(a, b exceptionRow) int { return a.NotBefore.Compare(b.NotBefore) })
 	d.Past = d.Past[:min(len(d.Past), listed)]
 	p.add(v, "bypasses", "", "exceptions/bypasses", d)
 	p.add(v, "waiting", "", "exceptions/waiting", d)
 	p.add(v, "active", "", "exceptions/active", d)
+	p.add(v, "coming", "", "exceptions/coming", d)
 	p.add(v, "past", "", "exceptions/past", d)
 	p.add(v, "ask", "", "exceptions/ask", d)
 	return p, nil
@@ -93,6 +97,12 @@ func (v *view) exceptionRow(e assay.Exception) exceptionRow {
 		row.WhyNot = "It needs an approver other than " + cmp.Or(e.Requester, "who asked") + "."
 	}
 	return row
+}
+
+// Everything reports whether nothing narrows what e covers beside its rules.
+func (e exceptionRow) Everything() bool {
+	s := e.Scope
+	return len(s.Subjects)+len(s.Packages)+len(s.Advisories)+len(s.Names)+len(s.Environments) == 0
 }
 
 // samePerson compares names as approvals do.

@@ -17,7 +17,10 @@ func requestException(v *view) (string, error) {
 		return "", &assay.Error{Code: assay.CodeInvalid, Field: "hours", Msg: "is not a number above 0 and up to 2160", Hint: "an exception needs an end, at most 90 days ahead"}
 	}
 	req := api.ExceptionRequest{
-		Scope:    assay.ExceptionScope{Rules: words(v.r.PostFormValue("rules")), Environments: words(v.r.PostFormValue("environments"))},
+		Scope: assay.ExceptionScope{
+			Rules: words(v.r.PostFormValue("rules")), Environments: words(v.r.PostFormValue("environments")),
+			Packages: words(v.r.PostFormValue("packages")), Advisories: words(v.r.PostFormValue("advisories")),
+		},
 		Reason:   strings.TrimSpace(v.r.PostFormValue("reason")),
 		Ticket:   strings.TrimSpace(v.r.PostFormValue("ticket")),
 		NotAfter: v.Now.Add(time.Duration(hours * float64(time.Hour))),

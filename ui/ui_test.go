@@ -333,6 +333,30 @@ func aPersonSettlesAnException(t *testing.T, w *town) {
 	if rec := w.post("/exceptions", form, w.as("dev", api.RoleDeveloper)); rec.Code != http.StatusSeeOther {
 		t.Fatalf("asking: %d %s", rec.Code, rec.Body)
 	}
+	says(t, w.get("/exceptions"), http.StatusOK, "every artifact and package, everywhere")
+	form.Set("packages", "golang.org/x/exp")
+	form.Set("advisories", "CVE-2026-7, CVE-2026-8")
+	dev := w.as("dev", api.RoleDeveloper)
+	rec := w.post("/exceptions", form, dev)
+	_, narrow, _ := strings.Cut(rec.Header().Get("Location"), "#e-")
+	page := w.get("/exceptions").Body.String()
+	says(t, w.get("/exceptions"), http.StatusOK, `<dt>only packages</dt><dd>golang.org/x/exp</dd>`, `<dt>only advisories</dt><dd>CVE-2026-7, CVE-2026-8</dd>`)
+	if _, card, _ := strings.Cut(page, `id="e-`+narrow+`"`); narrow == "" || strings.Contains(card[:strings.Index(card, "</article>")], "everywhere") {
+		t.Errorf("of what covers one package the page says that it covers everything: %s", page)
+	}
+	if rec := w.post("/exceptions/"+narrow+"/revocation", url.Values{"reason": {"asked for by mistake"}}, dev); rec.Code != http.StatusSeeOther {
+		t.Fatalf("withdrawing: %d %s", rec.Code, rec.Body)
+	}
+	says(t, w.get("/exceptions"), http.StatusOK, "withdrawn")
+	later, err := w.As("dev", namespace, api.RoleDeveloper).RequestException(t.Context(), api.ExceptionRequest{
+		Scope: assay.ExceptionScope{Rules: []string{"ship/no-critical"}}, Reason: "the window of maintenance", NotBefore: w.Now().Add(48 * time.Hour), NotAfter: w.Now().Add(72 * time.Hour),
+	})
+	must(t, err)
+	for _, one := range []string{"bea", "cyd", "eve"}[:max(later.Needs, 1)] {
+		_, err = w.As(one, namespace, api.RoleApprover).ApproveException(t.Context(), later.ID)
+		must(t, err)
+	}
+	says(t, w.get("/exceptions"), http.StatusOK, "Agreed, not yet in force", "begins <time")
 	form.Set("hours", "never")
 	says(t, w.post("/exceptions", form, w.as("dev", api.RoleDeveloper)), http.StatusBadRequest, "Hours")
 }

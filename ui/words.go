@@ -95,6 +95,8 @@ func requirementState(s assay.RequirementState) state {
 
 func exceptionState(e assay.Exception, now time.Time) state {
 	switch {
+	case e.State == assay.ExceptionRevoked && e.Approver == "" && !e.Emergency && samePerson(e.Revoker, e.Requester):
+		return state{"quiet", "withdrawn"}
 	case e.State == assay.ExceptionRevoked && e.Approver == "" && !e.Emergency:
 		return state{"quiet", "denied"}
 	case e.State == assay.ExceptionRevoked:

@@ -8,6 +8,7 @@ import (
 	"assay.dev/assay"
 	"assay.dev/assay/artifact"
 	"assay.dev/assay/attest"
+	"assay.dev/assay/gate"
 	"assay.dev/assay/internal/term"
 	"github.com/spf13/cobra"
 )
@@ -179,6 +180,13 @@ func (a *app) printSteps(r attest.Report) {
 			sign = a.out.Paint(term.Vermilion, "✗")
 		}
 		fmt.Fprintf(a.out, "%s %2d %-16s %s\n", sign, s.N, s.Name, s.Detail)
+	}
+	for _, x := range r.Exceptions {
+		sign := a.out.Paint(term.Grey, "·")
+		if !a.now().Before(x.ValidUntil) {
+			sign = a.out.Paint(term.Vermilion, "!")
+		}
+		fmt.Fprintf(a.out, "%s rests on %s\n", sign, gate.RestsOn(x, a.now()))
 	}
 	if r.OK() {
 		fmt.Fprintln(a.out, a.out.Paint(term.Green, "verified"))

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 )
 
@@ -71,10 +75,10 @@ Exit codes: 0 done · 1 refused or error · 2 usage.`,
 	}
 	fs := cmd.Flags()
 	scope.add(cmd)
-	fs.StringVar(&req.Reason, "reason", "", "why it is acceptable")
+	fs.StringVar(&req.Reason, "reason", "", "why it is acceptable, in at least 10 characters")
 	fs.StringVar(&req.Ticket, "ticket", "", "where the fix is tracked")
-	fs.StringVar(&from, "from", "", "start: RFC 3339, or a duration from now (default now)")
-	fs.StringVar(&until, "until", "", "end: a date, RFC 3339, or a duration from now such as 72h")
+	fs.StringVar(&from, "from", "", "start: a date, RFC 3339, or a duration from now such as 2d (default now)")
+	fs.StringVar(&until, "until", "", "end: a date, RFC 3339, or a duration from now such as 72h or 14d, at most 90d after the start")
 	for _, name := range []string{"rule", "reason", "until"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
 	}
@@ -183,27 +187,57 @@ func (a *app) exceptionTable(list []assay.Exception, now time.Time) {
 	for _, e := range list {
 		state := stateOf(e)
 		left := "-"
-		if e.State != assay.ExceptionRevoked {
-			if left = e.NotAfter.Sub(now).Round(time.Minute).String(); !now.Before(e.NotAfter) {
-				state, left = "expired", "-"
-			}
+		switch {
+		case e.State == assay.ExceptionRevoked:
+		case !now.Before(e.NotAfter):
+			state = "expired"
+		case now.Before(e.NotBefore):
+			left = "begins " + e.NotBefore.UTC().Format("2006-01-02 15:04")
+		default:
+			left = leftOf(e.NotAfter.Sub(now))
 		}
-		rows = append(rows, []string{e.ID, state, strings.Join(e.Scope.Rules, " "), e.Requester, e.Approver, left, e.Reason})
+		rows = append(rows, []string{e.ID, state, strings.Join(e.Scope.Rules, " "), e.Requester, e.Approver, left, onlyFor(e.Scope), e.Reason})
 	}
-	a.out.Table([]string{"ID", "STATE", "RULES", "ASKED BY", "APPROVED BY", "LEFT", "REASON"}, rows)
+	a.out.Table([]string{"ID", "STATE", "RULES", "ASKED BY", "APPROVED BY", "LEFT", "ONLY FOR", "REASON"}, rows)
 }
 
-// parseTime reads RFC 3339, a date (its start, UTC) or a duration from now.
+// leftOf is a time that is left, in days where there are many: the rest of a minute is not
+// nothing.
+func leftOf(d time.Duration) string {
+	switch {
+	case d >= 96*time.Hour:
+		return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + " days"
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	}
+	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+}
+
+// onlyFor is what a scope covers beside its rules, for who has to approve it.
+func onlyFor(s assay.ExceptionScope) string {
+	var parts []string
+	for _, d := range s.Subjects {
+		parts = append(parts, d.Short())
+	}
+	parts = slices.Concat(parts, s.Packages, s.Advisories, s.Names, s.Environments)
+	return cmp.Or(strings.Join(parts, " "), "everything")
+}
+
+// parseTime reads RFC 3339, a date (its start, UTC) or a duration from now, also in days
+// and weeks.
 func parseTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(d).UTC(), nil
+	}
+	if d, err := model.ParseDuration(s); err == nil {
+		return now.Add(time.Duration(d)).UTC(), nil
 	}
 	if t, err := time.Parse(time.DateOnly, s); err == nil {
 		return t, nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, fmt.Errorf("%q is neither a duration such as 72h nor a date such as 2026-12-31, with or without T18:00:00Z", s)
+		return t, fmt.Errorf("%q is neither a duration such as 72h or 14d nor a date such as 2026-12-31, with or without T18:00:00Z", s)
 	}
 	return t.UTC(), nil
 }

@@ -122,12 +122,7 @@ func (a *app) exceptionReport(r api.ExceptionReport) {
 		fmt.Fprintf(a.out, "no open exceptions; %d closed\n", r.Closed)
 		return
 	}
-	span := func(seconds int64) string {
-		if days := seconds / 86400; days > 1 {
-			return strconv.FormatInt(days, 10) + " days"
-		}
-		return (time.Duration(seconds) * time.Second).Truncate(time.Minute).String()
-	}
+	span := func(seconds int64) string { return leftOf(time.Duration(seconds) * time.Second) }
 	var rows [][]string
 	for _, o := range r.Owners {
 		rows = append(rows, []string{o.Owner, strconv.Itoa(o.Waiting), strconv.Itoa(o.InForce), strconv.Itoa(o.Emergency), strconv.Itoa(o.Uses), span(o.OldestAge)})
