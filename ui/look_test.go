@@ -55,6 +55,34 @@ func TestPagesLookRight(t *testing.T) {
 	}
 }
 
+// Paper does not scroll, is white, and is read later: nothing is cut off, dark text stays dark
+// whatever the screen of who prints, and times are times of a day.
+func TestPagesCanBePrinted(t *testing.T) {
+	testenv.Tool(t, "chromium", chromiumFrom)
+	w := busy(t)
+	srv := serve(t, w)
+	browser, _ := browse(t)
+	const a4 = 720 // pixels between the margins
+	must(t, chromedp.Do(browser, chromedp.EmulateViewport(a4, 1000)))
+	_, err := chromedp.Call(browser, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+	must(t, err)
+	for name, path := range w.addresses() {
+		t.Run(name, func(t *testing.T) {
+			open(t, browser, srv+path)
+			if cut := evaluate[string](t, browser, `[...document.querySelectorAll("main table")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.innerText.slice(0, 60) + " …: " + Math.round(e.getBoundingClientRect().right)).join("; ")`); cut != "" {
+				t.Errorf("these are wider than the paper of %d pixels: %s", a4, cut)
+			}
+			if light := evaluate[string](t, browser, `getComputedStyle(document.body).color`); light != "rgb(20, 24, 29)" {
+				t.Errorf("the text is printed in %s", light)
+			}
+			if ago := evaluate[int](t, browser, `[...document.querySelectorAll("main time[data-ago]")].filter(e => getComputedStyle(e).fontSize !== "0px" || !/\d{4}-\d\d-\d\d/.test(getComputedStyle(e, "::after").content + e.title)).length`); ago > 0 {
+				t.Errorf("%d times are told by how long ago they were", ago)
+			}
+			keep(t, browser, name+"-print", a4, 1000)
+		})
+	}
+}
+
 const chromiumFrom = "apt-get install chromium"
 
 // browse starts a browser that ends with the test.

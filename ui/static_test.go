@@ -74,7 +74,7 @@ func contrast(a, b [3]float64) float64 {
 func TestColoursCanBeRead(t *testing.T) {
 	css, err := os.ReadFile("static/app.css")
 	must(t, err)
-	light, dark, ok := strings.Cut(string(css), "@media (prefers-color-scheme: dark)")
+	light, dark, ok := strings.Cut(string(css), "@media screen and (prefers-color-scheme: dark)")
 	if !ok {
 		t.Fatal("there is no dark scheme")
 	}
