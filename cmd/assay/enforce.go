@@ -84,7 +84,7 @@ Exit codes: 0 stopped · 1 error · 2 usage.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address for requests")
 	fs.StringVar(&f.control, "control", "127.0.0.1:7071", "address of the control API")
-	fs.StringVar(&f.routes, "routes", "", "routes, versions and their attestations, in JSON")
+	fs.StringVar(&f.routes, "routes", "", "file of routes, versions and their attestations, in JSON (docs/enforcer.md)")
 	fs.StringVar(&f.trust, "trust", "", "trust file or public file of who may attest (default DIR/keys/assay.trust.yaml, or assay.pub if there is none)")
 	fs.StringArrayVar(&f.verifiers, "allow-verifier", nil, "verifier.id that the keys may sign (default --verifier-id); may be repeated")
 	fs.BoolVar(&f.allowDryRun, "allow-dry-run", false, "accept routes that only record what they would refuse")
