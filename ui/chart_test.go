@@ -10,6 +10,7 @@ import (
 	"assay.dev/assay/anomaly"
 	"assay.dev/assay/api"
 	"assay.dev/assay/decide"
+	"assay.dev/assay/infer"
 	"assay.dev/assay/slo"
 )
 
@@ -146,6 +147,8 @@ func TestNumbersReadWell(t *testing.T) {
 		"6 per request":            armWords(assay.TestValue{Measure: assay.MeasureCount, Canary: assay.Rate{Bad: 12, Total: 2}, CanaryMean: 6}, true),
 		"0.41":                     armWords(assay.TestValue{Measure: assay.MeasureGauge, Control: assay.Rate{Total: 3}, ControlMean: 0.41}, false),
 		"+100 % (+53 % to +162 %)": divergenceWords(assay.Divergence{Value: 1, Low: 0.53, High: 1.62, Unit: "more"}),
+		"0.00":                     hundredths(-0.004),
+		"-0.02":                    hundredths(-0.02),
 		"2×":                       timesShort(2),
 		"1.5×":                     timesShort(1.5),
 		"+100 % of the distance from the best (+42 % to open)": divergenceWords(assay.Divergence{Value: 1, Low: 0.42, Unit: "further"}),
@@ -161,5 +164,13 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestNothingComesMoreOftenThanAlways(t *testing.T) {
+	c := infer.Calibration{N: 50}
+	c.Bins[0] = 1
+	if out := string(calibrationChart(c)); !strings.Contains(out, ">100 %<") || strings.Contains(out, ">160 %<") {
+		t.Errorf("the scale of a share goes beyond all: %s", out)
 	}
 }

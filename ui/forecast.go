@@ -176,7 +176,7 @@ func calibrationChart(c infer.Calibration) template.HTML {
 	for _, b := range c.Bins {
 		top = max(top, b)
 	}
-	p := plot{x: scale{0, 10}, y: scale{0, nice(max(top, 0.1+chance) * 1.05)}, height: 130}
+	p := plot{x: scale{0, 10}, y: scale{0, min(nice(max(top, 0.1+chance)*1.05), 1)}, height: 130}
 	p.across("zero", 0)
 	p.band("safe", []pt{{0, max(0, 0.1-chance)}, {10, max(0, 0.1-chance)}}, []pt{{0, 0.1 + chance}, {10, 0.1 + chance}})
 	for i, b := range c.Bins {

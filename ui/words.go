@@ -20,7 +20,7 @@ import (
 func (u *ui) funcs() template.FuncMap {
 	return template.FuncMap{
 		"ago": ago, "chip": chip, "icon": icon, "num": num, "rate": ratePercent, "short": short, "id": shortID,
-		"took": took, "evalue": evalue, "bar": bar, "pretty": pretty, "static": u.address, "upper": strings.ToUpper,
+		"took": took, "hundredths": hundredths, "evalue": evalue, "bar": bar, "pretty": pretty, "static": u.address, "upper": strings.ToUpper,
 		"join": strings.Join, "plural": plural, "percent": percent, "clock": clock, "times": times, "sentence": sentence,
 		"outcome": outcomeState, "status": statusState, "effect": effectState, "requirement": requirementState,
 		"exception": exceptionState, "factlabel": factLabel, "until": until, "burn": burnState,
@@ -260,6 +260,14 @@ func times(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64) + "×"
 	}
 	return strconv.FormatFloat(v, 'f', 1, 64) + "×"
+}
+
+// hundredths writes a small number; what is rounded to nothing has no sign.
+func hundredths(v float64) string {
+	if s := strconv.FormatFloat(v, 'f', 2, 64); s != "-0.00" {
+		return s
+	}
+	return "0.00"
 }
 
 // timesShort is times in the width that the labels of a narrow chart have.
