@@ -89,7 +89,21 @@ func (b *Bursts) odds(known, phi float64) float64 {
 
 // dispersion is what a test's evidence of harm and of safety is divided by, and where that
 // comes from.
-func (t *test) dispersion(p *Plan, w *Watch) (harm, safe float64, why string) {
+func (t *test) dispersion(p *Plan, w *Watch, elapsed time.Duration) (harm, safe float64, why string) {
+	harm, safe, why = t.scattered(p, w)
+	x := p.Indicators[t.indicator].Persistence
+	if x == nil || p.Certainty == assay.Exact {
+		return harm, safe, why
+	}
+	safe = max(safe, x.Limit) // the new version begins without visits, and looks better than it is
+	if long := x.At(elapsed.Seconds()); long > harm {
+		return long, safe, p.lasting(x, elapsed, long)
+	}
+	return harm, safe, why
+}
+
+// scattered is dispersion without what lasts.
+func (t *test) scattered(p *Plan, w *Watch) (harm, safe float64, why string) {
 	ind := &p.Indicators[t.indicator]
 	if ind.Kind == KindGauge {
 		harm, why = t.wandered(p, w)

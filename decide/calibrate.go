@@ -75,7 +75,7 @@ func (d Draws) order(n int) ([]int, error) {
 
 // Calibrate learns an indicator's dispersion from the old version's history and tries
 // it out: the history is split into rollouts of the old version against itself. It
-// returns the indicator with Dispersion and Calibration set.
+// returns the indicator with Dispersion, Persistence and Calibration set.
 //
 // A slot is the readings of one stretch of time (best a minute), oldest slot first:
 // one for each replica, always in the same order, or one for the whole. With replicas
@@ -100,6 +100,7 @@ func Calibrate(p Plan, indicator string, history [][]assay.Reading, draws Draws)
 	if err != nil {
 		return Indicator{}, err
 	}
+	ind.Persistence = h.persistence(&p, 0)
 	c := Calibration{Slots: len(h.slots), Arms: h.arms, Dispersion: 1, Learned: 1, Seed: draws.Seed}
 	contradicted := 1.0
 	for t := range h.tests {

@@ -86,6 +86,8 @@ func harmReason(e evidence, d *assay.Decision) string {
 		return compared("harm", e.harm, " reached ", d.AbortAt) + ", but " + e.alone
 	case math.IsInf(e.harm, -1):
 		return "no signal is known"
+	case e.lasting != "":
+		return compared("harm", e.harm, " has not reached ", d.AbortAt) + "; " + e.lasting
 	}
 	return compared("harm", e.harm, " has not reached ", d.AbortAt)
 }

@@ -42,7 +42,7 @@ func choose(p Plan, s State, e evidence, guard Guard, d *assay.Decision) {
 		hold(e.unknown)
 	case e.safe:
 		hold(c.forward.Reason)
-	case e.alone != "":
+	case e.alone != "", e.lasting != "":
 		hold(c.abort.Reason)
 	default:
 		hold("neither harm nor safety is shown; " + remaining(d))

@@ -135,6 +135,13 @@ func (w *words) plan(p *Plan) {
 	for i := range p.Indicators {
 		w.measure(i, &p.Indicators[i])
 	}
+	for i := range p.Indicators {
+		if x := p.Indicators[i].Persistence; x != nil {
+			w.text("persistence")
+			w.number(uint64(i))
+			w.floats([]float64{x.Limit, x.Time})
+		}
+	}
 	if p.StepBudget != 0 { // nothing is added to what plans were before there was one
 		w.text("step budget")
 		w.float(p.StepBudget)

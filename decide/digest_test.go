@@ -15,7 +15,7 @@ func TestDigestCoversEveryFieldOfAPlan(t *testing.T) {
 	full := func() *Plan {
 		p := NewPlan()
 		p.Fixed = &FixedLooks{Requests: 100, Looks: 2, Spending: infer.Pocock}
-		p.Indicators = []Indicator{{Bounds: []float64{1}, Classes: []string{"timeout"}, Calibration: &Calibration{}}}
+		p.Indicators = []Indicator{{Bounds: []float64{1}, Classes: []string{"timeout"}, Calibration: &Calibration{}, Persistence: &infer.Index{}}}
 		return &p
 	}
 	of := func(p *Plan) string { return string(digest(*p, State{}, nil, nil, time.Unix(1, 0))) }

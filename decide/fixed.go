@@ -15,7 +15,7 @@ func (p Plan) look(tests []test, s *State, e *evidence, d *assay.Decision) error
 	if p.Fixed == nil {
 		return nil
 	}
-	e.harmful, e.alone = false, ""
+	e.harmful, e.alone, e.lasting = false, "", ""
 	d.AbortBasis = fmt.Sprintf("calibrated: normal scores at %d looks up to %d canary requests, %s spending", p.Fixed.Looks, p.Fixed.Requests, p.Fixed.Spending)
 	seen := uint64(0)
 	for _, v := range d.Tests {

@@ -110,7 +110,7 @@ func TestAVersionThatDoesTwiceTheWorkIsAbortedAndOneThatDoesTheSameIsNot(t *test
 				if d.Action.Kind != c.want {
 					t.Fatalf("%s after %d s: %s\n%s", d.Action.Kind, took, d.Words, strings.Join(d.Reasons, "\n"))
 				}
-				if all := strings.Join(d.Reasons, "\n"); !strings.Contains(all, k.words) || d.Engine != decide.Engine {
+				if all := strings.Join(d.Reasons, "\n"); !strings.Contains(all, k.words) || d.Engine != decide.EngineOfMeasures {
 					t.Errorf("engine %s says\n%s", d.Engine, all)
 				}
 				v := d.Tests[1]

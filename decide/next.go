@@ -8,24 +8,34 @@ import (
 	"assay.dev/assay/infer"
 )
 
-// Engine names the rules of this package in every decision. It changes whenever
-// the same inputs may give another decision; plans without counts, values, gauges and own
-// margins have EngineOfRates.
-const Engine = "decide/6"
+// Engine names the rules of this package in a decision about a plan of which counts or values
+// last, see Indicator.Persistence. It changes whenever the same inputs may give another
+// decision.
+const Engine = "decide/7"
 
-// EngineOfRates names the rules of plans that watch bad events alone: decide/6 learns how far
-// counts come in bursts and bets on gauges, and changed nothing else. What such a plan
-// decides is what it decided, so it says so, and old records are made again to the byte.
-const EngineOfRates = "decide/4"
+// EngineOfMeasures names the rules of plans with counts, values, gauges or own margins of
+// which nothing lasts, and EngineOfRates those of plans that watch bad events alone: decide/7
+// divides evidence by what lasts, decide/6 learns how far counts come in bursts and bets on
+// gauges, and neither changed anything else. What such a plan decides is what it decided, so
+// it says so, and old records are made again to the byte.
+const (
+	EngineOfMeasures = "decide/6"
+	EngineOfRates    = "decide/4"
+)
 
 // engine is the name of the rules that decide a plan.
 func (p *Plan) engine() string {
+	name := EngineOfRates
 	for n := range p.Indicators {
-		if i := &p.Indicators[n]; i.plain() || i.Margin != 0 || i.Accept != 0 {
+		i := &p.Indicators[n]
+		if i.Persistence != nil {
 			return Engine
 		}
+		if i.plain() || i.Margin != 0 || i.Accept != 0 {
+			name = EngineOfMeasures
+		}
 	}
-	return EngineOfRates
+	return name
 }
 
 // MaxReadings bounds the readings of one decision.
@@ -87,6 +97,7 @@ type evidence struct {
 	harm    float64 // combined ln E of the known tests; unknown ones count as 0
 	harmful bool
 	alone   string // why harm that was shown is not believed yet, "" if it is
+	lasting string // why harm that would be shown if counts did not last is not, "" if it would not
 	safe    bool
 	known   bool   // every required signal is known
 	unknown string // the first signal that is not, and why
@@ -111,7 +122,7 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 	for i := range tests {
 		t := &tests[i]
 		new := &after.Watches[t.indicator]
-		phi, calm, why := t.dispersion(&p, new)
+		phi, calm, why := t.dispersion(&p, new, new.Through.Sub(after.Began))
 		phis = append(phis, phi)
 		t.deflate(phi, calm)
 		then, now := t.before(&before, i, phi, calm), &after.said[i]
@@ -149,7 +160,7 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 		e.alone = p.alone(*after, tests, d.Signals, phis, total)
 		e.harmful = e.alone == ""
 	}
-	e.safe = d.Safe >= d.ShipAt
+	e.safe, e.lasting = d.Safe >= d.ShipAt, p.outlasted(after, tests, d, &e, total)
 	d.Score = new(score(d))
 	return e
 }

@@ -49,6 +49,10 @@ type Indicator struct {
 	// by that. Calibrate measures it: the upper bound of the dispersion, without what
 	// harm adds for the tail of bursts, which counts for less at Beta than at Alpha.
 	SafeDispersion float64 `json:"safe_dispersion,omitempty"`
+	// Persistence is how counts or values of requests hang together in time, because work
+	// stays with a version for a while: the longer a rollout lasts, the more evidence is
+	// divided by, up to its Limit. Calibrate measures it; nil if they do not.
+	Persistence *infer.Index `json:"persistence,omitempty"`
 	// Calibration is the measurement that Dispersion rests on, if there was one.
 	Calibration *Calibration `json:"calibration,omitempty"`
 	// Kind is what the readings count; "" is KindRatio.
@@ -247,6 +251,9 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 			}
 		}
 		if err := p.checkMeasure(i, bad); err != nil {
+			return err
+		}
+		if err := i.checkPersistence(bad); err != nil {
 			return err
 		}
 	}

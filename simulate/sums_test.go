@@ -33,7 +33,7 @@ type spender func(version, n, requests int, times float64) float64
 type spending struct {
 	name  string
 	draw  func(*rand.Rand) spender
-	power int // of 100 versions with twice as much, how many are stopped in 40 minutes at least
+	power int // of 100 versions with so many times as much, how many are stopped in 40 minutes at least
 }
 
 // alike are requests that have nothing to do with each other. A value above most is cut;
@@ -116,26 +116,36 @@ func night(rng *rand.Rand) spender {
 	}
 }
 
-// watched plays one rollout as a decision sees it, and is whether it was stopped. As a
-// count, three events go with a unit.
-func watched(t testing.TB, w spending, kind decide.Indicator, run uint64, times float64, readings int) bool {
+// watched plays one rollout as a decision sees it, with so many times the usual traffic, and
+// is the reading at which it was stopped, 0 if it was not. As a count, three events go with a
+// unit.
+func watched(t testing.TB, w spending, kind decide.Indicator, run uint64, traffic int, times float64, readings int) int {
+	t.Helper()
+	if end, n := played(t, w, kind, run, traffic, 1<<40, times, readings); end == assay.ActionAbort {
+		return n
+	}
+	return 0
+}
+
+// played is how a rollout ended, which may be that it holds, and at which reading.
+func played(t testing.TB, w spending, kind decide.Indicator, run uint64, traffic int, least uint64, times float64, readings int) (assay.ActionKind, int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(95, run))
 	spent, start := w.draw(rng), time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
 	p := decide.NewPlan()
 	p.Name, p.Service, p.Canary, p.Control = "sums", "shop", "v2", "v1"
-	p.Steps, p.MinRequests, p.Horizon = []int{10, 100}, 1<<40, 24*time.Hour // it is watched to the end
+	p.Steps, p.MinRequests, p.Horizon = []int{10, 100}, least, 24*time.Hour
 	kind.Name, kind.Weight, kind.Required = "work", 1, true
 	p.Indicators = []decide.Indicator{kind}
 	read := func(name string, version, n, of, requests int, times float64) assay.Reading {
 		from := start.Add(time.Duration(n) * apart)
 		r := assay.Reading{
 			Indicator: "work", Service: "shop", Version: name, Start: from, End: from.Add(time.Duration(of) * apart), Completeness: 1,
-			Total: uint64(of * requests), Good: uint64(of * requests),
+			Total: uint64(of * traffic * requests), Good: uint64(of * traffic * requests),
 		}
 		r.EventTime, r.Ingested = r.End, r.End
 		for i := range of {
-			r.Sum += spent(version, n+i, requests, times)
+			r.Sum += spent(version, n+i, traffic*requests, times)
 		}
 		if kind.Kind == decide.KindCount {
 			for left := 3*r.Sum - rng.ExpFloat64(); left > 0; left -= rng.ExpFloat64() {
@@ -163,55 +173,96 @@ func watched(t testing.TB, w spending, kind decide.Indicator, run uint64, times 
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s = next; d.Action.Kind == assay.ActionAbort {
-			return true
+		if s = next; d.Action.Kind == assay.ActionAbort || d.Action.Kind == assay.ActionFinish {
+			return d.Action.Kind, n + 1
 		}
 	}
-	return false
+	return assay.ActionHold, readings
 }
 
 // Of versions that do the same at most one in a hundred is stopped, whatever the values of
 // their requests are like: independent, with a heavy tail, in bursts, of users who are unlike
 // each other or who stay with one version for minutes, by day and by night, and where single
-// values are above the declared max. A version that has twice as much is stopped, sooner or
-// later: the evidence is of whole units of the max, and of what is left without the busiest
-// five minutes.
+// values are above the declared max. A version that has more is stopped, sooner or later: the
+// evidence is of whole units of the max, and of what is left without the busiest five minutes
+// and without what visits of the usual length may be.
 func TestFalseAbortsOfSumsStayBelowAlpha(t *testing.T) {
-	const alpha, runs, tried, readings = 0.01, 400, 50, 90
+	const alpha, tried, longest = 0.01, 50, 240
 	sum, count := decide.Indicator{Kind: decide.KindValue, Max: 1}, decide.Indicator{Kind: decide.KindCount}
+	thin, busy := seen{traffic: 1, runs: 400, readings: 90, times: 2}, seen{traffic: 10, runs: 110, readings: longest, times: 3}
 	for _, c := range []struct {
 		kind decide.Indicator
 		spending
+		seen
 	}{
-		{sum, spending{"values, independent", alike(1, func(r *rand.Rand) float64 { return 0.03 * r.ExpFloat64() }), 95}},
-		{sum, spending{"a heavy tail", alike(1, pareto), 10}},
-		{sum, spending{"a heavy tail beyond the max", alike(30, pareto), 2}},
-		{sum, spending{"bursts of three", together(3), 20}},
-		{sum, spending{"users", users, 5}},
-		{sum, spending{"visits of 100 seconds", visits(10), 30}},
-		{sum, spending{"day and night", night, 70}},
-		{count, spending{"events, independent", alike(1, func(r *rand.Rand) float64 { return 0.03 * r.ExpFloat64() }), 100}},
+		{sum, spending{"values, independent", alike(1, func(r *rand.Rand) float64 { return 0.03 * r.ExpFloat64() }), 95}, thin},
+		{sum, spending{"a heavy tail", alike(1, pareto), 10}, thin},
+		{sum, spending{"a heavy tail beyond the max", alike(30, pareto), 2}, thin},
+		{sum, spending{"bursts of three", together(3), 20}, thin},
+		{sum, spending{"users", users, 5}, thin},
+		{sum, spending{"visits of 100 seconds", visits(10), 30}, thin},
+		{sum, spending{"visits of 300 seconds", visits(30), 2}, thin},
+		{sum, spending{"day and night", night, 70}, thin},
+		{count, spending{"events, independent", alike(1, func(r *rand.Rand) float64 { return 0.03 * r.ExpFloat64() }), 100}, thin},
+		{count, spending{"events of visits of 100 seconds", visits(10), 10}, thin},
+		{count, spending{"events of visits of 300 seconds, more traffic", visits(30), 95}, busy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			wrong, found := uint64(0), 0
-			for run := range uint64(runs) {
-				if watched(t, c.spending, c.kind, run, 1, readings) {
+			for run := range c.runs {
+				if watched(t, c.spending, c.kind, run, c.traffic, 1, c.readings) > 0 {
 					wrong++
 				}
 			}
 			for run := range uint64(tried) {
-				if watched(t, c.spending, c.kind, 1<<32+run, 2, 240) {
+				if watched(t, c.spending, c.kind, 1<<32+run, c.traffic, c.times, longest) > 0 {
 					found++
 				}
 			}
-			t.Logf("%d of %d good versions stopped, %d of %d with twice as much", wrong, runs, found, tried)
-			if low, _ := infer.ClopperPearson(wrong, runs, 0.95); low > alpha {
-				t.Errorf("%d of %d good versions stopped", wrong, runs)
+			t.Logf("%d of %d good versions stopped, %d of %d with %v times as much", wrong, c.runs, found, tried, c.times)
+			if low, _ := infer.ClopperPearson(wrong, c.runs, 0.95); low > alpha {
+				t.Errorf("%d of %d good versions stopped", wrong, c.runs)
 			}
 			if found*100 < c.power*tried {
-				t.Errorf("only %d of %d with twice as much were stopped, want %d %%", found, tried, c.power)
+				t.Errorf("only %d of %d with %v times as much were stopped, want %d %%", found, tried, c.times, c.power)
 			}
 		})
+	}
+}
+
+// seen is how many good versions are watched for how many readings, with how many times the
+// traffic, and how many times as much the bad ones have.
+type seen struct {
+	traffic  int
+	runs     uint64
+	readings int
+	times    float64
+}
+
+// A new version begins without visits, and with few of them one that does twice the work looks
+// as if it did less. It waits until visits that are as long as the old version's would have
+// come: of such versions few are shipped, and good ones are where there is traffic.
+func TestVersionsWithTwiceTheWorkAreSeldomShippedBeforeVisitsCome(t *testing.T) {
+	const runs, readings = 80, 240
+	for _, c := range []struct {
+		name    string
+		traffic int
+		times   float64
+		shipped [2]uint64 // of a hundred, at least and at most
+	}{
+		{"twice the work", 1, 2, [2]uint64{0, 10}},
+		{"the same, more traffic", 10, 1, [2]uint64{90, 100}},
+	} {
+		shipped := uint64(0)
+		for run := range uint64(runs) {
+			if end, _ := played(t, spending{draw: visits(30)}, decide.Indicator{Kind: decide.KindValue, Max: 1}, 1<<33+run, c.traffic, 0, c.times, readings); end == assay.ActionFinish {
+				shipped++
+			}
+		}
+		t.Logf("%s: %d of %d shipped", c.name, shipped, runs)
+		if shipped*100 < c.shipped[0]*runs || shipped*100 > c.shipped[1]*runs {
+			t.Errorf("%s: %d of %d shipped, want %v %%", c.name, shipped, runs, c.shipped)
+		}
 	}
 }
