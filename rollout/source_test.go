@@ -132,3 +132,35 @@ func TestWithoutAnySourceNothingIsPromotedOrAborted(t *testing.T) {
 		t.Errorf("%s with %+v: %s", r.Status, said, r.Reason)
 	}
 }
+
+func TestAWatchThatSawNothingSaysSo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		silent bool
+		words  string
+	}{
+		"telemetry ended with the old version": {true, "but nothing of it could be seen (errors): whether v2 is worse than v1 had been is not known"},
+		"telemetry went on":                    {false, "v2 is not 2 times worse than v1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 84, 0.01)
+			from := &senders{stage: s}
+			s.with(func(c *rollout.Config) { c.Source = from })
+			s.past(time.Minute)
+			id := s.start(plan(), blueGreen(20*time.Second))
+			r := s.pass(id, 0)
+			if r.Status != api.RolloutWatching {
+				t.Fatalf("%s: %s", r.Status, r.Reason)
+			}
+			if tc.silent {
+				from.cut[0] = s.world.Now()
+			}
+			for n := 0; !r.Status.Ended() && n < 60; n++ {
+				r = s.pass(id, time.Second)
+			}
+			ended := payload[rollout.EndedPayload](t, s.facts(assay.FactRolloutEnded)[0])
+			if r.Status != api.RolloutPromoted || !strings.Contains(ended.Reason, tc.words) {
+				t.Errorf("%s: %s", r.Status, ended.Reason)
+			}
+		})
+	}
+}

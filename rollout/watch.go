@@ -155,10 +155,28 @@ func (c *Controller) over(rec record, r decide.Record) bool {
 	return r.Plan.Fixed != nil || d.Harm < d.AbortAt // harm of a fixed design shows at its looks alone
 }
 
+// found says what the watch has shown: of what was never seen it has shown nothing.
+func (r record) found() string {
+	p := r.plan()
+	var unseen []string
+	for i, w := range r.State.Watches {
+		if w.EventTime.IsZero() {
+			unseen = append(unseen, p.Indicators[i].Name)
+		}
+	}
+	switch {
+	case len(unseen) == 0:
+		return fmt.Sprintf("and %s was not shown to be worse than %s had been", p.Canary, p.Control)
+	case len(unseen) == len(p.Indicators):
+		return fmt.Sprintf("but nothing of it could be seen (%s): whether %s is worse than %s had been is not known", strings.Join(unseen, ", "), p.Canary, p.Control)
+	}
+	return fmt.Sprintf("and %s was not shown to be worse than %s had been; nothing was seen of %s", p.Canary, p.Control, strings.Join(unseen, ", "))
+}
+
 // conclude ends the watch: the version keeps the traffic that it has.
 func (c *Controller) conclude(ctx context.Context, rec record) error {
 	p, r := rec.Rollout.Plan, *rec.Rollout.Watch
-	words := strings.TrimSpace(fmt.Sprintf("Finish: the watch of %s is over, and %s was not shown to be worse than %s had been. %s", r.Until.Sub(r.Began).Round(time.Second), p.Canary, p.Control, rec.Rollout.LoadWords()))
+	words := strings.TrimSpace(fmt.Sprintf("Finish: the watch of %s is over, %s. %s", r.Until.Sub(r.Began).Round(time.Second), rec.found(), rec.Rollout.LoadWords()))
 	a := assay.Action{Kind: assay.ActionFinish, Service: p.Service, Version: p.Canary, From: rec.Rollout.Weight, Weight: 100}
 	c.intend(&rec, a, cmp.Or(rec.Rollout.DecidedFact, rec.Rollout.StartedFact), words, false)
 	return c.save(ctx, &rec, rec.put)
