@@ -48,15 +48,14 @@ type Placed struct {
 // for no single one of them, and does harm if any of them is too much worse since.
 func Besides(indicators []Indicator, at int) (out []Placed) {
 	for i, x := range indicators {
-		switch {
-		case i == at:
-		case len(x.Bounds) == 0:
+		if i == at {
+			continue
+		}
+		if len(x.Bounds) == 0 {
 			out = append(out, Placed{Target{Indicator: x}, i})
 		}
 		for _, b := range x.Bounds {
-			if i != at {
-				out = append(out, Placed{Target{Indicator: x, Bound: b}, i})
-			}
+			out = append(out, Placed{Target{Indicator: x, Bound: b}, i})
 		}
 	}
 	return out

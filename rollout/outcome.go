@@ -56,9 +56,10 @@ func whole(a decide.Amount) assay.Rate {
 }
 
 // aftermath reads the canary's whole exposure, and the whole service since the action
-// was done; after a promotion also of whatever else the plan watches. What the watch counts is held against what the watch counts: copies of
-// requests, of which a mirrored version has its exposure before, are no responses of the
-// service, and there are none once the action was done.
+// was done; after a promotion also of whatever else the plan watches. What the watch
+// counts is held against what the watch counts: copies of requests, of which a mirrored
+// version has its exposure before, are no responses of the service, and there are none
+// once the action was done.
 func (c *Controller) aftermath(ctx context.Context, rec record) (out decide.Aftercare, others []decide.Aftercare, err error) {
 	of, from, w := counted{rec.Rollout.Plan.Indicators, rec.Indicators}, rec.Rollout.Began, rec.Rollout.Watch
 	watched := w != nil && !w.Began.IsZero()
