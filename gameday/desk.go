@@ -17,13 +17,18 @@ const tierHeader = "X-Tier"
 
 // grade is a class of machines.
 type grade struct {
-	name   string
-	slower float64 // how many times as long a page takes as in the dearest
-	cost   float64 // a thousand requests, in EUR
+	name string
+	cost float64 // a thousand requests, in EUR
 }
 
 // grades are the dearest first, with the names and costs of doors/strategies.yaml.
-var grades = []grade{{"dedicated", 1, 0.40}, {"shared", 4, 0.15}, {"spot", 8, 0.05}}
+var grades = []grade{{"dedicated", 0.40}, {"shared", 0.15}, {"spot", 0.05}}
+
+// paces are how many times as long a page takes in each of the grades as in the dearest.
+type paces [3]float64
+
+// usualPaces are those of all desks but the parlour.
+var usualPaces = paces{1, 4, 8}
 
 // Places in grades, as a lever has them.
 const (
@@ -38,6 +43,7 @@ const (
 type desk struct {
 	d       *drama
 	service string
+	slower  paces
 	base    enforce.Config // what else the proxy routes
 	shop    *Release
 	common  *Release // the shared machine
@@ -74,12 +80,12 @@ func (a account) thousand() float64 { return 1000 * a.eur / float64(max(1, a.req
 
 // openDesk starts the shared machine, sends all tiers to it, and lets the platform keep the
 // class of each.
-func (d *drama) openDesk(service string, tiers ...string) (*desk, error) {
+func (d *drama) openDesk(service string, slower paces, tiers ...string) (*desk, error) {
 	v1, err := d.version("v1")
 	if err != nil {
 		return nil, err
 	}
-	k := &desk{d: d, service: service, base: d.yard.routes, shop: v1}
+	k := &desk{d: d, service: service, slower: slower, base: d.yard.routes, shop: v1}
 	if k.common, err = k.machine(service, shared); err != nil {
 		return nil, err
 	}
@@ -99,7 +105,7 @@ func (d *drama) openDesk(service string, tiers ...string) (*desk, error) {
 func (k *desk) machine(whose string, class int) (*Release, error) {
 	one := *k.shop
 	one.process, one.Version.Name = nil, whose+"-"+grades[class].name
-	return &one, k.d.launch(&one, one.Binary, "-seed", fmt.Sprint(k.d.cfg.Seed), "-slower", fmt.Sprint(grades[class].slower))
+	return &one, k.d.launch(&one, one.Binary, "-seed", fmt.Sprint(k.d.cfg.Seed), "-slower", fmt.Sprint(k.slower[class]))
 }
 
 // point tells the proxy where each tier is served.

@@ -45,7 +45,7 @@ type swing struct {
 // oscillation is a play in which customers always ask for what the class that they have is
 // wrong for.
 func oscillation(d *drama) error {
-	k, err := d.openDesk("counter", counterTier)
+	k, err := d.openDesk("counter", usualPaces, counterTier)
 	if err != nil {
 		return err
 	}

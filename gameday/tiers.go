@@ -28,7 +28,7 @@ type tiers struct {
 // serviceTiers is a play in which what customers of two tiers ask for changes: each tier is
 // served by the cheapest machine that keeps its promise.
 func serviceTiers(d *drama) error {
-	k, err := d.openDesk("desk", "basic", "gold")
+	k, err := d.openDesk("desk", usualPaces, "basic", "gold")
 	if err != nil {
 		return err
 	}
