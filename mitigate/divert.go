@@ -17,6 +17,7 @@ type regionHealth struct {
 	clear          bool // both say that it is well
 	known          bool
 	words          string
+	due            due // whether it will be out of use soon
 }
 
 // divert takes traffic from a region that fails, in steps, and gives it back slowly.
@@ -27,12 +28,14 @@ type regionHealth struct {
 // gone keeps its traffic. Each step needs the one before to have been looked at, and
 // receivers whose load by its upper quantile leaves room. The region keeps a probe of
 // its traffic, by which its recovery is seen; it gets a step back after it has been
-// healthy for long enough, each at half the pace.
+// healthy for long enough, each at half the pace. One that will be out of use soon is
+// emptied before, as due and drain say.
 func (v *view) divert(l *policy.DivertLaw) (f finding) {
 	f.indicator = "errors"
 	health := map[string]regionHealth{}
 	for _, r := range l.Regions {
 		h := v.health(l, r)
+		h.due = v.due(&f, l, r.Name)
 		health[r.Name] = h
 		if !h.known {
 			f.thin = orElse(f.thin, h.words)
@@ -50,17 +53,32 @@ func (v *view) divert(l *policy.DivertLaw) (f finding) {
 // fails reports whether two places say so.
 func (h regionHealth) fails() bool { return h.known && h.bad && h.elsewhere }
 
+// receives reports whether a region can be sent what others had.
+func (h regionHealth) receives() bool { return h.known && !h.bad && !h.elsewhere && !h.due.likely }
+
+// why says what is wrong with a region, or soon will be.
+func (h regionHealth) why() string {
+	if h.due.sure && !h.fails() {
+		return h.due.words
+	}
+	return h.words
+}
+
 func (v *view) health(l *policy.DivertLaw, r policy.DivertRegion) (h regionHealth) {
 	bad, okB := v.get("bad", r.Name)
 	total, okT := v.get("total", r.Name)
-	if !okB || !okT {
+	empty := v.emptied(l, r.Name)
+	if (!okB || !okT) && !empty {
 		h.words = "its own counters are not known; that alone moves nothing"
 		return h
 	}
 	low, high := interval(bad, total)
 	h.bad = total > 0 && low > l.MaxBad
-	own := total > 0 && high < l.MaxBad
+	own := total > 0 && high < l.MaxBad || empty
 	h.words = number(bad) + " of " + number(total) + " requests are bad (" + digits(100*low, 2) + " to " + digits(100*high, 2) + " %, bound " + digits(100*l.MaxBad, 2) + " %)"
+	if empty {
+		h.words = "it is empty"
+	}
 	outside, clear := false, true
 	probe, okP := v.get("probe", r.Name)
 	if okP {
@@ -73,7 +91,7 @@ func (v *view) health(l *policy.DivertLaw, r policy.DivertRegion) (h regionHealt
 		clear = clear && p95 < l.MaxLatency
 		h.words += ", p95 " + number(p95) + " s"
 	}
-	h.known = okP || okL && l.MaxLatency > 0
+	h.known = okP || okL && l.MaxLatency > 0 || empty
 	if !h.known {
 		h.words += "; what is measured elsewhere is not known: one signal alone moves nothing"
 	}
@@ -89,9 +107,13 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 	}
 	h := health[r.Name]
 	fails := h.fails()
-	well := v.held("healthy/"+r.Name, h.known && h.clear)
-	f.trouble = f.trouble || fails
+	rested := v.rested(l, r, h.due, current)
+	well := v.held("healthy/"+r.Name, h.known && h.clear && rested && !h.due.likely)
+	f.trouble = f.trouble || fails || h.due.sure && current > 1e-6
 	least := r.Share * float64(l.Probe) / 100
+	if h.due.sure {
+		least = 0
+	}
 	moved := v.movedAt(r.Name)
 	// A region that came and went before has to be healthy for longer.
 	target := assay.Action{Lever: assay.LeverRegion, Scope: r.Name}.Target()
@@ -112,6 +134,8 @@ func (v *view) region(f *finding, l *policy.DivertLaw, r policy.DivertRegion, he
 		default:
 			v.away(f, l, r, current, want, health)
 		}
+	case h.due.sure:
+		v.drain(f, l, r, current, health)
 	case current < r.Share-1e-6 && well >= healthy:
 		if v.now.Sub(moved) < 2*l.Verify.Value() { // half the pace
 			f.held = append(f.held, fmt.Sprintf("%s gets more back after %s", r.Name, 2*l.Verify.Value()))
@@ -144,12 +168,12 @@ func (v *view) sure(l *policy.DivertLaw, r policy.DivertRegion) bool {
 func (v *view) roomFor(l *policy.DivertLaw, r policy.DivertRegion, current, want float64, health map[string]regionHealth) bool {
 	room, total := 0.0, 0.0
 	for _, o := range l.Regions {
-		load, ok := v.get("load", o.Name)
+		load, ok := v.loadOf(l, o.Name)
 		if !ok {
 			return false
 		}
 		total += load
-		if h := health[o.Name]; o.Name != r.Name && h.known && !h.bad && !h.elsewhere {
+		if o.Name != r.Name && health[o.Name].receives() {
 			room += max(0, o.Capacity-v.upperLoad(o.Name, load, l.Verify.Value()))
 		}
 	}
@@ -187,13 +211,13 @@ func nextStep(steps []int, current, share float64) int {
 func (v *view) away(f *finding, l *policy.DivertLaw, r policy.DivertRegion, current, want float64, health map[string]regionHealth) {
 	room, receivers, total := 0.0, 0, 0.0
 	for _, o := range l.Regions {
-		load, ok := v.need(f, "load", o.Name)
+		load, ok := v.loadOf(l, o.Name)
 		if !ok {
+			v.need(f, "load", o.Name) // says that it is missing
 			return
 		}
 		total += load
-		h := health[o.Name]
-		if o.Name == r.Name || !h.known || h.bad || h.elsewhere {
+		if o.Name == r.Name || !health[o.Name].receives() {
 			continue
 		}
 		receivers++
@@ -213,7 +237,7 @@ func (v *view) away(f *finding, l *policy.DivertLaw, r policy.DivertRegion, curr
 	v.next.Bands[assay.Action{Lever: assay.LeverRegion, Scope: r.Name}.Target()] = Settled{Now: current, Want: want, To: want, Low: want, High: r.Share, Wide: 1}
 	gone := 1 - want/max(current, 1e-9)
 	words := fmt.Sprintf("%s %% of the traffic to %s instead of %s %%: %s; the others have room for %s requests/s and get %s more",
-		number(want), r.Name, number(current), health[r.Name].words, number(room), number(extra))
+		number(want), r.Name, number(current), health[r.Name].why(), number(room), number(extra))
 	f.options = append(f.options, decide.Option{
 		Action: v.action(assay.ActionAdjust, assay.LeverRegion, r.Name, current, want), Words: words, Reversible: true,
 		Gone: map[decide.Hypothesis]decide.Size{
@@ -239,14 +263,18 @@ func (v *view) upperLoad(region string, load float64, ahead time.Duration) float
 // back gives one step back.
 func (v *view) back(f *finding, l *policy.DivertLaw, r policy.DivertRegion, current float64, well time.Duration) {
 	taken, want := 100*(1-current/max(r.Share, 1e-9)), r.Share
+	probe := r.Share * float64(l.Probe) / 100
 	for i := len(l.Steps) - 1; i >= 0; i-- {
 		if s := float64(l.Steps[i]); s < taken-0.5 {
-			want = max(r.Share*(1-s/100), r.Share*float64(l.Probe)/100)
+			want = max(r.Share*(1-s/100), probe)
 			if want > current+1e-6 {
 				break
 			}
 			want = r.Share
 		}
+	}
+	if current < probe-1e-6 { // it was emptied: nothing that it counts has said yet that it is well
+		want = probe
 	}
 	words := fmt.Sprintf("%s %% of the traffic to %s instead of %s %%: it has been healthy for %s", number(want), r.Name, number(current), well.Round(time.Second))
 	f.options = append(f.options, decide.Option{
@@ -263,6 +291,9 @@ func (v *view) back(f *finding, l *policy.DivertLaw, r policy.DivertRegion, curr
 func regionClue(name string, h regionHealth, one bool) decide.Clue {
 	c := decide.Clue{Name: "region/" + name, Words: name + ": " + h.words, LogLR: map[decide.Hypothesis]float64{}}
 	switch {
+	case h.due.sure && !h.fails():
+		c.Words = name + ": " + h.due.words
+		c.LogLR[decide.RegionFault], c.LogLR[decide.NoFault] = 4, -3
 	case !h.known:
 		c.LogLR[decide.TelemetryFault] = 2
 	case h.fails():

@@ -141,9 +141,10 @@ func (s *Strategy) unfit(name string, values []Value, now time.Time) (why string
 	return why
 }
 
-// counted is what a value counts as: a disk that empties does not fill.
+// counted is what a value counts as: a disk that empties does not fill, and what is given
+// back is not used up.
 func (x *Value) counted() float64 {
-	if x.Name == "disk_growth" && !math.IsInf(x.Value, 0) {
+	if (x.Name == "disk_growth" || x.Name == "strain_growth") && !math.IsInf(x.Value, 0) {
 		return max(x.Value, 0)
 	}
 	return x.Value

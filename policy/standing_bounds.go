@@ -181,7 +181,7 @@ func (s StrategySpec) checkTraffic(d strict.Document) error {
 	case s.Throttle != nil:
 		return s.checkThrottle(d, under("throttle"))
 	case s.Divert != nil:
-		return s.Divert.check(d, under("divert"))
+		return s.Divert.check(d, under("divert"), s.reads)
 	case s.Isolate != nil:
 		return s.Isolate.check(d, under("isolate"))
 	case s.Contain != nil:
@@ -198,11 +198,13 @@ func (s StrategySpec) checkTraffic(d strict.Document) error {
 	return nil
 }
 
+// reads reports whether a signal is declared.
+func (s StrategySpec) reads(name string) bool {
+	return slices.ContainsFunc(s.Signals, func(x StrategySignal) bool { return x.Name == name })
+}
+
 func (s StrategySpec) checkThrottle(d strict.Document, at func(...string) []string) error {
-	l := s.Throttle
-	reads := func(name string) bool {
-		return slices.ContainsFunc(s.Signals, func(x StrategySignal) bool { return x.Name == name })
-	}
+	l, reads := s.Throttle, s.reads
 	var names []string
 	critical := false
 	for _, c := range l.Classes {
@@ -232,7 +234,7 @@ func (s StrategySpec) checkThrottle(d strict.Document, at func(...string) []stri
 	return firstError(named(d, at("classes"), 0, names), durations(d, at, map[string]Duration{"queueInterval": l.QueueInterval}))
 }
 
-func (l DivertLaw) check(d strict.Document, at func(...string) []string) error {
+func (l DivertLaw) check(d strict.Document, at func(...string) []string, reads func(string) bool) error {
 	var names []string
 	sum := 0.0
 	for i, r := range l.Regions {
@@ -258,7 +260,31 @@ func (l DivertLaw) check(d strict.Document, at func(...string) []string) error {
 		return d.Errorf(at("probe"), "is %d; expected 1 to 50 percent: without any traffic nobody sees the region recover", l.Probe)
 	}
 	return firstError(between(d, at("maxBad"), l.MaxBad, 1e-6, 0.9), between(d, at("maxProbe"), l.MaxProbe, 0.01, 0.99),
-		durations(d, at, map[string]Duration{"verify": l.Verify, "healthy": l.Healthy}))
+		durations(d, at, map[string]Duration{"verify": l.Verify, "healthy": l.Healthy}), l.checkDrain(d, at, reads))
+}
+
+func (l DivertLaw) checkDrain(d strict.Document, at func(...string) []string, reads func(string) bool) error {
+	leaving, strain, growth := reads("leaving"), reads("strain"), reads("strain_growth")
+	if l.Drain == nil {
+		if leaving || strain || growth {
+			return d.Errorf(at(), "reads what says that a region will be out of use, and does nothing about it; give drain: {}")
+		}
+		return nil
+	}
+	in := func(more ...string) []string { return append(at("drain"), more...) }
+	switch {
+	case strain != growth:
+		return d.Errorf(in(), "needs strain and strain_growth together: when a region breaks down is said by both")
+	case !leaving && !strain:
+		return d.Errorf(in(), "needs the signal leaving, or strain and strain_growth, by region")
+	}
+	if err := firstError(durations(d, in, map[string]Duration{"before": l.Drain.Before, "sure": l.Drain.Sure}), between(d, in("return"), l.Drain.Return, 0.01, 0.95)); err != nil {
+		return err
+	}
+	if takes := l.Drain.Sure.Value() + time.Duration(len(l.Steps))*l.Verify.Value(); l.Drain.Before.Value() < takes {
+		return d.Errorf(in("before"), "is %s, and to be sure and to take %d steps takes %s; begin earlier, or take fewer steps", l.Drain.Before, len(l.Steps), takes)
+	}
+	return nil
 }
 
 func (l IsolateLaw) check(d strict.Document, at func(...string) []string) error {

@@ -20,7 +20,7 @@ var lawSignals = map[string]struct {
 	"scale":     {sets: [][]string{{"load"}}},
 	"stabilise": {sets: [][]string{{"recommended"}, {"metric"}}, optional: []string{"missing"}},
 	"throttle":  {sets: [][]string{{"latency"}, {"queue_age"}, {"db_utilisation"}}, optional: []string{"inflight", "samples", "queue_depth", "demand"}},
-	"divert":    {sets: [][]string{{"bad", "total", "load", "probe"}, {"bad", "total", "load", "latency"}}},
+	"divert":    {sets: [][]string{{"bad", "total", "load", "probe"}, {"bad", "total", "load", "latency"}}, optional: []string{"leaving", "strain", "strain_growth"}},
 	"isolate":   {sets: [][]string{{"usage"}}, optional: []string{"latency", "saturation"}},
 	"tiers":     {sets: [][]string{{"good", "total"}}},
 	"cost":      {sets: [][]string{{"spent", "spend_rate"}}},
@@ -34,7 +34,7 @@ const leastOutcomeStep = 500 * time.Millisecond
 
 // scoped are the signals that are one number for each value of a label.
 var scoped = map[string][]string{
-	"throttle": {"demand"}, "divert": {"bad", "total", "load", "probe", "latency"}, "isolate": {"usage"},
+	"throttle": {"demand"}, "divert": {"bad", "total", "load", "probe", "latency", "leaving", "strain", "strain_growth"}, "isolate": {"usage"},
 	"tiers": {"good", "total"}, "cost": {"spend_rate"}, "contain": {"anomaly", "evidence", "share"}, "rollback": {"bad", "total"},
 }
 

@@ -89,5 +89,10 @@ func (p *StrategySpec) trafficDefaults() {
 		setDefault(&l.Probe, 10)
 		setDefault(&l.Verify, "1m")
 		setDefault(&l.Healthy, "10m")
+		if d := l.Drain; d != nil {
+			setDefault(&d.Before, "10m")
+			setDefault(&d.Sure, "1m")
+			setDefault(&d.Return, 0.5)
+		}
 	}
 }

@@ -114,7 +114,9 @@ type ThrottleClass struct {
 // DivertLaw takes traffic from a region that fails. Signals by region: bad and
 // total (requests in the last minutes), load (requests per second), and at least
 // one that is measured elsewhere: probe (share of failed probes) or latency (p95,
-// seconds).
+// seconds). With drain also leaving (1 while it is announced that the region will be taken
+// away, 0 otherwise), or strain (share in use of what it breaks down without: memory, disk,
+// a quota) and strain_growth (share per hour), or all three.
 type DivertLaw struct {
 	// Regions that can take each other's traffic; two at least.
 	Regions []DivertRegion `json:"regions"`
@@ -132,6 +134,19 @@ type DivertLaw struct {
 	Verify Duration `json:"verify,omitempty"`
 	// Healthy is how long a region must have been healthy before traffic returns; 10m if left out.
 	Healthy Duration `json:"healthy,omitempty"`
+	// Drain empties a region that will soon be out of use before it fails; left out, only what fails loses traffic.
+	Drain *DivertDrain `json:"drain,omitempty"`
+}
+
+// DivertDrain empties a region, zone or machine that serves well now and is going to be
+// taken away, or to break down because it runs out of something.
+type DivertDrain struct {
+	// Before is how long ahead it begins: when strain will reach 1 within this time, at its growth now. All steps must fit in, each with its verify; 10m if left out.
+	Before Duration `json:"before,omitempty"`
+	// Sure is for how long each look must have said so; 1m if left out.
+	Sure Duration `json:"sure,omitempty"`
+	// Return is the strain at or below which a region that was drained for its strain gets traffic back; 0.5 if left out.
+	Return float64 `json:"return,omitempty"`
 }
 
 // DivertRegion is one region.

@@ -37,11 +37,12 @@ const keep = time.Hour
 
 // past is what telemetry showed.
 type past struct {
-	views map[place][]simtest.View // by their end
-	burn  map[string]*tape         // of whole services
-	disks map[string]simtest.Disk
-	probe map[place]float64 // share of failed probes, measured from outside
-	room  int               // views of a place that are kept at most
+	views   map[place][]simtest.View // by their end
+	burn    map[string]*tape         // of whole services
+	disks   map[string]simtest.Disk
+	probe   map[place]float64         // share of failed probes, measured from outside
+	strains map[string]simtest.Strain // by region
+	room    int                       // views of a place that are kept at most
 }
 
 type place struct{ service, region string }
@@ -49,7 +50,7 @@ type place struct{ service, region string }
 // newPast has room for what comes in a time, as far as it is remembered.
 func newPast(tick, length time.Duration) *past {
 	room := max(64, int(min(length, 2*keep)/tick)) + 2
-	return &past{room: room, views: map[place][]simtest.View{}, burn: map[string]*tape{}, disks: map[string]simtest.Disk{}, probe: map[place]float64{}}
+	return &past{room: room, views: map[place][]simtest.View{}, burn: map[string]*tape{}, disks: map[string]simtest.Disk{}, probe: map[place]float64{}, strains: map[string]simtest.Strain{}}
 }
 
 // add takes what came in one tick.
@@ -82,6 +83,9 @@ func (p *past) add(r simtest.Report) {
 	}
 	for _, d := range r.Disks {
 		p.disks[d.Name] = d
+	}
+	for _, s := range r.Strains {
+		p.strains[s.Region] = s
 	}
 	p.probes(r)
 }

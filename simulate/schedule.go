@@ -83,7 +83,7 @@ func (k *knowing) answer(f simtest.Fault) (out []assay.Action) {
 		if k.choice[string(assay.LeverShare)] > 0 && f.Version != "" && len(k.service(f.Service).Versions) > 1 {
 			out = append(out, k.adjust(assay.LeverShare, f.Service, f.Version, 0))
 		}
-	case simtest.RegionDown:
+	case simtest.RegionDown, simtest.Exhaustion, simtest.Preemption:
 		if keep := k.choice[string(assay.LeverRegion)]; keep > 0 && len(k.config.Regions) > 1 {
 			for _, s := range k.config.Services {
 				if f.Service == "" || f.Service == s.Name {

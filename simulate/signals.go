@@ -160,10 +160,27 @@ func badOf(views []simtest.View) (bad, all float64) {
 	return bad, max(bad, all)
 }
 
+// strainOf is what the platform says of a region; of one that no fault ever strains nothing
+// is used up.
+func strainOf(s sight, name, region string) mitigate.Value {
+	v, of := mitigate.Value{Name: name, Scope: region, Time: s.now, Completeness: 1}, s.past.strains[region]
+	switch {
+	case name == "strain":
+		v.Value = of.Used
+	case name == "strain_growth":
+		v.Value = of.Growth
+	case of.Leaving:
+		v.Value = 1
+	}
+	return v
+}
+
 // region appends a signal of one region.
 func (h *standing) region(out []mitigate.Value, s sight, name, region string) []mitigate.Value {
 	at := place{h.strategy.Spec.Service, region}
 	switch name {
+	case "leaving", "strain", "strain_growth":
+		return append(out, strainOf(s, name, region))
 	case "bad":
 		return one(out, name, region, s.past.newest(at, minute), func(views []simtest.View) float64 { bad, _ := badOf(views); return bad })
 	case "total":

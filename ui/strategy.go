@@ -47,7 +47,7 @@ var laws = map[string]string{
 	"scale":     "keeps the replicas that the load to come will need",
 	"stabilise": "calms an autoscaler that exists",
 	"throttle":  "limits what is let in by latency, queue and database",
-	"divert":    "takes traffic from a region that fails",
+	"divert":    "takes traffic from a region that fails, or is about to",
 	"isolate":   "holds a tenant that takes more than its part",
 	"tiers":     "gives each tier the cheapest class that keeps its promise",
 	"cost":      "keeps a day's spend below its cap",

@@ -227,6 +227,8 @@ var needs = map[FaultKind]struct{ service, target, region, tenant, share, factor
 	BadDeploy:       {service: true},
 	DependencySlow:  {target: true, factor: true},
 	RegionDown:      {region: true},
+	Exhaustion:      {region: true, by: true},
+	Preemption:      {region: true, by: true},
 	NoisyTenant:     {service: true, tenant: true, factor: true},
 	Attack:          {service: true, rate: true},
 	Crash:           {service: true, share: true},

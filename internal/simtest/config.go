@@ -179,6 +179,8 @@ const (
 	BadDeploy       FaultKind = "bad-deploy"       // Version (or all) fails for Share more and is Factor times slower
 	DependencySlow  FaultKind = "dependency-slow"  // database or service Target is Factor times slower
 	RegionDown      FaultKind = "region-down"      // Region fails for Share of its requests and is Factor times slower
+	Exhaustion      FaultKind = "exhaustion"       // Region uses up within By, at its usual traffic, what it then fails without, as RegionDown does, until the fault ends
+	Preemption      FaultKind = "preemption"       // Region is announced to be taken away, and By later it is out as with RegionDown, until the fault ends
 	NoisyTenant     FaultKind = "noisy-tenant"     // Tenant sends Factor times as much, and looks hostile to detectors with a score of Share
 	Attack          FaultKind = "attack"           // a tenant "attacker" sends Rate requests a second, Factor times as much work each
 	Crash           FaultKind = "crash"            // Share of the replicas are killed, again every StartUp
@@ -189,7 +191,7 @@ const (
 )
 
 // faultKinds are all of them.
-var faultKinds = []FaultKind{BadDeploy, DependencySlow, RegionDown, NoisyTenant, Attack, Crash, TelemetryLag, TelemetryLoss, ExecutorFailure, ClockSkew}
+var faultKinds = []FaultKind{BadDeploy, DependencySlow, RegionDown, Exhaustion, Preemption, NoisyTenant, Attack, Crash, TelemetryLag, TelemetryLoss, ExecutorFailure, ClockSkew}
 
 // Fault is something that goes wrong for a while.
 type Fault struct {

@@ -7,6 +7,8 @@ type fault struct {
 	Fault
 	from    time.Time
 	forever bool
+	used    float64 // of what an Exhaustion uses up
+	pace    float64 // of used, an hour
 }
 
 func (f fault) active(now time.Time) bool {
@@ -59,6 +61,11 @@ func (w *World) troubled(s *service, version, region string) (fails, slow float6
 			hit(f)
 		}
 	})
+	for i := range w.faults {
+		if f := &w.faults[i]; f.Region == region && (f.Service == "" || f.Service == s.Name) && w.out(f) {
+			hit(f.Fault)
+		}
+	}
 	return 1 - good, slow
 }
 

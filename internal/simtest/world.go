@@ -78,6 +78,7 @@ type Report struct {
 	Views    []View          // what telemetry shows by now and did not before
 	Readings []assay.Reading // the same for each version of each service
 	Disks    []Disk          // of the databases, as their own telemetry shows them
+	Strains  []Strain        // of the regions, if any is ever strained or taken away
 	Truth    []Truth         // what really happened in the tick
 }
 
@@ -252,11 +253,12 @@ func (w *World) Step() Report {
 		}
 		disks = append(disks, d.view(end))
 	}
+	w.wear()
 	w.send(b, end)
 	w.now = end
 	w.setActive()
 	views, readings := w.receive()
-	return Report{Now: end, Views: views, Readings: readings, Disks: disks, Truth: truth}
+	return Report{Now: end, Views: views, Readings: readings, Disks: disks, Strains: w.strains(), Truth: truth}
 }
 
 // newDay starts the spending of a day again.
