@@ -56,6 +56,8 @@ type Levers struct {
 	// Probe is the percent of its own share that a region keeps in any case, so that
 	// its recovery is seen; 0 is DefaultProbe.
 	Probe int `json:"probe,omitempty"`
+	// Drain lets a region be emptied: it has Probe of its share at least, or nothing.
+	Drain bool `json:"drain,omitempty"`
 }
 
 // Claims says whose word is taken for the class, tenant and source of a request.

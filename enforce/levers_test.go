@@ -150,6 +150,23 @@ func TestRegionsShareWhatOneDoesNotGet(t *testing.T) {
 	}
 }
 
+func TestARegionIsEmptiedOnlyWhereThatIsDeclared(t *testing.T) {
+	c := levered()
+	c.Routes[0].Levers.Drain = true
+	s := pulled(t, state(t, c), assay.LeverRegion, "eu", 0)
+	for region, want := range map[string]float64{"eu": 0, "us": 60, "ap": 40} {
+		if got, _ := s.Panels["shop"].Value(s.Config.Routes[0].Levers, assay.LeverRegion, region); got != want {
+			t.Errorf("with eu empty %s has %v, want %v", region, got, want)
+		}
+	}
+	for drain, want := range map[bool]float64{true: 4, false: 0} { // less than the probe, and nothing where that is not declared
+		c.Routes[0].Levers.Drain = drain
+		if _, _, _, err := state(t, c).Pull(enforce.Pull{Route: "shop", Lever: assay.LeverRegion, Scope: "eu", Now: 50, Want: want, Generation: 1, Key: "k"}, pullTime); assay.CodeOf(err) != assay.CodeDenied {
+			t.Errorf("drain %v: eu gets %v: %v", drain, want, err)
+		}
+	}
+}
+
 func TestLeversOutliveAStateAndAConfigurationThatStillHasThem(t *testing.T) {
 	s := pulled(t, state(t, levered()), assay.LeverClass, "batch", 20)
 	s = pulled(t, s, assay.LeverClass, "browse", 60)

@@ -58,10 +58,10 @@ func (p Panel) Value(l *Levers, lever assay.Lever, scope string) (float64, bool)
 	if i := p.index(lever, scope); i >= 0 {
 		return p.Stands[i].Value, true
 	}
-	if lever == assay.LeverRegion {
-		if left, resting := p.division(l); left != 100 {
-			return rest * left / resting, true
-		}
+	moved := func(s Stand) bool { return s.Lever == assay.LeverRegion } // to 0, perhaps
+	if lever == assay.LeverRegion && slices.ContainsFunc(p.Stands, moved) {
+		left, resting := p.division(l)
+		return rest * left / resting, true
 	}
 	return rest, true
 }
@@ -144,7 +144,7 @@ func (p Panel) permits(l *Levers, x Pull) error {
 		if probe == 0 {
 			probe = DefaultProbe
 		}
-		if least := rest * float64(probe) / 100; x.Want < least {
+		if least := rest * float64(probe) / 100; x.Want < least && !(l.Drain && x.Want == 0) {
 			return assay.Errorf(assay.CodeDenied, "region %s keeps %v percent as a probe, and would get %v", x.Scope, least, x.Want)
 		}
 		after := p

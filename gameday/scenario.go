@@ -51,7 +51,7 @@ func Scenarios() []Scenario {
 		{Name: "slow-burn", About: "v2 fails a little more often than v1 and within the objective: no burn-rate rule sees it, and it is stopped with a small part of the budget spent", play: slowBurn, stage: shopStage},
 		{Name: "memory-limit", About: "v9 keeps pages in memory and runs under a limit that the kernel enforces: the limit kills it while it has traffic, and the traffic is back", play: memoryLimit, stage: shopStage},
 		{Name: "regional-outage", About: "the eu of two regions dies: its traffic goes to the other one but for a probe, and comes back when it is well", play: regionalOutage, stage: yardStage},
-		{Name: "regional-spike", About: "eu becomes slow, retries fill the queues of the region that is well too: what has no room is held, the traffic goes where there is room, and all comes back when eu is well", play: regionalSpike, stage: yardStage},
+		{Name: "regional-spike", About: "eu becomes slow, retries fill the queues of the region that is well too: what has no room is held, the traffic goes where there is room, and all comes back when eu is well; us is emptied before its machines are taken back", play: regionalSpike, stage: yardStage},
 		{Name: "noisy-tenant", About: "one tenant asks for more than all may have and another fails: it is held at a fair part, and the other is well again", play: noisyTenant, stage: yardStage},
 		{Name: "attack", About: "one address tries door after door: it is cut off with what it did kept, no customer is held, and it is let in again when it is quiet", play: attack, stage: yardStage},
 		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage},

@@ -68,13 +68,15 @@ func (q queued) minus(e queued) queued {
 // spike is the play of a region that becomes slow.
 type spike struct {
 	d       *drama
+	release *Release
 	sites   map[string]*Release // by region
-	probes  map[string]*prober
 	callers map[string]*Child
 
-	mu    sync.Mutex
-	at    map[string]queued     // by region
-	calls map[string]CallReport // by caller
+	mu      sync.Mutex
+	probes  map[string]*prober    // by region
+	at      map[string]queued     // by region
+	calls   map[string]CallReport // by caller
+	leaving string                // the region that the platform says it will take away
 }
 
 // sight is what everybody counted at one time, or between two.
@@ -91,7 +93,7 @@ func regionalSpike(d *drama) (err error) {
 		return err
 	}
 	stop := d.reporting(s.reports)
-	err = acts(s.begin, s.calm, s.storm, s.contained, s.over)
+	err = acts(s.begin, s.calm, s.storm, s.contained, s.over, s.leaves, s.returns)
 	if serr := stop(); err == nil {
 		err = serr
 	}
@@ -102,16 +104,22 @@ func regionalSpike(d *drama) (err error) {
 // open starts the depot in both regions, and routes requests to it.
 func (s *spike) open() error {
 	d := s.d
-	r, err := d.version("v10")
-	if err != nil {
+	var err error
+	if s.release, err = d.version("v10"); err != nil {
 		return err
 	}
-	v := enforce.Version{Name: r.Version.Name, Digest: r.Digest, Weight: 100, Attestations: []json.RawMessage{r.Bundle}}
 	for region, workers := range map[string]int{"eu": euWorkers, "us": usWorkers} {
-		if err := s.site(r, region, workers); err != nil {
+		if err := s.site(region, workers); err != nil {
 			return err
 		}
 	}
+	return s.point()
+}
+
+// point tells the proxy where the depot is.
+func (s *spike) point() error {
+	d, r := s.d, s.release
+	v := enforce.Version{Name: r.Version.Name, Digest: r.Digest, Weight: 100, Attestations: []json.RawMessage{r.Bundle}}
 	for _, region := range []string{"eu", "us"} {
 		v.Places = append(v.Places, enforce.Place{Region: region, Backend: s.sites[region].Backend})
 	}
@@ -121,17 +129,17 @@ func (s *spike) open() error {
 		Levers: &enforce.Levers{
 			Limits: []assay.Lever{assay.LeverConcurrency}, ClassHeader: "X-Class",
 			Classes: []enforce.Class{{Name: "buyers", Critical: true}, {Name: "guests"}, {Name: "robots"}},
-			Regions: []enforce.Region{{Name: "eu", Share: 60}, {Name: "us", Share: 40}}, Probe: 10,
+			Regions: []enforce.Region{{Name: "eu", Share: 60}, {Name: "us", Share: 40}}, Probe: 10, Drain: true,
 		},
 	})
-	return d.route(conf, "yard/depot")
+	return d.route(conf, "yard/depot/"+s.sites["us"].Backend)
 }
 
 // site starts the depot in a region.
-func (s *spike) site(r *Release, region string, workers int) error {
-	one := *r
+func (s *spike) site(region string, workers int) error {
+	one := *s.release
 	child, line, err := s.d.start(s.d.ctx, command{
-		name: depot + "-" + region, path: r.Binary, args: []string{"-seed", fmt.Sprint(s.d.cfg.Seed)}, ready: "shop ",
+		name: depot + "-" + region, path: one.Binary, args: []string{"-seed", fmt.Sprint(s.d.cfg.Seed)}, ready: "shop ",
 		env: s.d.environment(fmt.Sprintf("SHOP_WORKERS=%d", workers), fmt.Sprintf("SHOP_QUEUE=%d", depotQueue)),
 		line: func(text string) {
 			var q queued
@@ -147,6 +155,8 @@ func (s *spike) site(r *Release, region string, workers int) error {
 	}
 	_, address, _ := strings.Cut(line, " listening on ")
 	one.process, one.Backend = child, "http://"+address
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.sites[region], s.probes[region] = &one, &prober{url: one.Backend + depotPage}
 	return nil
 }
@@ -257,9 +267,16 @@ func (s *spike) reports() (out []gauge) {
 		out = append(out,
 			gauge{name: "yard_queue_depth", label: "region", value: region, service: depot, number: float64(q.Waiting)},
 			gauge{name: "yard_queue_age", label: "region", value: region, service: depot, number: q.Oldest},
-			gauge{name: "yard_probe_failed", label: "region", value: region, service: depot, number: s.probes[region].ask()})
+			gauge{name: "yard_probe_failed", label: "region", value: region, service: depot, number: s.prober(region).ask()},
+			gauge{name: "yard_leaving", label: "region", value: region, service: depot, number: s.announced(region)})
 	}
 	return out
+}
+
+func (s *spike) prober(region string) *prober {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probes[region]
 }
 
 // prober asks a region past the proxy, as one elsewhere does.
