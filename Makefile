@@ -169,8 +169,8 @@ bench-forecast: ## Score the blend of forecasts on M4-hourly's test part, and th
 bench-supply: build ## Measure attestations, admission, large reports, late discovery
 	cd bench && $(GO) run ./supply
 
-bench-decisions: ## Compare decisions with Argo's, Flagger's, Kayenta's and an oracle's over a grid; WRITE=1 renews docs/scoreboard.md
-	cd bench && $(GO) run ./decisions $(if $(WRITE),--write ../docs/scoreboard.md)
+bench-decisions: ## Compare decisions with Argo's, Flagger's, Kayenta's and an oracle's over a grid; WRITE=1 renews docs/scoreboard.md, PRICE=1 with it only what a lower loss would cost
+	cd bench && $(GO) run ./decisions $(if $(WRITE),--write ../docs/scoreboard.md) $(if $(PRICE),--price)
 
 bench-operations: ## Compare strategies with the rules of others and an oracle over kinds of faults; WRITE=1 renews docs/scoreboard-operations.md
 	cd bench && $(GO) run ./operations $(if $(WRITE),--write ../docs/scoreboard-operations.md)

@@ -5,7 +5,8 @@
 // Every number is a mean over seeded rollouts that are played tick by tick with drawn
 // counts: our side is decide.Next as the product runs it, the others are package peer.
 // It prints the measures with their targets, keeps them in out/decisions.json, writes
-// the page docs/scoreboard.md with --write, and exits with 1 if a target does not hold.
+// the page docs/scoreboard.md with --write (only one section of it with --price), and
+// exits with 1 if a target does not hold.
 // The same seed gives the same figures. Run it with `make bench-decisions`.
 package main
 
@@ -40,6 +41,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	shared := fs.String("shared", filepath.Join("..", "..", "shared"), "folder that holds data/, for recorded intensities; ASSAY_SHARED overrides it")
 	cells := fs.String("cells", "", "play only the grid's cells whose class and setting match this expression, for example 'half|x10, phi 5', and print each contender's losses; no target is meant for it")
 	who := fs.String("who", "", "with --cells: only the contenders whose name matches this expression")
+	price := fs.Bool("price", false, "with --write: play only what the section on the price of a lower loss is made of, and renew it in the page; the rest of the page stays as it is")
 	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to this file")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -69,6 +71,12 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if *cells != "" {
 		return sample(s, *seed, t, *cells, *who, stdout)
 	}
+	if *price {
+		if *page == "" {
+			return fmt.Errorf("--price renews a section of a page: name it with --write, for example --write ../docs/scoreboard.md")
+		}
+		return renewPrice(s, *seed, t, *page)
+	}
 	r, err := measure(s, *seed, t, stderr)
 	if err != nil {
 		return err
@@ -78,7 +86,11 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	if *page != "" {
-		if err := os.WriteFile(*page, []byte(r.page(rows)), 0o644); err != nil {
+		text, err := r.page(rows)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(*page, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

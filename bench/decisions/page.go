@@ -11,7 +11,7 @@ import (
 )
 
 // page is docs/scoreboard.md.
-func (r report) page(rows []result.Row) string {
+func (r report) page(rows []result.Row) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Scoreboard: which controller decides a rollout best
 
@@ -35,19 +35,35 @@ A cell has enough traffic when the canary requests expected in our plan's horizo
 	r.summary(&b)
 	r.falseAborts(&b)
 	r.losses(&b)
-	r.price(&b)
+	if err := r.price(&b); err != nil {
+		return "", err
+	}
 	r.happened(&b)
 	r.sceneTables(&b)
 	r.outageTable(&b)
 	r.etaTable(&b)
 	latencyTable(&b, r.latency)
-	return b.String()
+	return b.String(), nil
+}
+
+// renew puts a section, which begins with an empty line and its heading, in the place of
+// the one of that heading.
+func renew(page, heading, section string) (string, error) {
+	before, rest, ok := strings.Cut(page, "\n"+heading+"\n")
+	if !ok {
+		return "", fmt.Errorf("the page has no section %q: write the whole page first, with --write alone", heading)
+	}
+	after := ""
+	if at := strings.Index(rest, "\n## "); at >= 0 {
+		after = rest[at:]
+	}
+	return before + section + after, nil
 }
 
 // whereWorse is the page's fourth sentence.
 func (r report) whereWorse() string {
 	claim, part, rest, within := r.compare(claimed, anybody), r.compare(half, anybody), r.compare(thin, anybody), r.compare(inside, anybody)
-	return fmt.Sprintf("Where we are worse: of %d cells with enough traffic and a regression of at least the plan's margin (%d times), ours has the lowest loss in %d, the same as the best peer within chance (%g standard errors) in %d, and a higher one in %d; of the %d that can find the regression but not clear a healthy release, where ours makes good releases wait, it is higher in %d (a loss as low as a peer's would break the plan's promise, in figures [below](#what-the-lower-loss-would-cost)); with traffic for neither in %d of %d; of the %d cells whose regression lies inside the margin, which our plan accepts on purpose, in %d; and on a healthy release our false-abort rate is low but not zero, where a fixed threshold far from the service's rate never aborts.",
+	return fmt.Sprintf("Where we are worse: of %d cells with enough traffic and a regression of at least the plan's margin (%d times), ours has the lowest loss in %d, the same as the best peer within chance (%g standard errors) in %d, and a higher one in %d; of the %d that can find the regression but not clear a healthy release, where ours makes good releases wait, it is higher in %d (what a loss as low as a peer's would cost in missed regressions, and where the plan's promise excludes it, stands [below](#what-the-lower-loss-would-cost)); with traffic for neither in %d of %d; of the %d cells whose regression lies inside the margin, which our plan accepts on purpose, in %d; and on a healthy release our false-abort rate is low but not zero, where a fixed threshold far from the service's rate never aborts.",
 		claim.cells, margin, claim.lower, chance, claim.equal, claim.higher, part.cells, part.higher, rest.higher, rest.cells, within.cells, within.higher)
 }
 

@@ -27,6 +27,7 @@ type outcome struct {
 	at       time.Duration // of the end; the period if it is held
 	requests float64       // of the new version until then
 	harmed   float64       // requests that failed and would not have on the old version, over the period
+	widest   float64       // largest share that the new version had until then
 }
 
 // play runs one rollout to its end or to the end of the period. What is lost in
@@ -53,6 +54,7 @@ func play(w *world, c contender, outage [2]time.Duration) (outcome, error) {
 		canary, base, rest := w.arms(t, d, share, k.baseline())
 		old, now := w.fails(t)
 		out.requests += float64(canary.total)
+		out.widest = max(out.widest, share)
 		out.harmed += w.rate(t, d) * share * (now - old)
 		if k.baseline() {
 			rest = base
@@ -121,12 +123,14 @@ type tally struct {
 	aborted, promoted, held int
 	loss, harmed, seconds   moments // seconds until the end, of those that ended as they should
 	requests                moments // of the new version until an abort
+	widest                  float64 // largest share of the new version before the end, of all
 }
 
 func (y *tally) add(c cell, o outcome) {
 	y.runs++
 	y.loss.add(loss(c, o))
 	y.harmed.add(o.harmed)
+	y.widest = max(y.widest, o.widest)
 	switch o.end {
 	case aborted:
 		y.aborted++

@@ -34,6 +34,31 @@ func TestTheLeastMissedIsThatOfTheFloor(t *testing.T) {
 	}
 }
 
+// At half of the traffic the bound of the cell's weight is that of the best share up to half.
+func TestTheBoundAtHalfIsThatOfTheBestShare(t *testing.T) {
+	for _, c := range []cell{{steady, 10, 0.001, 10, 5, most}, {steady, 1, 0.01, 10, 1, most}} {
+		if got, want := leastMissed(0.05, asFloorsAt(c)), leastMissed(0.05, asFloors(c)); got != want {
+			t.Errorf("%s: %v, the best share %v", c, got, want)
+		}
+		if c.Weight = 0.1; leastMissed(0.05, asFloorsAt(c)) <= leastMissed(0.05, asFloors(c)) {
+			t.Errorf("%s: whoever stays at the weight misses no more than at the best share", c)
+		}
+	}
+}
+
+// A section is renewed alone: what stands before and behind it is not touched, and a page
+// without it is refused.
+func TestOneSectionIsRenewed(t *testing.T) {
+	page := "# A\n\n## One\n\nold\n\n### in it\n\nold\n\n## Two\n\nkept\n"
+	got, err := renew(page, "## One", "\n## One\n\nnew\n")
+	if want := "# A\n\n## One\n\nnew\n\n## Two\n\nkept\n"; err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if _, err := renew(page, "## Three", "\n## Three\n"); err == nil {
+		t.Error("a section that is not there was renewed")
+	}
+}
+
 // Who asks about all of them misses none, and pays for it.
 func TestNothingIsMissedByAskingAlways(t *testing.T) {
 	c := cell{steady, 1, 0.001, 10, 5, 0.1}

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"regexp"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -43,27 +45,64 @@ func sample(s sizes, seed uint64, t traces, cells, who string, stdout io.Writer)
 	if err != nil {
 		return err
 	}
+	r, err := playPart(s, seed, t, func(c cell) bool { return wanted.MatchString(class(c) + ": " + c.String()) }, names)
+	if err != nil {
+		return err
+	}
+	return r.sampled(stdout)
+}
+
+// playPart plays the grid's cells that are wanted, and their healthy twins, with the draws
+// that the whole has.
+func playPart(s sizes, seed uint64, t traces, wanted func(cell) bool, names *regexp.Regexp) (report, error) {
 	chosen := map[cell]bool{}
 	b := board{seed: seed, contenders: contenders(), traces: t, only: &part{chosen, names}}
 	grid := s.grid()
 	healthy := twins(grid)
 	for _, c := range grid {
-		if wanted.MatchString(class(c) + ": " + c.String()) {
+		if wanted(c) {
 			chosen[c], chosen[c.healthy()] = true, true
 		}
 	}
-	if b.known, err = b.learn(healthy, s.pasts); err != nil {
-		return err
-	}
 	r := report{seed: seed, sizes: s, contenders: b.contenders}
+	var err error
+	if b.known, err = b.learn(healthy, s.pasts); err != nil {
+		return r, err
+	}
 	none := [2]time.Duration{}
 	if r.healthy, err = b.measure(healthy, func(cell) int { return s.healthy }, none, 0); err != nil {
+		return r, err
+	}
+	r.grid, err = b.measure(grid, func(cell) int { return s.bad }, none, 1000)
+	return r, err
+}
+
+// renewPrice plays the cells that the section of price is made of, and puts it into the
+// page in the place of the one that stands there.
+func renewPrice(s sizes, seed uint64, t traces, file string) error {
+	page, err := os.ReadFile(file)
+	if err != nil {
 		return err
 	}
-	if r.grid, err = b.measure(grid, func(cell) int { return s.bad }, none, 1000); err != nil {
+	needed := map[cell]bool{}
+	for _, c := range s.grid() {
+		if half(c) {
+			needed[c], needed[c.atMargin()] = true, true
+		}
+	}
+	r, err := playPart(s, seed, t, func(c cell) bool { return needed[c] }, regexp.MustCompile(""))
+	if err != nil {
 		return err
 	}
-	return r.sampled(stdout)
+	var b strings.Builder
+	if err := r.price(&b); err != nil {
+		return err
+	}
+	whole, err := renew(string(page), priceHeading, b.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return os.WriteFile(file, []byte(whole), 0o644)
 }
 
 // sampled prints every contender that was played in every cell.
