@@ -108,11 +108,16 @@ func title(k assay.ActionKind) string { return strings.ToUpper(string(k[:1])) + 
 func (c *choice) reasons(e evidence) {
 	d := c.d
 	var room [2048]byte
-	var places [fewTests + 2]int
+	var places [fewTests + 3]int
 	b := appendCombined(room[:0], c.plan, d)
 	ends := append(places[:0], len(b))
 	b = appendLeast(b, c.plan, d)
 	ends = append(ends, len(b))
+	if d.AbortBasis != "" {
+		b = append(append(b, "the abort threshold is "...), d.AbortBasis...)
+		ends = append(ends, len(b))
+	}
+	combined := len(ends)
 	var rooms [2][32]byte
 	abortAt, shipAt := appendE(rooms[0][:0], d.AbortAt), appendE(rooms[1][:0], d.ShipAt)
 	for i := range d.Tests {
@@ -127,15 +132,12 @@ func (c *choice) reasons(e evidence) {
 			from = end
 		}
 	}
-	cut(ends[:2])
-	if d.AbortBasis != "" {
-		d.Reasons = append(d.Reasons, "the abort threshold is "+d.AbortBasis)
-	}
+	cut(ends[:combined])
 	if d.Mix != nil && d.Mix.Differs {
 		d.Reasons = append(d.Reasons, "the new version's traffic is unlike the old one's: "+d.Mix.Words)
 	}
 	if e.unknown != "" {
 		d.Reasons = append(d.Reasons, e.unknown)
 	}
-	cut(ends[2:])
+	cut(ends[combined:])
 }

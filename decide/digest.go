@@ -51,6 +51,9 @@ func appendNumber(b []byte, v uint64) []byte {
 	if v < 1<<7 { // most are: a varint of one byte
 		return append(b, byte(v))
 	}
+	if v < 1<<14 {
+		return append(b, byte(v)|1<<7, byte(v>>7))
+	}
 	return binary.AppendUvarint(b, v)
 }
 
@@ -296,15 +299,28 @@ func (w *words) dispersion(d *infer.Dispersion) {
 	b := w.buf
 	for i := range d.Scales {
 		a := &d.Scales[i]
-		b = append(appendNumber(b, a.Terms), 5) // sums, as appendFloats has them
-		b = appendFloat(appendFloat(appendFloat(appendFloat(appendFloat(b, a.Num), a.Den), a.Num2), a.NumDen), a.Den2)
+		b = appendFive(appendNumber(b, a.Terms), a.Num, a.Den, a.Num2, a.NumDen, a.Den2)
 		b = appendNumber(b, uint64(a.Held))
-		for _, slot := range a.Last {
-			b = appendSlot(b, slot)
+		for n := range a.Last {
+			b = appendSlot(b, a.Last[n][:])
 		}
 		b = appendSlot(b, a.Block)
 	}
 	w.buf = b
+}
+
+// appendFive is appendFloats of so many: a rollout has hundreds of such sums.
+func appendFive(b []byte, v0, v1, v2, v3, v4 float64) []byte {
+	n := len(b)
+	b = slices.Grow(b, 1+5*8)[:n+1+5*8]
+	to := b[n:]
+	to[0] = 5
+	binary.BigEndian.PutUint64(to[1:], math.Float64bits(v0))
+	binary.BigEndian.PutUint64(to[9:], math.Float64bits(v1))
+	binary.BigEndian.PutUint64(to[17:], math.Float64bits(v2))
+	binary.BigEndian.PutUint64(to[25:], math.Float64bits(v3))
+	binary.BigEndian.PutUint64(to[33:], math.Float64bits(v4))
+	return b
 }
 
 func appendSlot(b []byte, s infer.Slot) []byte {

@@ -9,13 +9,13 @@ import (
 )
 
 // Harm is ln E against "ratio ≤ Harm.Null". Reject when it reaches ln(1/α).
-func (k *Comparison) Harm(s State) float64 { return k.harmOf(s, 0) }
+func (k *Comparison) Harm(s State) float64 { return k.harmOf(&s, 0) }
 
 // HarmWithout is Harm if the treated arm had had so many events less, all of them at its
 // share of the exposure: what is left when one burst is taken away. For odds, where it
 // depends on the block, it is an approximation for rare events.
 func (k *Comparison) HarmWithout(s State, events uint64) float64 {
-	return k.harmOf(s, min(events, s.Treated.Events))
+	return k.harmOf(&s, min(events, s.Treated.Events))
 }
 
 const (
@@ -26,22 +26,22 @@ const (
 	fewTerms = (1+lateKept)*6 + 1
 )
 
-func (k *Comparison) harmOf(s State, without uint64) float64 {
+func (k *Comparison) harmOf(s *State, without uint64) float64 {
 	if k.kind == Means {
-		return k.won(&s, k.harm.null, above)
+		return k.won(s, k.harm.null, above)
 	}
 	var room [fewTerms]float64
 	gains, n := room[:], len(k.harm.sizes)
 	if terms := (1+len(s.Starts))*n + 1; terms > len(room) {
 		gains = make([]float64, terms)
 	}
-	k.gains(gains[:n], &s, &k.harm)
+	k.gains(gains[:n], s, &k.harm)
 	gains = gains[:n]
 	if k.late > 0 {
 		for i := range s.Starts {
 			to := len(gains)
 			gains = gains[:to+n]
-			k.since(gains[to:], &s, &s.Starts[i])
+			k.since(gains[to:], s, &s.Starts[i])
 		}
 	}
 	if without > 0 {
@@ -52,7 +52,7 @@ func (k *Comparison) harmOf(s State, without uint64) float64 {
 	if k.late > 0 { // beginnings that are still to come have shown nothing yet: each counts as 1
 		gains = append(gains, 0)
 	}
-	return k.mixture(gains, &s)
+	return k.mixture(gains, s)
 }
 
 // mixture is ln Σ w·e^gain of the harm side: of the first beginning, then of the later
@@ -86,7 +86,7 @@ func (k *Comparison) mixture(gains []float64, s *State) float64 {
 }
 
 // takeAway lowers the gains of the harm side's sizes by what so many events brought.
-func (k *Comparison) takeAway(gains []float64, s State, events uint64) {
+func (k *Comparison) takeAway(gains []float64, s *State, events uint64) {
 	x, w := float64(events), float64(s.Treated.Exposure)/max(1, float64(s.Treated.Exposure+s.Control.Exposure))
 	null := k.ratios[k.harm.null]
 	for i, j := range k.harm.sizes {

@@ -19,12 +19,16 @@ func Average(tests []Weighted) (float64, error) {
 	var room [fewSizes]float64
 	terms := room[:0]
 	total := 0.0
+	var weight, logWeight float64 // of the test before: that of the next is often the same
 	for i, t := range tests {
 		if !(t.Weight > 0 && t.Weight <= 1e9) || math.IsNaN(t.LogE) {
 			return 0, assay.Errorf(assay.CodeInvalid, "test %d has weight %v and ln E %v", i, t.Weight, t.LogE)
 		}
+		if t.Weight != weight {
+			weight, logWeight = t.Weight, math.Log(t.Weight)
+		}
 		total += t.Weight
-		terms = append(terms, math.Log(t.Weight)+t.LogE)
+		terms = append(terms, logWeight+t.LogE)
 	}
 	if len(tests) == 0 {
 		return 0, assay.Errorf(assay.CodeInvalid, "no tests to average")

@@ -137,6 +137,7 @@ type Comparison struct {
 	gather     uint64
 	nodes      []float64 // ln ratio, ascending
 	ratios     []float64 // the ratios themselves
+	odds       *grid     // of both, where odds are compared
 	harm, safe side
 	lattice    []int     // nodes of the interval
 	points     []float64 // ln ratio at them
@@ -191,6 +192,9 @@ func New(c Config) (*Comparison, error) {
 	k := &Comparison{kind: c.Kind, phi: phi, late: c.Late, gather: c.Gather, ratios: all, nodes: make([]float64, len(all))}
 	for i, r := range all {
 		k.nodes[i] = math.Log(r)
+	}
+	if k.kind == Odds {
+		k.odds = newGrid(k.ratios, k.nodes)
 	}
 	if k.kind == Means && !(c.Harm.Null < c.Safe.Null) {
 		return nil, assay.Errorf(assay.CodeInvalid, "null %v of harm is not below the null %v of safety", c.Harm.Null, c.Safe.Null)
@@ -320,7 +324,7 @@ func (k *Comparison) add(p Pair, out []float64) {
 		return
 	}
 	if k.kind == Odds {
-		margins{p.Treated.Exposure, p.Control.Exposure, p.Treated.Events + p.Control.Events}.logNorms(k.nodes, k.ratios, out)
+		margins{p.Treated.Exposure, p.Control.Exposure, p.Treated.Events + p.Control.Events}.logNorms(k.odds, out)
 		return
 	}
 	w := float64(p.Treated.Exposure) / (float64(p.Treated.Exposure) + float64(p.Control.Exposure))

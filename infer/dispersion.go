@@ -38,9 +38,10 @@ type Scale struct {
 	Num2   float64 `json:"num2,omitempty"`
 	NumDen float64 `json:"num_den,omitempty"`
 	Den2   float64 `json:"den2,omitempty"`
-	Last   []Slot  `json:"last,omitempty"`  // one arm: the two slots before, which the next is compared with
-	Block  Slot    `json:"block,omitempty"` // slots that add up to one of the next scale
-	Held   int     `json:"held,omitempty"`  // how many are in Block
+	// Last are, of one arm, the two slots before, which the next is compared with.
+	Last  [][1]Count `json:"last,omitempty"`
+	Block Slot       `json:"block,omitempty"` // slots that add up to one of the next scale
+	Held  int        `json:"held,omitempty"`  // how many are in Block
 }
 
 // Observe adds one slot and returns the result; d is not changed. Slots come in the
@@ -96,16 +97,16 @@ func (d *Dispersion) Empty() bool {
 // same time, put what they remember: a few arrays for all of them instead of some for each.
 // The zero Memory is ready for use.
 type Memory struct {
-	slots  []Slot
-	counts []Count
-	more   int // of both when they are full
+	counts [][1]Count
+	more   int // when they are full
 	norms  []float64
 	states int // that norms is for
 }
 
-// NewMemory has room for what so many Dispersions remember of a slot of one arm each.
+// NewMemory has room for what so many Dispersions remember of a slot of one arm each, unless
+// the slot fills one of a longer scale: its count, those of the last two, and a sum.
 func NewMemory(dispersions int) Memory {
-	return Memory{slots: make([]Slot, 0, 2*dispersions), counts: make([]Count, 0, 2*dispersions), more: 2 * dispersions}
+	return Memory{counts: make([][1]Count, 0, 4*dispersions), more: 2 * dispersions}
 }
 
 // MemoryOfEvidence has room for what so many States of one Comparison remember.
@@ -135,22 +136,27 @@ func (m *Memory) Slot(c Count) Slot {
 }
 
 func (m *Memory) slot(arms int) Slot {
-	if len(m.counts)+arms > cap(m.counts) {
-		m.counts = make([]Count, 0, max(arms, m.more))
+	if arms != 1 {
+		return make(Slot, arms)
 	}
-	n := len(m.counts)
-	m.counts = m.counts[:n+arms]
-	return Slot(m.counts[n : n+arms : n+arms])
+	return m.singles(1)[0][:]
 }
 
-// latest is a list of one or two slots, oldest first.
-func (m *Memory) latest(s ...Slot) []Slot {
-	if len(m.slots)+len(s) > cap(m.slots) {
-		m.slots = make([]Slot, 0, max(len(s), m.more))
+// singles is room for slots of one arm.
+func (m *Memory) singles(n int) [][1]Count {
+	from := len(m.counts)
+	if from+n > cap(m.counts) {
+		from, m.counts = 0, make([][1]Count, 0, max(n, m.more))
 	}
-	n := len(m.slots)
-	m.slots = append(m.slots, s...)
-	return m.slots[n:len(m.slots):len(m.slots)]
+	m.counts = m.counts[:from+n]
+	return m.counts[from : from+n : from+n]
+}
+
+// latest is a list of two slots of one arm, oldest first.
+func (m *Memory) latest(before, now Count) [][1]Count {
+	out := m.singles(2)
+	out[0][0], out[1][0] = before, now
+	return out
 }
 
 // observe is Observe in place.
@@ -191,12 +197,13 @@ func (a *Scale) add(s Slot, many bool, m *Memory) {
 	}
 	switch len(a.Last) {
 	case 0:
-		a.Last = m.latest(s)
+		a.Last = m.singles(1)
+		a.Last[0][0] = s[0]
 	case 1:
-		a.Last = m.latest(a.Last[0], s)
+		a.Last = m.latest(a.Last[0][0], s[0])
 	default:
-		a.along(a.Last[0][0], a.Last[1][0], s[0], many)
-		a.Last = m.latest(a.Last[1], s)
+		a.along(&a.Last[0][0], &a.Last[1][0], &s[0], many)
+		a.Last = m.latest(a.Last[1][0], s[0])
 	}
 }
 
@@ -221,7 +228,7 @@ func (a *Scale) across(s Slot, many bool) {
 }
 
 // along compares three slots of one arm by the second difference of their rates.
-func (a *Scale) along(x, y, z Count, many bool) {
+func (a *Scale) along(x, y, z *Count, many bool) {
 	events := float64(x.Events + y.Events + z.Events)
 	p := events / float64(x.Exposure+y.Exposure+z.Exposure)
 	if p == 0 || p == 1 && !many {

@@ -248,7 +248,7 @@ func TestNormalisersSideBySideAreThoseOfEachAlone(t *testing.T) {
 	} {
 		lo, hi := m.support()
 		got := make([]float64, len(k.nodes))
-		m.tiltedAll(lo, hi, k.nodes, got)
+		m.tiltedAll(lo, hi, newGrid(k.ratios, k.nodes), got)
 		one := m.tilted(0, lo, hi)
 		for i, u := range k.nodes {
 			if want := m.tilted(u, lo, hi) - one; got[i] != want {

@@ -46,8 +46,9 @@ func (m margins) tilted(u float64, lo, hi uint64) float64 {
 	return m.logTerm(x) + u*float64(x) + math.Log(sum)
 }
 
-// lastBit is the share of a sum below which a term, and all that are smaller, leave it as it is.
-const lastBit = 1e-19
+// lastBit is the share of a sum below which a term, and all that are smaller, leave it as it is:
+// half of the last bit of a number is at least so much of it, and nothing rounds up from below.
+const lastBit = 0x1p-54
 
 // fewSteps is how many steps are kept for the nodes of one block.
 const fewSteps = 512
@@ -55,19 +56,38 @@ const fewSteps = 512
 // shortSupport is how many terms may be summed as a polynomial for all nodes together.
 const shortSupport = 160
 
-// logNorms adds logNorm(ln r) − logNorm(0) to out for every ratio r, ascending.
-func (m margins) logNorms(nodes, ratios, out []float64) {
+// grid is the ratios that normalisers are wanted at, ascending, with what is the same of them in
+// every block.
+type grid struct {
+	ratios []float64
+	nodes  []float64 // their logarithms
+	tilts  []float64 // e to the power of those
+	most   float64   // the logarithm of the greatest ratio, at least 0
+}
+
+func newGrid(ratios, nodes []float64) *grid {
+	g := &grid{ratios: ratios, nodes: nodes, tilts: make([]float64, len(nodes)), most: math.Log(max(ratios[len(ratios)-1], 1))}
+	for i, u := range nodes {
+		g.tilts[i] = math.Exp(u)
+	}
+	return g
+}
+
+// logNorms adds logNorm(ln r) − logNorm(0) to out for every ratio r.
+func (m margins) logNorms(g *grid, out []float64) {
+	nodes, ratios := g.nodes, g.ratios
 	lo, hi := m.support()
 	if hi-lo <= shortSupport {
 		var terms [shortSupport + 1]float64
-		if sum, ok := m.polynomial(lo, hi, ratios, &terms); ok {
-			n := int(hi - lo)
-			for len(ratios) > 0 {
+		if sum, ok := m.polynomial(lo, hi, g.most, &terms); ok {
+			least := float64(int64(lo))
+			for n := int(hi - lo); len(ratios) > 0; {
 				some := min(lanes, len(ratios))
-				p := evaluate(terms[:n+1], ratios[:some])
+				var p [lanes]float64
+				evaluate(terms[:n+1], ratios[:some], &p)
 				at, to := nodes[:some], out[:some]
-				for i := range to {
-					to[i] += at[i]*float64(lo) + math.Log(p[i]/sum)
+				for i, v := range p[:some] {
+					to[i] += at[i]*least + math.Log(v/sum)
 				}
 				ratios, nodes, out = ratios[some:], nodes[some:], out[some:]
 			}
@@ -75,7 +95,7 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 		}
 	}
 	if lo < hi && hi-lo <= fewSteps {
-		m.tiltedAll(lo, hi, nodes, out)
+		m.tiltedAll(lo, hi, g, out)
 		return
 	}
 	one := m.tilted(0, lo, hi)
@@ -89,7 +109,8 @@ func (m margins) logNorms(nodes, ratios, out []float64) {
 const abreast = 4
 
 // tiltedAll adds tilted(u) − tilted(0) to out for every node u.
-func (m margins) tiltedAll(lo, hi uint64, nodes, out []float64) {
+func (m margins) tiltedAll(lo, hi uint64, g *grid, out []float64) {
+	nodes := g.nodes
 	var room [fewSteps + 2]float64
 	steps := room[:hi-lo+2] // between what ends a sum on either side
 	steps[0] = math.Inf(1)
@@ -106,7 +127,7 @@ func (m margins) tiltedAll(lo, hi uint64, nodes, out []float64) {
 		var psi [abreast]float64
 		var x, from [abreast]uint64
 		for j := range psi {
-			psi[j] = math.Exp(nodes[min(i+j, len(nodes)-1)])
+			psi[j] = g.tilts[min(i+j, len(nodes)-1)]
 			x[j] = m.mode(psi[j], lo, hi)
 			from[j] = x[j] - lo
 		}
@@ -147,9 +168,9 @@ func sumAbreast(steps []float64, psi [abreast]float64, from [abreast]uint64) [ab
 // lanes is how many ratios a polynomial is evaluated at side by side.
 const lanes = 12
 
-// evaluate is the polynomial at up to twelve ratios, by Horner's rule side by side: each
-// step waits for the one before it, and not for its neighbours.
-func evaluate(terms, ratios []float64) (out [lanes]float64) {
+// evaluate fills out with the polynomial at up to twelve ratios, by Horner's rule side by side:
+// each step waits for the one before it, and not for its neighbours.
+func evaluate(terms, ratios []float64, out *[lanes]float64) {
 	var r [lanes]float64
 	copy(r[:], ratios)
 	top := terms[len(terms)-1]
@@ -160,12 +181,13 @@ func evaluate(terms, ratios []float64) (out [lanes]float64) {
 		a, b, c, d, e, f = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t, e*r[4]+t, f*r[5]+t
 		g, h, i, k, l, m = g*r[6]+t, h*r[7]+t, i*r[8]+t, k*r[9]+t, l*r[10]+t, m*r[11]+t
 	}
-	return [lanes]float64{a, b, c, d, e, f, g, h, i, k, l, m}
+	*out = [lanes]float64{a, b, c, d, e, f, g, h, i, k, l, m}
 }
 
 // polynomial fills in the terms relative to the one at lo, returns their sum, and reports
-// whether their powers stay within a float for all ratios.
-func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSupport + 1]float64) (sum float64, ok bool) {
+// whether their powers stay within a float for all ratios, of the greatest of which most is the
+// logarithm.
+func (m margins) polynomial(lo, hi uint64, most float64, terms *[shortSupport + 1]float64) (sum float64, ok bool) {
 	n := int(hi - lo)
 	t := 1.0
 	terms[0], sum = t, t
@@ -179,7 +201,7 @@ func (m margins) polynomial(lo, hi uint64, ratios []float64, terms *[shortSuppor
 		a, b, c, d = a-1, b-1, c+1, d+1
 	}
 	const end = 690 // e^709 is the end of floats
-	powers := float64(n) * math.Log(max(ratios[len(ratios)-1], 1))
+	powers := float64(n) * most
 	if _, exp := math.Frexp(sum); sum < math.MaxFloat64 && float64(exp)*math.Ln2+powers < end-1 {
 		return sum, true // no term is above their sum
 	}
