@@ -1,6 +1,7 @@
 package gameday
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -105,18 +106,27 @@ func (d *drama) dismissed(p api.Rollout) error {
 	}
 }
 
-func harmBudget(d *drama) error {
-	return acts(d.minuteKnown, d.stoppedWithin, d.heldWithout, d.promotedWithin)
-}
+func harmBudget(d *drama) error { return acts(d.stoppedWithin, d.heldWithout, d.promotedWithin) }
 
 // minuteTime is how long the minute's budget may take to be known and worth something.
 const minuteTime = 90 * time.Second
 
-// minuteWorth is how many errors the minute's budget allows before a share of it is
-// worth a rollout.
-const minuteWorth = 200
+// How many errors the minute's budget allows before a share of it is worth a rollout. It
+// begins anew with each minute of the clock, and a plan keeps the budget that it began with:
+// a bad version is stopped for a fifth of a few hundred, and a good one goes on once the
+// least regression that is not excluded yet would cost less than a fifth. A slow machine
+// has fewer: worthLeast of its load are enough.
+const (
+	worthABad  = 200
+	worthAGood = 600
+	worthLeast = 30 * time.Second
+)
 
-func (d *drama) minuteKnown() error {
+// minuteKnown waits for a minute that is worth something, and has a second left in which a
+// rollout may begin.
+func (d *drama) minuteKnown(worth float64) error {
+	aim := cmp.Or(d.newestLoad().Aim, d.cfg.Rate)
+	worth = min(worth, (1-slowObjective)*aim*worthLeast.Seconds())
 	return d.step("budget", "waiting for a minute that is worth something", func() (bool, string, error) {
 		for deadline := time.Now().Add(minuteTime); ; {
 			list, err := d.ci.Objectives(d.ctx)
@@ -127,7 +137,7 @@ func (d *drama) minuteKnown() error {
 				if o.Objective.SLO != "shop-minute" {
 					continue
 				}
-				if o.Known && o.Allowed >= minuteWorth {
+				if o.Known && o.Allowed > 0 && float64(o.Allowed) >= worth && time.Now().Second() < 59 {
 					return true, fmt.Sprintf("%s allows %s errors a minute, of which a rollout may spend a fifth", o.Objective.SLO, Thousands(o.Allowed)), nil
 				}
 				if time.Now().After(deadline) {
@@ -158,6 +168,9 @@ func (d *drama) stoppedWithin() error {
 	if err := d.Run(r, false); err != nil {
 		return err
 	}
+	if err := d.minuteKnown(worthABad); err != nil {
+		return err
+	}
 	return d.step("budgeted", "v2", func() (bool, string, error) {
 		p, err := d.begun(r, "shop-harm-budget", nil)
 		if err != nil {
@@ -183,6 +196,9 @@ func (d *drama) heldWithout() error {
 	if err != nil {
 		return err
 	}
+	if err := d.minuteKnown(worthABad); err != nil {
+		return err
+	}
 	return d.step("no budget", r.Version.Name, func() (bool, string, error) {
 		p, err := d.begun(r, "shop-no-budget", nil)
 		if err != nil {
@@ -201,6 +217,9 @@ func (d *drama) heldWithout() error {
 func (d *drama) promotedWithin() error {
 	r, err := d.sound()
 	if err != nil {
+		return err
+	}
+	if err := d.minuteKnown(worthAGood); err != nil {
 		return err
 	}
 	return d.step("budgeted", r.Version.Name, func() (bool, string, error) {

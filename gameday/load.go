@@ -52,6 +52,7 @@ const (
 
 // LoadReport is what happened since the report before.
 type LoadReport struct {
+	Found    bool    `json:"found"`    // it is of the trial whose rate is kept to from now on
 	Settled  bool    `json:"settled"`  // the rate is found; before, rates are being tried
 	Aim      float64 `json:"aim"`      // requests per second that were aimed at
 	Rate     float64 `json:"rate"`     // that were sent
@@ -165,10 +166,11 @@ func (g *generator) search(ctx context.Context, enc *json.Encoder) (p pace, err 
 	for i := range trials {
 		p.trial = i
 		r := g.send(ctx, g.conf.Rate*trials[i], g.conf.Trial)
+		r.Found = r.bearable()
 		if err := enc.Encode(r); err != nil {
 			return p, err
 		}
-		if r.bearable() || ctx.Err() != nil {
+		if r.Found || ctx.Err() != nil {
 			break
 		}
 	}

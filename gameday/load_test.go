@@ -87,6 +87,16 @@ func TestLoadAchievesTheRateItAimsAt(t *testing.T) {
 	}
 }
 
+func TestTheTrialWhoseRateIsKeptSaysSo(t *testing.T) {
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	list := load(t, h, LoadConfig{Rate: 200, Seed: 1, Trial: 200 * time.Millisecond}, 1)
+	for i, r := range list {
+		if first := i+1 < len(list) && list[i+1].Settled; r.Found != first || r.Found && (r.Settled || !r.bearable()) {
+			t.Errorf("report %d of %d: %+v; what is borne in the last trial is found, and nothing else", i+1, len(list), r)
+		}
+	}
+}
+
 func TestANightHasAPartOfTheLoadAndLowersNothing(t *testing.T) {
 	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	list := load(t, h, LoadConfig{Rate: 400, Seed: 1, Trial: 200 * time.Millisecond, Every: time.Second, Share: func() float64 { return nightShare }}, 2)
@@ -131,6 +141,11 @@ func TestLoadIsLoweredToWhatIsBorneAndShedsTheRest(t *testing.T) {
 	}
 	if shed == 0 {
 		t.Error("nothing was shed")
+	}
+	for _, r := range list {
+		if r.Found && !r.bearable() {
+			t.Errorf("%+v is not borne, and was found", r)
+		}
 	}
 	if last := list[len(list)-1]; last.Aim > 100 || !last.Settled {
 		t.Errorf("settled at %v requests/s; about 100 are borne", last.Aim)

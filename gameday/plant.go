@@ -187,8 +187,11 @@ func (w *World) Load() (LoadReport, error) {
 			if json.Unmarshal([]byte(s), &r) != nil {
 				return
 			}
-			if w.loaded(r) == 1 {
-				settled <- r
+			if n := w.loaded(r); r.Found || n == 1 {
+				select {
+				case settled <- r:
+				default: // it was settled before
+				}
 			}
 		},
 	})

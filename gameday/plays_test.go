@@ -143,6 +143,21 @@ func TestOnlyPlaysOfOneStageShareAWorld(t *testing.T) {
 	}
 }
 
+func TestPlaysWithALoadAreNotPatient(t *testing.T) {
+	patient := 0
+	for _, s := range Scenarios() {
+		if s.Patient() {
+			patient++
+		}
+		if s.Patient() && (s.stage == shopStage || s.stage == nightStage) {
+			t.Errorf("%s is played beside others, which take what its load needs", s.Name)
+		}
+	}
+	if patient == 0 {
+		t.Error("no play may be played beside another")
+	}
+}
+
 func TestACutWireCarriesNothingUntilItIsMended(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "heard") }))
 	defer srv.Close()

@@ -22,6 +22,9 @@ type Scenario struct {
 	// stage prepares what the play needs, once for all plays of the same stage that
 	// are played together; nil if the play prepares a world of its own.
 	stage *stage
+	// patient plays use little of the processors, and nothing that they assert is lost by
+	// waiting for one of them for a few hundred milliseconds.
+	patient bool
 }
 
 // stage is what several plays stand on: a world that each of them leaves as it found it.
@@ -29,6 +32,9 @@ type stage struct{ prepare func(*drama) error }
 
 // Shares reports whether two plays can be played one after the other on one world.
 func (s Scenario) Shares(other Scenario) bool { return s.stage != nil && s.stage == other.stage }
+
+// Patient reports whether a play may be played beside another such play on one machine.
+func (s Scenario) Patient() bool { return s.patient }
 
 // Scenarios are all there are, in the order of the documentation.
 func Scenarios() []Scenario {
@@ -38,10 +44,10 @@ func Scenarios() []Scenario {
 		{Name: "slow-release", About: "v6 fails as rarely as v1 and is slow for a few: the tail of its latency stops it", play: slowRelease},
 		{Name: "other-ways", About: "v2 as a mirror, which harms nobody, and then blue/green: all the traffic at once, and back", play: otherWays},
 		{Name: "control-plane-killed", About: "the control plane is killed while v2 has its first traffic and comes back: v2 is stopped all the same, once", play: controlPlaneKilled},
-		{Name: "key-compromise", About: "the signing key is stolen and revoked: what it signed afterwards is listed and refused everywhere until it is attested anew", play: keyCompromise},
-		{Name: "attestation-store-down", About: "the ledger's files cannot be written, and the control plane is killed meanwhile: what was acknowledged is kept, published and proved", play: attestationStoreDown},
-		{Name: "serverless-payment", About: "a payment function without an attestation is neither deployed nor invoked, an attested one is both, a tampered copy neither", play: serverlessPayment},
-		{Name: "gate-blocked", About: "a policy refuses every release: two people excuse one, and in an emergency one person does, for hours and for all to see", play: gateBlocked},
+		{Name: "key-compromise", About: "the signing key is stolen and revoked: what it signed afterwards is listed and refused everywhere until it is attested anew", play: keyCompromise, patient: true},
+		{Name: "attestation-store-down", About: "the ledger's files cannot be written, and the control plane is killed meanwhile: what was acknowledged is kept, published and proved", play: attestationStoreDown, patient: true},
+		{Name: "serverless-payment", About: "a payment function without an attestation is neither deployed nor invoked, an attested one is both, a tampered copy neither", play: serverlessPayment, patient: true},
+		{Name: "gate-blocked", About: "a policy refuses every release: two people excuse one, and in an emergency one person does, for hours and for all to see", play: gateBlocked, patient: true},
 		{Name: "harm-budget", About: "a release may spend a fifth of the error budget: a bad one is stopped within it, a good one goes through, and without a budget nothing goes on", play: harmBudget, stage: shopStage},
 		{Name: "risky-release", About: "the score of a large change asks a person first and starts at 1 %; it is rolled back with at most a hundred harmed, and its history makes the next one slower", play: riskyRelease, stage: shopStage},
 		{Name: "telemetry-outage", About: "the control plane hears nothing while a bad version has a tenth of the traffic: it holds, and stops it when it hears again", play: telemetryOutage, stage: shopStage},
@@ -50,11 +56,11 @@ func Scenarios() []Scenario {
 		{Name: "slow-dependency", About: "v8 asks a new dependency through a wrong circuit breaker, which adds latency and no error: it is stopped", play: slowDependency, stage: shopStage},
 		{Name: "slow-burn", About: "v2 fails a little more often than v1 and within the objective: no burn-rate rule sees it, and it is stopped with a small part of the budget spent", play: slowBurn, stage: shopStage},
 		{Name: "memory-limit", About: "v9 keeps pages in memory and runs under a limit that the kernel enforces: the limit kills it while it has traffic, and the traffic is back", play: memoryLimit, stage: shopStage},
-		{Name: "regional-outage", About: "the eu of two regions dies: its traffic goes to the other one but for a probe, and comes back when it is well", play: regionalOutage, stage: yardStage},
+		{Name: "regional-outage", About: "the eu of two regions dies: its traffic goes to the other one but for a probe, and comes back when it is well", play: regionalOutage, stage: yardStage, patient: true},
 		{Name: "regional-spike", About: "eu becomes slow, retries fill the queues of the region that is well too: what has no room is held, the traffic goes where there is room, and all comes back when eu is well; us is emptied before its machines are taken back", play: regionalSpike, stage: yardStage},
 		{Name: "noisy-tenant", About: "one tenant asks for more than all may have and another fails: it is held at a fair part, and the other is well again", play: noisyTenant, stage: yardStage},
-		{Name: "attack", About: "one address tries door after door: it is cut off with what it did kept, no customer is held, and it is let in again when it is quiet", play: attack, stage: yardStage},
-		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage},
+		{Name: "attack", About: "one address tries door after door: it is cut off with what it did kept, no customer is held, and it is let in again when it is quiet", play: attack, stage: yardStage, patient: true},
+		{Name: "limit-bypass", About: "somebody without the right tries to lift a rate limit in five ways: none works, and the limit holds all the while", play: limitBypass, stage: yardStage, patient: true},
 		{Name: "autoscaler", About: "an autoscaler starts and stops real workers with every burst of tasks; through a strategy they are there within seconds, none is stopped before it calms down, and tasks wait less", play: autoscaler, stage: yardStage},
 		{Name: "seasonal", About: "workers run before their load comes: that of a morning, which a forecast of three weeks foretells, and that of an event in the calendar; a load that goes astray ends the forecast", play: seasonal, stage: yardStage},
 		{Name: "event-burst", About: "ten times the usual events arrive at functions for AWS Lambda: more are started, the least important events go a cheaper path, and all is given back", play: eventBurst, stage: yardStage},

@@ -65,7 +65,10 @@ const playTime = 8 * time.Minute
 const replays = 1
 
 // differed is what plays said that came out differently.
-var differed []string
+var differed struct {
+	sync.Mutex
+	said []string
+}
 
 // comeOut plays a play that has to come out as asserted, if need be once more, and returns
 // its report.
@@ -77,7 +80,9 @@ func comeOut(t *testing.T, exe string, args ...string) gameday.Report {
 			return r
 		}
 		said := fmt.Sprintf("%s, run %d: %v: %+v", strings.Join(args, " "), again+1, err, gameday.Failed(r.Checks))
-		differed = append(differed, said)
+		differed.Lock()
+		differed.said = append(differed.said, said)
+		differed.Unlock()
 		t.Log(said)
 		args = onlyFailed(args, err, r)
 	}
@@ -170,6 +175,7 @@ func TestDemoWithoutTheRegressionPromotesV2(t *testing.T) {
 
 func TestNothingOfADemoOutlivesItsParentHoweverItDies(t *testing.T) {
 	exe := playTest(t)
+	t.Parallel() // nothing that it asserts is a matter of time
 	folder := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), exe, "demo", "--listen", "127.0.0.1:0", "--dir", filepath.Join(folder, "play"))
 	stdout, err := cmd.StdoutPipe()
@@ -257,6 +263,7 @@ func TestChangesAreReadFromTheLinesOfStrace(t *testing.T) {
 // or anything it starts made, opened for writing, renamed or removed.
 func TestADemoWritesBelowItsFolderAndIntoGosCachesOnly(t *testing.T) {
 	exe := playTest(t)
+	t.Parallel() // nothing that it asserts is a matter of time
 	strace := testenv.Tool(t, "strace", "apt-get install strace")
 	folder, logs := t.TempDir(), t.TempDir()
 	dir, trace := filepath.Join(folder, "play"), filepath.Join(logs, "trace")
@@ -325,11 +332,25 @@ func TestADemoWritesBelowItsFolderAndIntoGosCachesOnly(t *testing.T) {
 	}
 }
 
-// TestEveryGameDayComesOutAsAsserted is the last of this file, so that what it says of
-// plays that failed is the last of the output.
+// TestEveryGameDayComesOutAsAsserted plays those that want the machine for themselves one
+// after the other, and then the patient ones beside each other, as many as there are
+// processors, each in a world of its own.
 func TestEveryGameDayComesOutAsAsserted(t *testing.T) {
 	exe := playTest(t)
-	for list := gameday.Scenarios(); len(list) > 0; {
+	t.Cleanup(func() {
+		for _, said := range differed.said {
+			t.Log(said)
+		}
+	})
+	var patient, list []gameday.Scenario
+	for _, s := range gameday.Scenarios() {
+		if s.Patient() {
+			patient = append(patient, s)
+		} else {
+			list = append(list, s)
+		}
+	}
+	for len(list) > 0 {
 		names := []string{list[0].Name} // with those that share its installation
 		rest := list[:0:0]
 		for _, s := range list[1:] {
@@ -344,7 +365,11 @@ func TestEveryGameDayComesOutAsAsserted(t *testing.T) {
 			comeOut(t, exe, append([]string{"gameday", "run"}, names...)...)
 		})
 	}
-	for _, said := range differed {
-		t.Log(said)
+	t.Parallel()
+	for _, s := range patient {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			comeOut(t, exe, "gameday", "run", s.Name)
+		})
 	}
 }
