@@ -83,7 +83,7 @@ PLAIN = $(SAME) $(GO) test $(LIGHT)
 
 # What computes for long and watches no clock: it may run beside other work, at any priority,
 # and `make test` has its results from the build cache.
-COMPUTE = ./advisory ./analyze ./anomaly ./attest/... ./decide ./evidence ./gate ./infer ./mitigate ./peer ./policy/... ./simulate
+COMPUTE = ./advisory ./analyze ./anomaly ./artifact ./attest/... ./control ./decide ./evidence ./gate ./infer ./internal/simtest ./mitigate ./peer ./policy/... ./rollout ./simulate
 test-compute: test-compile
 	$(RACE) $(COMPUTE)
 	$(PLAIN) $(SUMS)
