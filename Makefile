@@ -83,7 +83,7 @@ PLAIN = $(SAME) $(GO) test $(LIGHT)
 
 # What computes for long and watches no clock: it may run beside other work, at any priority,
 # and `make test` has its results from the build cache.
-COMPUTE = ./advisory ./analyze ./anomaly ./artifact ./attest/... ./control ./decide ./evidence ./gate ./infer ./internal/simtest ./mitigate ./peer ./policy/... ./rollout ./simulate
+COMPUTE = ./advisory ./analyze ./anomaly ./artifact ./attest/... ./control ./decide ./evidence ./gate ./infer ./internal/simtest ./mitigate ./peer ./policy/... ./rollout ./signal/openmetrics ./signal/tsdb ./simulate
 test-compute: test-compile
 	$(RACE) $(COMPUTE)
 	$(PLAIN) $(SUMS)
