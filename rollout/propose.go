@@ -136,8 +136,9 @@ func (c *Controller) prepare(ctx context.Context, p Proposal, plan decide.Plan) 
 	return rec, plan.Check()
 }
 
-// agrees refuses what the enforcer would contradict later: another artifact behind
-// the version's label, or an owner that is ahead of this one.
+// agrees refuses what the enforcer would contradict later: a version that it does not know
+// and is not told of, another artifact behind the version's label, or an owner that is ahead
+// of this one.
 func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observation) error {
 	if err := c.ahead(seen); err != nil {
 		return err
@@ -150,13 +151,29 @@ func (c *Controller) agrees(ctx context.Context, p Proposal, seen act.Observatio
 		return err
 	}
 	for _, r := range status.Routes {
-		for _, v := range r.Versions {
-			if r.Service == p.Plan.Service && v.Name == p.Canary && v.Digest != p.Digest {
-				return assay.Errorf(assay.CodeConflict, "the enforcer has %s running %s, and the rollout was asked for %s", p.Canary, v.Digest, p.Digest)
-			}
+		if r.Service != p.Plan.Service {
+			continue
+		}
+		i := slices.IndexFunc(r.Versions, func(v enforce.VersionStatus) bool { return v.Name == p.Canary })
+		if i < 0 {
+			return stranger(p, r)
+		}
+		if v := r.Versions[i]; v.Digest != p.Digest {
+			return assay.Errorf(assay.CodeConflict, "the enforcer has %s running %s, and the rollout was asked for %s", p.Canary, v.Digest, p.Digest)
 		}
 	}
 	return nil
+}
+
+// stranger refuses a version that a route cannot send anybody to.
+func stranger(p Proposal, r enforce.RouteStatus) error {
+	var known []string
+	for _, v := range r.Versions {
+		known = append(known, v.Name)
+	}
+	return &assay.Error{Code: assay.CodeConflict, Field: "canary",
+		Msg:  fmt.Sprintf("%q is a version that the enforcer does not know: its route %s of %s has %s", clip(p.Canary), r.Name, r.Service, strings.Join(known, ", ")),
+		Hint: "say where the version answers with --backend URL, or let the platform add it to the route first"}
 }
 
 // ahead refuses what an enforcer that a newer owner drove would refuse.

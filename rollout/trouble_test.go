@@ -132,6 +132,23 @@ func (s *stage) begin(p rollout.Proposal) api.Rollout {
 	return s.pass(r.ID, 0)
 }
 
+func TestAVersionThatTheEnforcerDoesNotKnowIsRefusedBeforeAnythingIsRecorded(t *testing.T) {
+	s := newStage(t, 20, 0.01)
+	s.behind(newKeeper(t, route("cart", version("v2", 100)), route("shop", version("v0", 0), version("v1", 100))))
+	p := s.proposal()
+	p.Backend = ""
+	_, err := s.ctl.Propose(t.Context(), p)
+	const want = `canary "v2" is a version that the enforcer does not know: its route shop of shop has v0, v1 ` +
+		`(say where the version answers with --backend URL, or let the platform add it to the route first)`
+	if assay.CodeOf(err) != assay.CodeConflict || err.Error() != want {
+		t.Errorf("a version without a backend gives %v", err)
+	}
+	list, err := rollout.List(t.Context(), s.store, namespace, 10)
+	if err != nil || len(list) > 0 {
+		t.Errorf("%d rollouts were recorded: %v", len(list), err)
+	}
+}
+
 func TestAVersionThatHadAFirstWeightMayComeBack(t *testing.T) {
 	s := newStage(t, 20, 0.01)
 	k := newKeeper(t, route("shop", version("v1", 0), version("v2", 100))) // v2 was first; v1 has the traffic since
