@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -237,12 +238,19 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 	}
 	q := signal.Query{Namespace: p.Namespace, Indicator: compiled}
 	list, err := c.every(ctx, q, plan.Control, now, span, length)
-	if apart := spacing(list); err == nil && apart > length {
-		length = min(daySlot, arrivals*apart, span)
-		list, err = c.every(ctx, q, plan.Control, now, span, length)
-	}
 	if err != nil || len(list) == 0 {
 		return err
+	}
+	apart := spacing(list)
+	if need := min(daySlot, arrivals*apart); len(list) < 2 || apart > length && need > span {
+		rec.young(plan.Control, max(length, need), span, now)
+		return nil
+	}
+	if apart > length {
+		length = min(daySlot, arrivals*apart)
+		if list, err = c.every(ctx, q, plan.Control, now, span, length); err != nil || len(list) == 0 {
+			return err
+		}
 	}
 	l := api.Load{Slot: length, Since: list[0][0].Start}
 	var before []loadedSlot
@@ -262,6 +270,17 @@ func (c *Controller) loaded(ctx context.Context, p Proposal, plan decide.Plan, r
 		rec.Day = &day{Tapes: wind(before, length)}
 	}
 	return nil
+}
+
+// young notes that too little is known of the old version to tell its load: counts that come
+// seldom would make it one and a half times as great, or many times. It is learned from what
+// comes from now on, in slots that are long enough.
+func (r *record) young(control string, slot, known time.Duration, now time.Time) {
+	r.Rollout.Load = &api.Load{Slot: slot, Since: now}
+	if w := r.Rollout.Watch; w != nil && w.UntilLoad > 0 {
+		r.Rollout.Warnings = append(r.Rollout.Warnings, fmt.Sprintf(
+			"too little history to tell the load of %s: its counts of %s come too seldom for that; unless more of them come before the watch, it does not wait for load", control, known.Round(time.Second)))
+	}
 }
 
 // arrivals is how often counts must come in a slot for it to tell a load: one more or less is
@@ -382,7 +401,7 @@ func (r *record) count(from, to time.Time, n [2]uint64, now time.Time) {
 // met ends a watch that waits for load: once the new version has had enough of it, it is
 // watched for the declared time from there on.
 func (r *record) met(now time.Time) {
-	if !r.watching() || r.Rollout.Watch.UntilLoad == 0 || !r.Rollout.Watch.Met.IsZero() || r.Rollout.Load.Canary < r.Rollout.Watch.UntilLoad*r.Rollout.Load.Control {
+	if !r.watching() || r.Rollout.Watch.UntilLoad == 0 || r.Rollout.Load.Control == 0 || !r.Rollout.Watch.Met.IsZero() || r.Rollout.Load.Canary < r.Rollout.Watch.UntilLoad*r.Rollout.Load.Control {
 		return
 	}
 	w := *r.Rollout.Watch

@@ -213,6 +213,31 @@ func TestALoadIsNotThatOfTheSecondsInWhichItsCountsArrive(t *testing.T) {
 	}
 }
 
+// Two or three looks at a page do not tell a load: each has the counts of all the time since
+// the one before, also of what was before the first that is known.
+func TestALoadIsNotToldFromTwoOrThreeArrivals(t *testing.T) {
+	for _, every := range []int{15, 20, 25, 30, 60} {
+		t.Run(fmt.Sprintf("every %d seconds", every), func(t *testing.T) {
+			s := newDay(t, 115, busy{0.01, 0.01}, false)
+			s.scraped("v1", every)
+			id := s.start(plan(), func(p *rollout.Proposal) {
+				blueGreen(10 * time.Second)(p)
+				p.Baseline, p.UntilLoad, p.Longest = time.Minute, 0.4, time.Hour
+			})
+			r := s.pass(id, 0)
+			if l := r.Load; l == nil || l.Control != 0 || l.Recent != 0 {
+				t.Errorf("%+v of %d arrivals", l, 60/every)
+			}
+			if len(r.Warnings) == 0 || !strings.Contains(r.Warnings[len(r.Warnings)-1], "too little history to tell the load of v1") {
+				t.Errorf("nobody is told: %q", r.Warnings)
+			}
+			if r = s.run(id); r.Status != api.RolloutPromoted || s.world.Now().After(began.Add(releaseAfter+20*time.Second)) {
+				t.Errorf("it is %s at %s: nothing was to be waited for", r.Status, s.world.Now())
+			}
+		})
+	}
+}
+
 // A watch that waits for the morning, 600 of the 1,500 requests a second of the day before,
 // does not take a night's counts that came at once for it.
 func TestCountsOfTheNewVersionThatArriveLateEndNoWait(t *testing.T) {

@@ -50,7 +50,7 @@ func (r record) sources() []Indicator {
 func (r *record) look(now time.Time) (err error) {
 	w := *r.Rollout.Watch
 	w.Began, w.Until, w.From, w.To = now, now.Add(w.Duration), r.Past, now
-	if w.UntilLoad > 0 && r.Rollout.Load != nil {
+	if w.UntilLoad > 0 && r.Rollout.Load != nil && r.Rollout.Load.Control > 0 {
 		w.Until = now.Add(w.Longest)
 	}
 	if !w.From.Before(w.To) { // nothing is known of its past
