@@ -136,6 +136,19 @@ func TestAForecastSaysWhenItIsWorthNothing(t *testing.T) {
 	}
 }
 
+func TestAForecastOfWhatNeverChangesSaysSo(t *testing.T) {
+	for _, v := range []float64{100, 0.1, 0} {
+		points := hourly(15)
+		for i := range points {
+			points[i].Value = v
+		}
+		got, err := analyze.Forecast(points, 5, time.UTC)
+		if err != nil || got.Trusted || !strings.Contains(got.Reason, "it repeats itself exactly") {
+			t.Errorf("of %v always: %q, %v", v, got.Reason, err)
+		}
+	}
+}
+
 func TestForecastsOfStrangeSeriesAreNumbers(t *testing.T) {
 	gaps, zeros, huge, constant := hourly(4), hourly(4), hourly(4), hourly(4)
 	for i := range gaps {

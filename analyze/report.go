@@ -134,6 +134,8 @@ func reason(p infer.Prediction) string {
 	switch {
 	case p.Origins < 2:
 		return "too short to check: one forecast of the past says nothing about the intervals; decisions stay reactive"
+	case p.Still():
+		return "it repeats itself exactly, so that nothing is better than repeating it, and nothing is known of how far it may stray: the intervals have no width; decisions stay reactive"
 	case p.Skill <= 0:
 		return fmt.Sprintf("no better than repeating the last season (skill %.2f): decisions stay reactive", p.Skill)
 	case !p.Trusted():

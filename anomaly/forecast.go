@@ -131,11 +131,11 @@ func (l *load) hold(n int64, v float64) {
 			continue
 		}
 		got, missed := 1.0, 0.0
-		if v < s.Low || v > s.High {
+		if left := sameness * math.Abs(v); v < s.Low-left || v > s.High+left {
 			got, missed = 0, 1
 		}
 		if len(s.Deciles) == deciles {
-			l.s.Tenths = append(l.s.Tenths[max(0, len(l.s.Tenths)-tenthsKept+1):], tenth(s.Deciles, v))
+			l.s.Tenths = append(l.s.Tenths[max(0, len(l.s.Tenths)-tenthsKept+1):], tenth(s.Deciles, v, math.Mod(float64(n)*goldenRatio, 1)))
 		}
 		l.s.Level = min(max(l.s.Level+0.01*(0.1-missed), 0.01), 0.4)
 		l.s.Live += (got - l.s.Live) / 100
@@ -267,6 +267,8 @@ func judge(p infer.Prediction, s loadState, seasonal bool) (trusted bool, reason
 		return false, "reactive: less than two days are known, so there is no day before to compare with"
 	case p.Origins < 2:
 		return false, "reactive: too little has been seen to check a forecast"
+	case p.Still():
+		return false, "reactive: it repeats itself exactly, so that nothing is better than repeating it, and nothing is known of how far it may stray"
 	case p.Skill <= 0:
 		return false, fmt.Sprintf("reactive: no better than repeating the last day (skill %.2f)", p.Skill)
 	case !p.Trusted():

@@ -1,6 +1,7 @@
 package anomaly
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -54,15 +55,20 @@ type Foreseen struct {
 	Lines       []Indicator        `json:"indicators"` // minute by minute
 }
 
-// tenth is the part of a forecast that a value fell into, 0 to 9.
-func tenth(deciles []float64, v float64) byte {
-	n := byte(0)
-	for _, d := range deciles {
-		if v > d {
-			n++
+// sameness is the share of a value that calculating with it may leave over.
+const sameness = 1e-9
+
+// tenth is the part of a forecast that a value fell into, 0 to 9. What equals several deciles
+// falls into any of theirs, by u from 0 to 1: see infer.Deciles.PIT.
+func tenth(deciles []float64, v, u float64) byte {
+	var of infer.Deciles
+	copy(of[:], deciles)
+	for i, d := range of {
+		if math.Abs(d-v) <= sameness*math.Abs(v) {
+			of[i] = v
 		}
 	}
-	return n
+	return byte(min(float64(len(deciles)), 10*of.PIT(v, u)))
 }
 
 // decilesOf are those of a step, in the unit of the load.

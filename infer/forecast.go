@@ -74,6 +74,11 @@ func (p Prediction) Trusted() bool {
 	return p.Skill > 0 && p.Cover90 >= 0.85 && p.Cover90 <= 0.97
 }
 
+// Still says that the series has repeated itself exactly, as one does that never changes:
+// nothing can be better than repeating it, and its past says nothing of how far it may stray,
+// so that its intervals have no width.
+func (p Prediction) Still() bool { return p.Origins > 1 && p.MASE == 0 && p.Naive == 0 }
+
 // Quantile is the tau quantile of the forecast at a step of the horizon (from 0), by
 // the signed residuals of the blend around that step at the past origins (split
 // conformal). It is calibrated, not exact.

@@ -124,10 +124,14 @@ func newForecastDetail(v *view, f api.Foreseen) forecastDetail {
 
 // cover compares how often bands held with how often they should.
 func (d *forecastDetail) cover() {
-	add := func(name string, want, got, low, high float64, of string, measured bool) {
+	l := d.Load
+	still := len(l.Steps) > 0 && l.Sharpness == 0 && l.Coverage == 1
+	add := func(name string, want, got, low, high float64, of string, measured, flat bool) {
 		row := coverRow{Name: name, Want: want, Got: got, Low: low, High: high, Of: of, Measured: measured, State: state{"unknown", "not yet known"}}
 		switch {
 		case !measured:
+		case flat && got > high:
+			row.State = state{"ok", "it never changed"}
 		case got < low:
 			row.State = state{"bad", "too narrow"}
 		case got > high:
@@ -137,17 +141,25 @@ func (d *forecastDetail) cover() {
 		}
 		d.Coverage = append(d.Coverage, row)
 	}
-	l := d.Load
 	if c := d.Judged; c != nil {
 		d.Calibration = calibrationChart(*c)
-		d.Words = calibrationWords(*c)
-		add("80 % of the load", 0.8, c.Cover80, 0.72, 0.9, plural(c.N, "slot since", "slots since"), c.N >= 30)
+		if d.Words = calibrationWords(*c); still && c.ChiP > 0.01 {
+			d.Words = "What came was what was expected: it never changed, and nothing is known of how far it may stray."
+		}
+		add("80 % of the load", 0.8, c.Cover80, 0.72, 0.9, plural(c.N, "slot since", "slots since"), c.N >= 30, still)
 	}
-	add("90 % of the load, in its past", 0.9, l.Coverage, 0.85, 0.97, "forecasts from earlier points", len(l.Steps) > 0)
-	add("90 % of the load, since", 0.9, l.Live, 0.8, 0.99, plural(l.LiveSlots, "slot, the newest count most", "slots, the newest count most"), l.LiveSlots >= 50)
+	add("90 % of the load, in its past", 0.9, l.Coverage, 0.85, 0.97, "forecasts from earlier points", len(l.Steps) > 0, still)
+	add("90 % of the load, since", 0.9, l.Live, 0.8, 0.99, plural(l.LiveSlots, "slot, the newest count most", "slots, the newest count most"), l.LiveSlots >= 50, still)
 	for _, x := range d.Foreseen.Lines {
-		add("90 % of "+x.Name+", by the minute", 0.9, x.Coverage, 0.8, 0.99, "the newest minutes", x.Covered)
+		add("90 % of "+x.Name+", by the minute", 0.9, x.Coverage, 0.8, 0.99, "the newest minutes", x.Covered, flat(x.Points))
 	}
+}
+
+// flat reports whether bands have no width to speak of: what they are of never changed.
+func flat(points []anomaly.Point) bool {
+	return !slices.ContainsFunc(points, func(p anomaly.Point) bool {
+		return p.Band && p.High-p.Low > 1e-6*(1+math.Abs(p.Value))
+	})
 }
 
 // calibrationWords say what the tenths tell.
