@@ -22,8 +22,8 @@ import (
 var screens = []struct{ width, height int64 }{{1440, 900}, {390, 844}}
 
 // TestPagesLookRight opens every page in a real browser, wide and narrow, light
-// and dark: nothing is wider than the screen, and the console stays empty. With
-// ASSAY_SCREENSHOTS it keeps the pictures in that folder.
+// and dark, and as it is printed: nothing is wider than the screen, and the console stays
+// empty. With ASSAY_SCREENSHOTS it keeps the pictures in that folder.
 func TestPagesLookRight(t *testing.T) {
 	testenv.Tool(t, "chromium", chromiumFrom)
 	w := busy(t)
@@ -48,6 +48,11 @@ func TestPagesLookRight(t *testing.T) {
 					})
 				}
 			}
+			t.Run("printed", func(t *testing.T) {
+				printed(t, browser)
+				keep(t, browser, name+"-print", a4, 1000)
+				onScreen(t, browser)
+			})
 			for _, line := range seen.lines() {
 				t.Errorf("console: %s", line)
 			}
@@ -55,32 +60,36 @@ func TestPagesLookRight(t *testing.T) {
 	}
 }
 
-// Paper does not scroll, is white, and is read later: nothing is cut off, dark text stays dark
-// whatever the screen of who prints, and times are times of a day.
-func TestPagesCanBePrinted(t *testing.T) {
-	testenv.Tool(t, "chromium", chromiumFrom)
-	w := busy(t)
-	srv := serve(t, w)
-	browser, _ := browse(t)
-	const a4 = 720 // pixels between the margins
+// a4 is how many pixels paper has between its margins.
+const a4 = 720
+
+// printed checks the page that is open as it comes on paper. Paper does not scroll, is white,
+// and is read later: nothing is cut off, dark text stays dark whatever the screen of who
+// prints, and times are times of a day.
+func printed(t *testing.T, browser context.Context) {
+	t.Helper()
 	must(t, chromedp.Do(browser, chromedp.EmulateViewport(a4, 1000)))
 	_, err := chromedp.Call(browser, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
 	must(t, err)
-	for name, path := range w.addresses() {
-		t.Run(name, func(t *testing.T) {
-			open(t, browser, srv+path)
-			if cut := evaluate[string](t, browser, `[...document.querySelectorAll("main table")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.innerText.slice(0, 60) + " …: " + Math.round(e.getBoundingClientRect().right)).join("; ")`); cut != "" {
-				t.Errorf("these are wider than the paper of %d pixels: %s", a4, cut)
-			}
-			if light := evaluate[string](t, browser, `getComputedStyle(document.body).color`); light != "rgb(20, 24, 29)" {
-				t.Errorf("the text is printed in %s", light)
-			}
-			if ago := evaluate[int](t, browser, `[...document.querySelectorAll("main time[data-ago]")].filter(e => getComputedStyle(e).fontSize !== "0px" || !/\d{4}-\d\d-\d\d/.test(getComputedStyle(e, "::after").content + e.title)).length`); ago > 0 {
-				t.Errorf("%d times are told by how long ago they were", ago)
-			}
-			keep(t, browser, name+"-print", a4, 1000)
-		})
+	if !evaluate[bool](t, browser, fmt.Sprintf(`innerWidth === %d && matchMedia("print").matches`, a4)) {
+		t.Error("the browser does not show the page as it is printed")
 	}
+	if cut := evaluate[string](t, browser, `[...document.querySelectorAll("main table")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.innerText.slice(0, 60) + " …: " + Math.round(e.getBoundingClientRect().right)).join("; ")`); cut != "" {
+		t.Errorf("these are wider than the paper of %d pixels: %s", a4, cut)
+	}
+	if light := evaluate[string](t, browser, `getComputedStyle(document.body).color`); light != "rgb(20, 24, 29)" {
+		t.Errorf("the text is printed in %s", light)
+	}
+	if ago := evaluate[int](t, browser, `[...document.querySelectorAll("main time[data-ago]")].filter(e => getComputedStyle(e).fontSize !== "0px" || !/\d{4}-\d\d-\d\d/.test(getComputedStyle(e, "::after").content + e.title)).length`); ago > 0 {
+		t.Errorf("%d times are told by how long ago they were", ago)
+	}
+}
+
+// onScreen ends what printed set: buttons are not printed, and could not be pressed.
+func onScreen(t *testing.T, browser context.Context) {
+	t.Helper()
+	_, err := chromedp.Call(browser, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
+	must(t, err)
 }
 
 const chromiumFrom = "apt-get install chromium"
@@ -164,7 +173,7 @@ func look(t *testing.T, browser context.Context, width, height int64, scheme str
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
 	must(t, err)
-	if got := evaluate[bool](t, browser, fmt.Sprintf(`innerWidth === %d && matchMedia("(prefers-color-scheme: %s)").matches`, width, scheme)); !got {
+	if got := evaluate[bool](t, browser, fmt.Sprintf(`innerWidth === %d && matchMedia("screen and (prefers-color-scheme: %s)").matches`, width, scheme)); !got {
 		t.Errorf("the browser does not show the page %d pixels wide in %s", width, scheme)
 	}
 	if wide := evaluate[int64](t, browser, `Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)`); wide > width {
