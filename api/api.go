@@ -171,4 +171,6 @@ type Problem struct {
 	Status int        `json:"status"`
 	Code   assay.Code `json:"code"`
 	Detail string     `json:"detail"`
+	// Field of the request that is wrong, dotted, if it is one; Detail begins with it then.
+	Field string `json:"field,omitempty"`
 }

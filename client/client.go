@@ -252,5 +252,8 @@ func problem(resp *http.Response, data []byte) error {
 	if err := json.Unmarshal(data, &p); err != nil || p.Code == "" {
 		return assay.Errorf(assay.CodeUnavailable, "the server answered %s; is this an assay server?", resp.Status)
 	}
+	if msg, ok := strings.CutPrefix(p.Detail, p.Field+" "); ok && p.Field != "" {
+		return &assay.Error{Code: p.Code, Field: p.Field, Msg: msg}
+	}
 	return &assay.Error{Code: p.Code, Msg: p.Detail}
 }

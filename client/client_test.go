@@ -172,7 +172,7 @@ func TestErrorsOfTheServerComeBackAsTheyWere(t *testing.T) {
 	url, ctx := serve(t, in), t.Context()
 	alice := dial(t, url, in.Token("alice", "default", api.RoleDeveloper))
 	e, err := alice.RequestException(ctx, api.ExceptionRequest{
-		Scope: assay.ExceptionScope{Rules: []string{"release/x"}}, Reason: "long enough a reason", NotAfter: in.Now().Add(time.Hour),
+		Scope: assay.ExceptionScope{Rules: []string{controltest.Rule}}, Reason: "long enough a reason", NotAfter: in.Now().Add(time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -194,6 +194,10 @@ func TestErrorsOfTheServerComeBackAsTheyWere(t *testing.T) {
 	}
 	if _, err := alice.ApproveException(ctx, e.ID); err == nil || !strings.Contains(err.Error(), "this needs approver") {
 		t.Errorf("the server's words are lost: %v", err)
+	}
+	_, err = alice.RequestException(ctx, api.ExceptionRequest{Scope: e.Scope, Reason: "long enough a reason", NotAfter: in.Now().Add(-time.Hour)})
+	if got, ok := errors.AsType[*assay.Error](err); !ok || got.Field != "not_after" || !strings.HasPrefix(err.Error(), "not_after is ") {
+		t.Errorf("the field is lost: %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@ func (s *Session) RequestException(ctx context.Context, req api.ExceptionRequest
 	if err := s.require(api.RoleDeveloper, api.RoleOperator); err != nil {
 		return assay.Exception{}, err
 	}
-	terms, err := s.exceptionPolicy()
+	terms, err := s.exceptionPolicy(req.Scope.Rules)
 	if err != nil {
 		return assay.Exception{}, err
 	}
@@ -33,7 +33,7 @@ func (s *Session) BypassException(ctx context.Context, req api.BypassRequest) (a
 	if err := s.require(api.RoleOperator, api.RoleApprover); err != nil {
 		return assay.Exception{}, err
 	}
-	terms, err := s.exceptionPolicy()
+	terms, err := s.exceptionPolicy(req.Scope.Rules)
 	if err != nil {
 		return assay.Exception{}, err
 	}
@@ -43,10 +43,10 @@ func (s *Session) BypassException(ctx context.Context, req api.BypassRequest) (a
 	}, exception.Terms{Forbidden: b.Forbidden, MaxDuration: b.MaxDuration.Value(), Page: b.Page}, s.caller.Name, s.p.cfg.Now())))
 }
 
-// exceptionPolicy says how exceptions are granted in the caller's namespace. An
-// installation without a policy directory has the defaults; one whose policy is
-// wrong grants nothing until it is mended.
-func (s *Session) exceptionPolicy() (policy.ExceptionPolicySpec, error) {
+// exceptionPolicy says how exceptions for rules are granted in the caller's namespace, and
+// refuses rules that its policy does not have. An installation without a policy directory
+// has the defaults; one whose policy is wrong grants nothing until it is mended.
+func (s *Session) exceptionPolicy(rules []string) (policy.ExceptionPolicySpec, error) {
 	pol, err := s.p.cfg.Policy()
 	if assay.CodeOf(err) == assay.CodeNotFound {
 		return new(policy.Revision).ExceptionPolicy(s.caller.Namespace), nil
@@ -54,7 +54,7 @@ func (s *Session) exceptionPolicy() (policy.ExceptionPolicySpec, error) {
 	if err != nil {
 		return policy.ExceptionPolicySpec{}, err
 	}
-	return pol.Revision.ExceptionPolicy(s.caller.Namespace), nil
+	return pol.Revision.ExceptionPolicy(s.caller.Namespace), checkRules(pol, s.caller.Namespace, rules)
 }
 
 // stepped counts a step in the life of an exception that happened.

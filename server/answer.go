@@ -112,13 +112,18 @@ func writeProblem(w http.ResponseWriter, err error) {
 	if code == assay.CodeUnauthenticated {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="assay"`)
 	}
-	writeProblemStatus(w, status, code, detail)
+	p := api.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+	if e, ok := errors.AsType[*assay.Error](err); ok && known && strings.HasPrefix(detail, e.Field+" ") {
+		p.Field = e.Field
+	}
+	writeJSON(w, status, problemType, p)
 }
 
+// problemType is the media type of what is wrong, RFC 9457.
+const problemType = "application/problem+json"
+
 func writeProblemStatus(w http.ResponseWriter, status int, code assay.Code, detail string) {
-	writeJSON(w, status, "application/problem+json", api.Problem{
-		Title: http.StatusText(status), Status: status, Code: code, Detail: detail,
-	})
+	writeJSON(w, status, problemType, api.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail})
 }
 
 // unrouted answers what no route takes: 405 if another method would be taken, else 404.

@@ -197,7 +197,8 @@ func names(cmd *cobra.Command) []string {
 }
 
 // wrapUsage marks mistakes in arguments and missing flags as usage errors, and
-// an unknown command of a group as well, which cobra would answer with help.
+// an unknown command of a group as well, which cobra would answer with help. What is wrong
+// with a field of a request is said of the flag that filled it.
 func wrapUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
@@ -219,6 +220,8 @@ func wrapUsage(cmd *cobra.Command) {
 			}
 			return nil
 		}
+		do := cmd.RunE
+		cmd.RunE = func(c *cobra.Command, args []string) error { return byFlag(c, do(c, args)) }
 	}
 	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.Args = cobra.ArbitraryArgs
