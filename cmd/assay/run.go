@@ -35,6 +35,12 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
+// What --output and the setting log-level may be.
+var (
+	outputs   = []string{"table", "json", "yaml"}
+	logLevels = []string{"debug", "info", "warn", "error"}
+)
+
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
@@ -140,6 +146,7 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	wrapUsage(root)
+	a.complete(root)
 	return root
 }
 
@@ -239,8 +246,8 @@ func wrapUsage(cmd *cobra.Command) {
 
 // configure resolves the configuration before any command runs.
 func (a *app) configure(cmd *cobra.Command) error {
-	if formats := []string{"table", "json", "yaml"}; !slices.Contains(formats, a.format) {
-		return usageError{fmt.Errorf("--output %s", strict.OneOf(a.format, formats))}
+	if !slices.Contains(outputs, a.format) {
+		return usageError{fmt.Errorf("--output %s", strict.OneOf(a.format, outputs))}
 	}
 	cfg, err := loadConfig(a.flags, cmd.Flags().Changed, a.env)
 	if err != nil {
@@ -249,7 +256,7 @@ func (a *app) configure(cmd *cobra.Command) error {
 	a.cfg = cfg
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.get("log-level"))); err != nil {
-		return usageError{fmt.Errorf("log-level %s", strict.OneOf(cfg.get("log-level"), []string{"debug", "info", "warn", "error"}))}
+		return usageError{fmt.Errorf("log-level %s", strict.OneOf(cfg.get("log-level"), logLevels))}
 	}
 	a.log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 	return nil

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"assay.dev/assay"
+	"assay.dev/assay/api"
+	"assay.dev/assay/control/controltest"
+	"assay.dev/assay/server"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+)
+
+// completed are the words that a shell is offered for the last argument, and what the person
+// would see beside them.
+func completed(t *testing.T, env map[string]string, args ...string) (words []string, seen string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), append([]string{cobra.ShellCompNoDescRequestCmd}, args...), func(k string) string { return env[k] }, strings.NewReader(""), &out, &errs)
+	if code != 0 {
+		t.Errorf("%q ends with %d: %s", args, code, &errs)
+	}
+	for line := range strings.Lines(out.String()) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, ":") {
+			words = append(words, line)
+		}
+	}
+	for line := range strings.Lines(errs.String()) {
+		if !strings.HasPrefix(line, "Completion ended with directive") {
+			seen += line
+		}
+	}
+	return words, seen
+}
+
+func TestShellsAreOfferedTheWordsThatFlagsTake(t *testing.T) {
+	root := newApp(func(string) string { return "" }, strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}).root()
+	find := func(path string) *cobra.Command {
+		cmd, rest, err := root.Find(strings.Fields(path)[min(1, len(strings.Fields(path))):])
+		if err != nil || len(rest) > 0 {
+			t.Fatalf("there is no command %q", path)
+		}
+		return cmd
+	}
+	for path, flags := range enumerated() {
+		for flag, list := range flags {
+			cmd := find(path)
+			f, known := cmd.GetFlagCompletionFunc(flag)
+			if !known {
+				t.Errorf("%s has no flag --%s", path, flag)
+				continue
+			}
+			if got, _ := f(cmd, nil, ""); len(got) != len(list) || len(got) < 2 {
+				t.Errorf("%s --%s is offered %q", path, flag, got)
+			}
+		}
+	}
+	for place := range offered {
+		path, flag, of := strings.Cut(place, " --")
+		if _, known := find(path).GetFlagCompletionFunc(flag); of && !known || !of && find(path).ValidArgsFunction == nil {
+			t.Errorf("nothing is offered for %s", place)
+		}
+	}
+	for _, args := range [][]string{{"rollout", "list", "-o", ""}, {"verify", "--output", ""}} {
+		if got, _ := completed(t, nil, args...); strings.Join(got, " ") != "table json yaml" {
+			t.Errorf("%q: %q", args, got)
+		}
+	}
+}
+
+func TestShellsAreOfferedTheIdsThatTheServerKnows(t *testing.T) {
+	in := controltest.New(t)
+	srv := httptest.NewServer(server.New(server.Config{Plane: in.Plane, Ledger: http.NotFoundHandler(), Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}))
+	t.Cleanup(srv.Close)
+	e, err := in.As("alice", "default", api.RoleDeveloper).RequestException(t.Context(), api.ExceptionRequest{
+		Scope: assay.ExceptionScope{Rules: []string{controltest.Rule}}, Reason: "long enough a reason", NotAfter: in.Now().Add(time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"ASSAY_SERVER": srv.URL, "ASSAY_TOKEN": in.Token("bob", "default", api.RoleApprover)}
+	if got, seen := completed(t, env, "exception", "approve", ""); len(got) != 1 || got[0] != e.ID || seen != "" {
+		t.Errorf("offered %q, said %q", got, seen)
+	}
+	if got, _ := completed(t, env, "exception", "approve", e.ID, ""); len(got) > 0 {
+		t.Errorf("a second argument is offered %q", got)
+	}
+	if got, _ := completed(t, nil, "exception", "approve", "--server", srv.URL, "ff"); len(got) > 0 {
+		t.Errorf("without a token %q is offered", got)
+	}
+
+	// Whoever types is neither told of what is wrong nor made to wait for it.
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { deaf.Close() })
+	for what, url := range map[string]string{"nobody": "http://127.0.0.1:1", "somebody who does not answer": "http://" + deaf.Addr().String(), "no address": "::", "none": ""} {
+		env["ASSAY_SERVER"] = url
+		began := time.Now()
+		if got, seen := completed(t, env, "exception", "approve", ""); len(got) > 0 || seen != "" || time.Since(began) > 10*completeTime {
+			t.Errorf("with %s there: offered %q, said %q after %s", what, got, seen, time.Since(began))
+		}
+	}
+}
