@@ -223,7 +223,9 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		return e
 	}
 	if err != nil {
-		return assay.Errorf(assay.CodeUnavailable, "cannot reach the server: %w", err)
+		e := assay.Errorf(assay.CodeUnavailable, "cannot reach the server: %w", err)
+		e.Hint = "is it running, and does --server name it?"
+		return e
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

@@ -32,8 +32,8 @@ func checkRules(pol Policy, namespace string, rules []string) error {
 	}
 	for i, rule := range rules {
 		whose, _, whole := strings.Cut(rule, "/")
-		if !whole || known[rule] || open[whose] {
-			continue // a name without its policy has its own error
+		if !whole || known[rule] || open[whose] || strings.ContainsAny(rule, "*?[]{} ") {
+			continue // a name without its policy, and a pattern, have their own errors
 		}
 		e := &assay.Error{Code: assay.CodeInvalid, Field: fmt.Sprintf("scope.rules[%d]", i),
 			Msg:  fmt.Sprintf("%q is no rule of the policy for namespace %q and would excuse nothing", rule, namespace),
