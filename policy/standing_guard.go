@@ -10,7 +10,7 @@ import (
 // service, whichever law or strategy moved it. What is left out holds nothing back, for
 // damping is the stricter for what a law moves smoothly.
 type StrategyGuardrails struct {
-	// MinInterval is the least time between two moves of one lever; 10s if left out, and the law's verify for divert.
+	// MinInterval is the least time between two moves of one lever; 10s if left out.
 	MinInterval Duration `json:"minInterval,omitempty"`
 	// DeadTime is how long after any move of the service nothing else of it moves, because what that did cannot be seen yet; none if left out.
 	DeadTime Duration `json:"deadTime,omitempty"`
