@@ -227,9 +227,10 @@ func (v *view) away(f *finding, l *policy.DivertLaw, r policy.DivertRegion, curr
 	if receivers == 0 || extra > room {
 		// A smaller step than declared is better than none, if it is worth its move. Doors
 		// let a region have nothing, or its probe at least.
-		fits := max(math.Ceil(current-100*room/max(total, 1e-9)), r.Share*float64(l.Probe)/100)
-		if receivers > 0 && current-fits >= 1 {
-			want = fits
+		fits := current - 100*room/max(total, 1e-9)
+		least := max(math.Ceil(fits), r.Share*float64(l.Probe)/100)
+		if receivers > 0 && current-fits >= 1 && least < current {
+			want = least
 			extra = (current - want) / 100 * total
 		} else {
 			f.held = append(f.held, fmt.Sprintf("%s: %s requests/s would have to go elsewhere, and the others have room for %s", r.Name, number(extra), number(room)))
