@@ -362,6 +362,48 @@ func TestTrafficGoesOnlyWhereThereIsRoom(t *testing.T) {
 	r.says("have room for")
 }
 
+// Shares of regions need not be whole numbers; what a smaller step leaves is rounded up to one.
+func TestASmallerStepThanDeclaredIsTakenIfItIsWorthItsMove(t *testing.T) {
+	for _, c := range []struct {
+		room float64 // percent of all traffic, for which the others have room
+		want float64 // that eu keeps
+	}{
+		{0.9, 47.5}, // is held
+		{1.1, 47},   // 46.4 would do
+		{2.4, 46},   // 45.1 would
+		{5.1, 42.5}, // the next of the declared steps
+	} {
+		r := example(t, "divert")
+		regions(r)
+		room := func(percent float64) {
+			for i := range r.s.Spec.Divert.Regions {
+				x := &r.s.Spec.Divert.Regions[i]
+				x.Capacity = 1.25 * 3 * x.Share // its load, as far as it is known
+				if x.Name == "us" {
+					x.Capacity += 3 * percent
+				}
+			}
+		}
+		room(2.51) // the first step, and not twice as much
+		r.fails("eu")
+		for range 60 {
+			if r.step(10 * time.Second); r.at(assay.LeverRegion, "eu") < 50 {
+				break
+			}
+		}
+		if at := r.at(assay.LeverRegion, "eu"); at != 47.5 {
+			t.Fatalf("the first step leads to %v: %s %v", at, r.last.Words, r.last.Reasons)
+		}
+		room(c.room)
+		for i, n := 0, len(r.log); i < 60 && len(r.log) == n; i++ {
+			r.step(10 * time.Second)
+		}
+		if at := r.at(assay.LeverRegion, "eu"); math.Abs(at-c.want) > 1e-6 {
+			t.Errorf("with room for %v %% eu keeps %v, want %v: %s %v", c.room, at, c.want, r.last.Words, r.last.Reasons)
+		}
+	}
+}
+
 func TestANoisyTenantIsHeldAtItsFairPartAndTheOthersAreNot(t *testing.T) {
 	r := example(t, "isolate")
 	trouble(r, "isolate")
