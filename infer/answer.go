@@ -63,9 +63,10 @@ func (k *Comparison) mixture(gains []float64, s *State) float64 {
 		return m
 	}
 	sum, n := 0.0, len(k.harm.early)
+	early, weights := k.harm.early, k.harm.weights[:n]
 	for i, gain := range gains[:n] {
 		if v := gain - m; v > negligible {
-			sum += k.harm.early[i] * math.Exp(v)
+			sum += early[i] * math.Exp(v)
 		}
 	}
 	if k.late == 0 {
@@ -73,9 +74,10 @@ func (k *Comparison) mixture(gains []float64, s *State) float64 {
 	}
 	for b := range s.Starts {
 		gains = gains[n:]
+		weight := s.Starts[b].Weight
 		for i, gain := range gains[:n] {
 			if v := gain - m; v > negligible {
-				sum += s.Starts[b].Weight * k.harm.weights[i] * math.Exp(v)
+				sum += weight * weights[i] * math.Exp(v)
 			}
 		}
 	}
@@ -164,15 +166,13 @@ func (k *Comparison) components(out []float64, s *State, d *side) []float64 {
 	if len(s.LogNorm) == 0 {
 		return out
 	}
-	for i := range d.sizes {
-		out[i] += k.gain(s, d, i)
+	x, null := float64(s.Treated.Events), s.LogNorm[d.null]
+	sizes := d.sizes
+	spans, terms := d.spans[:len(sizes)], out[:len(sizes)]
+	for i, j := range sizes {
+		terms[i] += k.divided(x*spans[i] - (s.LogNorm[j] - null))
 	}
 	return out
-}
-
-// gain is the log likelihood ratio of a side's size against its null.
-func (k *Comparison) gain(s *State, d *side, size int) float64 {
-	return k.divided(float64(s.Treated.Events)*d.spans[size] - (s.LogNorm[d.sizes[size]] - s.LogNorm[d.null]))
 }
 
 // Posterior is the weight of each size of harm given that there is harm, in the
@@ -239,55 +239,61 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 		f = make([]float64, n)
 	}
 	f = f[:n]
-	x, null, spans := float64(s.Treated.Events), s.LogNorm[k.harm.null], k.spans[:n]
-	for i, j := range k.lattice {
-		f[i] = x*spans[i] - (s.LogNorm[j] - null)
+	most := k.onLattice(f, &s)
+	// ln E with a point as the null is level less what is at it.
+	level := logSum(f, most) + math.Log(alpha/float64(n))
+	first, last, lowest := 0, n-1, level-most // of the least ones, which are neighbours
+	for level-f[first] > lowest {
+		first++
 	}
-	k.divide(f)
-	m := logSumExp(f) + math.Log(alpha/float64(n))
-	first, last, lowest := 0, 0, m-f[0] // of the least ones, which are neighbours
-	for i, gain := range f {
-		v := m - gain
-		f[i] = v
-		if v > lowest {
-			continue
-		}
-		if last = i; v < lowest {
-			first, lowest = i, v
-		}
+	for level-f[last] > lowest {
+		last--
 	}
-	open.High = upperBound(k.points, f, first, 1)
-	if h := upperBound(k.points, f, last, -1); !math.IsInf(h, 1) {
+	open.High = upperBound(k.points, f, level, first, 1)
+	if h := upperBound(k.points, f, level, last, -1); !math.IsInf(h, 1) {
 		open.Low = 1 / h
 	}
 	return open
 }
 
-// upperBound finds e^u beyond which the convex f, known at the points u and least at one of
-// them, is surely at least 0; +Inf if that is beyond the last point. With a sign of −1 it
-// goes the other way: over the points −u, from the last one on.
-func upperBound(u, f []float64, least, sign int) float64 {
+// onLattice fills out with what each point of the lattice gained against harm's null, and
+// returns the most.
+func (k *Comparison) onLattice(out []float64, s *State) (most float64) {
+	x, null, spans := float64(s.Treated.Events), s.LogNorm[k.harm.null], k.spans[:len(out)]
+	for i, j := range k.lattice[:len(out)] {
+		gain := k.divided(x*spans[i] - (s.LogNorm[j] - null))
+		if out[i] = gain; i == 0 || gain > most {
+			most = gain
+		}
+	}
+	return most
+}
+
+// upperBound finds e^u beyond which the convex level − f, f known at the points u and
+// greatest at one of them, is surely at least 0; +Inf if that is beyond the last point. With
+// a sign of −1 it goes the other way: over the points −u, from the last one on.
+func upperBound(u, f []float64, level float64, greatest, sign int) float64 {
 	end := len(f)
 	if sign < 0 {
 		end = -1
 	}
 	point := func(i int) float64 { return float64(sign) * u[i] }
-	for i := least; i != end; i += sign {
-		v := f[i]
+	for i := greatest; i != end; i += sign {
+		v := level - f[i]
 		if v < 0 {
 			continue
 		}
 		next := i + sign
-		if i == least && next == end {
+		if i == greatest && next == end {
 			break // rejected on the whole lattice: the ratio is beyond its end
 		}
-		if i == least {
+		if i == greatest {
 			return math.Exp(point(next)) // or between two of its points
 		}
-		if next == end || f[next] <= v {
+		if next == end || level-f[next] <= v {
 			return math.Exp(point(i))
 		}
-		slope := (f[next] - v) / (point(next) - point(i))
+		slope := (level - f[next] - v) / (point(next) - point(i))
 		return math.Exp(max(point(i-sign), point(i)-v/slope))
 	}
 	return math.Inf(1)
@@ -387,14 +393,18 @@ func logSumExp(x []float64) float64 {
 	if len(x) == 0 {
 		return math.Inf(-1)
 	}
-	m := greatest(x)
+	return logSum(x, greatest(x))
+}
+
+// logSum is ln Σ e^x, of which m is the greatest x.
+func logSum(x []float64, m float64) float64 {
 	if math.IsInf(m, 0) {
 		return m
 	}
 	sum := 0.0
 	for _, v := range x {
-		if v-m > negligible {
-			sum += math.Exp(v - m)
+		if v -= m; v > negligible {
+			sum += math.Exp(v)
 		}
 	}
 	return m + math.Log(sum)

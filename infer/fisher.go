@@ -173,13 +173,25 @@ const lanes = 12
 func evaluate(terms, ratios []float64, out *[lanes]float64) {
 	var r [lanes]float64
 	copy(r[:], ratios)
-	top := terms[len(terms)-1]
+	n := len(terms) - 1
+	top := terms[n]
+	if n == 0 {
+		for j := range out {
+			out[j] = top
+		}
+		return
+	}
 	a, b, c, d, e, f := top, top, top, top, top, top
 	g, h, i, k, l, m := top, top, top, top, top, top
-	for j := len(terms) - 2; j >= 0; j-- {
+	// What a step begins with is used in it alone, and not after the loop: so the ratios are
+	// read where they are multiplied, and not one step earlier.
+	for j := n - 1; ; j-- {
 		t := terms[j]
 		a, b, c, d, e, f = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t, e*r[4]+t, f*r[5]+t
 		g, h, i, k, l, m = g*r[6]+t, h*r[7]+t, i*r[8]+t, k*r[9]+t, l*r[10]+t, m*r[11]+t
+		if j == 0 {
+			break
+		}
 	}
 	*out = [lanes]float64{a, b, c, d, e, f, g, h, i, k, l, m}
 }
