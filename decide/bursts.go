@@ -3,7 +3,6 @@ package decide
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"time"
 
 	"assay.dev/assay"
@@ -276,7 +275,7 @@ func (p Plan) abortAt(s State, tests []test, phi []float64) (float64, string) {
 	}
 	factor /= total
 	b := append(make([]byte, 0, 96), "calibrated: at ln(1/alpha) false aborts are at most "...)
-	b = strconv.AppendFloat(b, factor, 'g', 2, 64)
+	b = appendDigits(b, factor, 2)
 	return exact + math.Log(factor), string(append(b, " of alpha, measured by bench/detect"...))
 }
 

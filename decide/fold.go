@@ -204,19 +204,18 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 			canary[t.slot].Exposure += x.Exposure
 			control[t.slot].Events += y.Events
 			control[t.slot].Exposure += y.Exposure
-			state := next[t.slot]
+			state := &next[t.slot]
 			if ind.Kind == KindGauge {
 				var err error
-				if next[t.slot], err = w.bet(p, t, state, infer.Pair{Treated: x, Control: y}, part); err != nil {
+				if *state, err = w.bet(p, t, *state, infer.Pair{Treated: x, Control: y}, part); err != nil {
 					return "", err
 				}
 				continue
 			}
 			if part[0].Stratum != "" {
-				state = state.Close() // strata are never put into one block
+				*state = state.Close() // strata are never put into one block
 			}
-			var err error
-			if next[t.slot], err = t.comparison.UpdateIn(state, infer.Pair{Treated: x, Control: y}, &memory); err != nil {
+			if err := t.comparison.UpdateIn(state, infer.Pair{Treated: x, Control: y}, &memory); err != nil {
 				return "", err
 			}
 		}

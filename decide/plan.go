@@ -2,7 +2,6 @@ package decide
 
 import (
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -348,22 +347,50 @@ func (p *Plan) testsIn(out []test) ([]test, error) {
 
 // named gives the indicator's tests their names, if it has one by bound or class.
 func (i *Indicator) named(tests []test) {
-	var room [256]byte
-	var places [fewSlots]int
-	b, ends := room[:0], places[:0]
+	if len(i.Bounds)+len(i.Classes) == 0 {
+		return
+	}
+	for n, name := range i.names() {
+		tests[n].name = name
+	}
+}
+
+// naming is what the tests of an indicator are called.
+type naming struct {
+	indicator string
+	bounds    []float64
+	classes   []string
+	names     []string
+}
+
+// maxNamed bounds the names that are kept: of so many indicators.
+const maxNamed = 32
+
+// namings are the names that were asked for lately; the list is replaced and never changed.
+var namings atomic.Pointer[[]naming]
+
+// names are those of the indicator's tests: whoever asks twice mostly gets the same ones.
+func (i *Indicator) names() []string {
+	var kept []naming
+	if list := namings.Load(); list != nil {
+		kept = *list
+	}
+	for n := range kept {
+		k := &kept[n]
+		if k.indicator == i.Name && slices.Equal(k.bounds, i.Bounds) && slices.Equal(k.classes, i.Classes) {
+			return k.names
+		}
+	}
+	k := naming{indicator: i.Name, bounds: slices.Clone(i.Bounds), classes: slices.Clone(i.Classes)}
 	for _, bound := range i.Bounds {
-		b = strconv.AppendFloat(append(append(b, i.Name...), '>'), bound, 'g', -1, 64)
-		b = append(b, 's')
-		ends = append(ends, len(b))
+		k.names = append(k.names, i.Name+">"+number(bound)+"s")
 	}
 	for _, class := range i.Classes {
-		b = append(append(append(b, i.Name...), ':'), class...)
-		ends = append(ends, len(b))
+		k.names = append(k.names, i.Name+":"+class)
 	}
-	all, from := string(b), 0
-	for n, end := range ends {
-		tests[n].name, from = all[from:end], end
-	}
+	next := append(slices.Clone(kept[max(0, len(kept)-maxNamed+1):]), k)
+	namings.Store(&next)
+	return k.names
 }
 
 // comparing is what a comparison is compiled from, but for a dispersion, which is put in at

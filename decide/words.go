@@ -9,7 +9,32 @@ import (
 )
 
 // number writes v in the fewest digits that say it exactly.
-func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+func number(v float64) string {
+	var room [24]byte
+	return string(appendExactly(room[:0], v))
+}
+
+// appendExactly is strconv.AppendFloat(b, v, 'g', -1, 64), which takes longer for small whole
+// numbers.
+func appendExactly(b []byte, v float64) []byte {
+	if v >= 1 && v < 1e6 && v == math.Trunc(v) {
+		return appendCounted(b, uint64(v))
+	}
+	return strconv.AppendFloat(b, v, 'g', -1, 64)
+}
+
+// appendCounted is strconv.AppendUint(b, n, 10), which is made for longer numbers than most
+// counts are.
+func appendCounted(b []byte, n uint64) []byte {
+	var room [20]byte
+	at := len(room) - 1
+	for ; n >= 10; n /= 10 {
+		room[at] = byte('0' + n%10)
+		at--
+	}
+	room[at] = byte('0' + n)
+	return append(b, room[at:]...)
+}
 
 // evalue writes an e value for people, from its logarithm.
 func evalue(logE float64) string { return string(appendE(nil, logE)) }
@@ -27,8 +52,10 @@ func appendE(b []byte, logE float64) []byte {
 // appendWhole is strconv.AppendFloat(b, v, 'f', 0, 64), which takes longer for what most
 // numbers are.
 func appendWhole(b []byte, v float64) []byte {
-	if r := math.RoundToEven(v); r > 0 && r < 1e15 || r < 0 && r > -1e15 {
-		return strconv.AppendInt(b, int64(r), 10)
+	if r := math.RoundToEven(v); r > 0 && r < 1e15 {
+		return appendCounted(b, uint64(r))
+	} else if r < 0 && r > -1e15 {
+		return appendCounted(append(b, '-'), uint64(-r))
 	}
 	return strconv.AppendFloat(b, v, 'f', 0, 64)
 }
@@ -53,41 +80,42 @@ func appendDigits(b []byte, v float64, digits int) []byte {
 	if math.Abs(scaled-below-0.5) < 1e-9 {
 		return strconv.AppendFloat(b, v, 'g', digits, 64)
 	}
-	n := int(scaled + 0.5)
-	places := digits - whole // of n after the point
-	for ; places > 0 && n%10 == 0; places-- {
-		n /= 10
+	n := uint32(scaled + 0.5)
+	if n >= uint32(tens[digits]) { // rounded up to a digit more
+		return strconv.AppendFloat(b, v, 'g', digits, 64)
 	}
-	if places == 0 {
-		return strconv.AppendInt(b, int64(n), 10)
+	said := [3]byte{'0' + byte(n/100), '0' + byte(n/10%10), '0' + byte(n%10)}
+	return appendPoint(b, said[3-digits:], whole)
+}
+
+// appendPoint writes digits of which so many are before the point, 0 and less count the zeros
+// after it, without the zeros at their end.
+func appendPoint(b, digits []byte, whole int) []byte {
+	for len(digits) > max(whole, 1) && digits[len(digits)-1] == '0' {
+		digits = digits[:len(digits)-1]
 	}
-	// The digits from the last one on, with zeros up to one before the point.
-	var room [8]byte
-	at := len(room)
-	for p := 0; p <= places || n > 0; p++ {
-		if p == places {
-			at--
-			room[at] = '.'
-		}
-		at--
-		room[at] = byte('0' + n%10)
-		n /= 10
+	if whole <= 0 {
+		return append(append(b, "0.000"[:2-whole]...), digits...)
 	}
-	return append(b, room[at:]...)
+	b = append(b, digits[:whole]...)
+	if len(digits) == whole {
+		return b
+	}
+	return append(append(b, '.'), digits[whole:]...)
 }
 
 func appendCombined(b []byte, p *Plan, d *assay.Decision) []byte {
 	b = appendE(append(b, "combined harm e "...), d.Harm)
 	b = appendE(append(b, ", abort at "...), d.AbortAt)
-	b = strconv.AppendFloat(append(b, " (alpha "...), 100*p.Alpha, 'g', -1, 64)
+	b = appendExactly(append(b, " (alpha "...), 100*p.Alpha)
 	return append(b, " %)"...)
 }
 
 func appendLeast(b []byte, p *Plan, d *assay.Decision) []byte {
 	b = appendE(append(b, "least safety e "...), d.Safe)
 	b = appendE(append(b, ", go on at "...), d.ShipAt)
-	b = strconv.AppendFloat(append(b, " (beta "...), 100*p.Beta, 'g', -1, 64)
-	b = strconv.AppendFloat(append(b, " %, margin "...), p.Margin, 'g', -1, 64)
+	b = appendExactly(append(b, " (beta "...), 100*p.Beta)
+	b = appendExactly(append(b, " %, margin "...), p.Margin)
 	return append(b, " times)"...)
 }
 
@@ -101,8 +129,8 @@ func appendRate(b []byte, r assay.Rate) []byte {
 	} else {
 		b = appendDigits(b, 100*float64(r.Bad)/float64(r.Total), 3)
 	}
-	b = strconv.AppendUint(append(b, " % ("...), r.Bad, 10)
-	return append(strconv.AppendUint(append(b, " of "...), r.Total, 10), ')')
+	b = appendCounted(append(b, " % ("...), r.Bad)
+	return append(appendCounted(append(b, " of "...), r.Total), ')')
 }
 
 // appendArm writes what one version had of what a test compares.
@@ -116,15 +144,15 @@ func appendArm(b []byte, t *assay.TestValue, r assay.Rate, mean float64) []byte 
 	b = append(append(b, t.Measure.Words(mean)...), " ("...)
 	switch t.Measure {
 	case assay.MeasureCount:
-		b = append(strconv.AppendUint(b, r.Bad, 10), " in "...)
-		b = append(strconv.AppendUint(b, r.Total, 10), " requests"...)
+		b = append(appendCounted(b, r.Bad), " in "...)
+		b = append(appendCounted(b, r.Total), " requests"...)
 	case assay.MeasureTime:
-		b = append(strconv.AppendUint(b, r.Bad, 10), " in "...)
+		b = append(appendCounted(b, r.Bad), " in "...)
 		b = append(b, (time.Duration(r.Total) * time.Millisecond).Round(time.Second).String()...)
 	case assay.MeasureGauge:
-		b = append(strconv.AppendUint(b, r.Total, 10), " samples"...)
+		b = append(appendCounted(b, r.Total), " samples"...)
 	default:
-		b = append(strconv.AppendUint(b, r.Total, 10), " requests"...)
+		b = append(appendCounted(b, r.Total), " requests"...)
 	}
 	return append(b, ')')
 }

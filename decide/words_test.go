@@ -27,6 +27,9 @@ func TestNumbersAreWrittenAsStrconvWritesThem(t *testing.T) {
 		if got, want := string(appendWhole(nil, v)), strconv.FormatFloat(v, 'f', 0, 64); got != want {
 			t.Fatalf("%v in whole numbers is %s, want %s", v, got, want)
 		}
+		if got, want := number(v), strconv.FormatFloat(v, 'g', -1, 64); got != want {
+			t.Fatalf("%v exactly is %s, want %s", v, got, want)
+		}
 	}
 	around := func(v float64) {
 		for _, w := range []float64{v, math.Nextafter(v, math.Inf(1)), math.Nextafter(v, math.Inf(-1)), -v} {
@@ -40,6 +43,19 @@ func TestNumbersAreWrittenAsStrconvWritesThem(t *testing.T) {
 		for e := -6; e <= 2; e++ {
 			around(float64(n) / 2 * math.Pow10(e))
 			around(float64(n) / 2 / math.Pow10(-e))
+		}
+	}
+	for n := uint64(math.MaxUint64); ; n /= 3 {
+		if got, want := string(appendCounted(nil, n)), strconv.FormatUint(n, 10); got != want {
+			t.Fatalf("the count %d is %s", n, got)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for n := range 1_000_002 {
+		if got, want := number(float64(n)), strconv.FormatFloat(float64(n), 'g', -1, 64); got != want {
+			t.Fatalf("%d exactly is %s, want %s", n, got, want)
 		}
 	}
 	rng := rand.New(rand.NewPCG(11, 23))

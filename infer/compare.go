@@ -272,33 +272,39 @@ func (k *Comparison) compile(name string, s *Side, sign float64) (side, error) {
 // time, or by exposure). The answers after a sequence of pairs do not depend on
 // where states were kept in between: folding Update is the definition.
 func (k *Comparison) Update(s State, p Pair) (State, error) {
-	return k.UpdateIn(s, p, new(Memory))
-}
-
-// UpdateIn is Update for whoever updates several states at the same time: what they remember
-// of their evidence lies beside each other in m.
-func (k *Comparison) UpdateIn(s State, p Pair, m *Memory) (State, error) {
-	if err := k.check(s, p); err != nil {
+	next := s
+	if err := k.UpdateIn(&next, p, new(Memory)); err != nil {
 		return s, err
 	}
-	next := State{
-		Pairs: s.Pairs + 1, Treated: s.Treated.plus(p.Treated), Control: s.Control.plus(p.Control),
-		LogNorm: m.evidence(k.width()),
+	return next, nil
+}
+
+// UpdateIn is Update in place, for whoever has made a copy already and updates several states
+// at the same time: what they remember of their evidence lies beside each other in m. What s
+// pointed to before is not changed, and after an error s is as it was.
+func (k *Comparison) UpdateIn(s *State, p Pair, m *Memory) error {
+	if err := k.check(s, &p); err != nil {
+		return err
 	}
 	block, before := p, s.LogNorm
 	if s.Closed != nil {
 		block, before = Pair{s.Open.Treated.plus(p.Treated), s.Open.Control.plus(p.Control)}, s.Closed
 	}
-	copy(next.LogNorm, before)
-	k.add(block, next.LogNorm)
-	next.Starts = k.restart(s, next)
-	if block.Treated.Exposure < k.gather && len(next.Starts) == len(s.Starts) && doublings(next.Treated, next.Control) == doublings(s.Treated, s.Control) {
-		next.Open, next.Closed = block, before
-		if before == nil {
-			next.Closed = make([]float64, len(k.nodes)) // means gather nothing
+	were := doublings(s.Treated, s.Control)
+	s.Pairs, s.Treated, s.Control = s.Pairs+1, s.Treated.plus(p.Treated), s.Control.plus(p.Control)
+	s.LogNorm = m.evidence(k.width())
+	copy(s.LogNorm, before)
+	k.add(block, s.LogNorm)
+	s.Open, s.Closed = Pair{}, nil
+	doubled := doublings(s.Treated, s.Control)
+	if k.late != 0 && doubled != were {
+		k.restart(s, were, doubled)
+	} else if block.Treated.Exposure < k.gather && doubled == were {
+		if s.Open, s.Closed = block, before; before == nil {
+			s.Closed = make([]float64, len(k.nodes)) // means gather nothing
 		}
 	}
-	return next, nil
+	return nil
 }
 
 func (c Count) plus(d Count) Count { return Count{c.Events + d.Events, c.Exposure + d.Exposure} }
@@ -339,24 +345,21 @@ func doublings(treated, control Count) int {
 	return bits.Len64((treated.Events + control.Events) / lateFirst)
 }
 
-// restart is the beginnings of next, which follows before. The moment depends on the
-// past alone, so each of them is an e-process of its own, and so is their sum with
-// weights that sum to Late: the k-th has Late/(k(k+1)), and that of those that one
-// block jumped over.
-func (k *Comparison) restart(before, next State) []Start {
-	m, n := doublings(before.Treated, before.Control), doublings(next.Treated, next.Control)
-	if k.late == 0 || n == m {
-		return before.Starts
-	}
-	at := Start{Events: next.Treated.Events, LogNorm: []float64{next.LogNorm[k.harm.null]}, Weight: k.late * (1/float64(m+1) - 1/float64(n+1))}
+// restart adds a beginning to s, whose events have doubled so often and were so before. The
+// moment depends on the past alone, so each of them is an e-process of its own, and so is
+// their sum with weights that sum to Late: the k-th has Late/(k(k+1)), and that of those that
+// one block jumped over.
+func (k *Comparison) restart(s *State, were, doubled int) {
+	at := Start{Events: s.Treated.Events, LogNorm: make([]float64, 1, 1+len(k.harm.sizes)), Weight: k.late * (1/float64(were+1) - 1/float64(doubled+1))}
+	at.LogNorm[0] = s.LogNorm[k.harm.null]
 	for _, j := range k.harm.sizes {
-		at.LogNorm = append(at.LogNorm, next.LogNorm[j])
+		at.LogNorm = append(at.LogNorm, s.LogNorm[j])
 	}
-	kept := before.Starts
+	kept := s.Starts
 	if len(kept) >= lateKept {
 		kept = kept[len(kept)-lateKept+1:]
 	}
-	return append(slices.Clone(kept), at)
+	s.Starts = append(append(make([]Start, 0, len(kept)+1), kept...), at)
 }
 
 // Deflated is k for events whose variance is dispersion times their mean, from 1 to
@@ -386,14 +389,17 @@ func (k *Comparison) Evaluate(pairs []Pair) (State, error) {
 
 // Check refuses a state that another configuration made; CodeConflict. Update calls
 // it; whoever reads a state from outside calls it before asking for answers.
-func (k *Comparison) Check(s State) error {
+func (k *Comparison) Check(s State) error { return k.fits(&s) }
+
+func (k *Comparison) fits(s *State) error {
 	if len(s.LogNorm) != k.width() && (len(s.LogNorm) != 0 || s.Pairs != 0) {
 		return assay.Errorf(assay.CodeConflict, "state has %d nodes, this comparison has %d: it belongs to another configuration", len(s.LogNorm), k.width())
 	}
 	if len(s.Closed) != 0 && len(s.Closed) != len(k.nodes) || s.Open.Treated.Events > s.Treated.Events || s.Open.Control.Events > s.Control.Events {
 		return assay.Errorf(assay.CodeConflict, "state has an open block that does not belong to it")
 	}
-	for _, at := range s.Starts {
+	for i := range s.Starts {
+		at := &s.Starts[i]
 		if len(at.LogNorm) != 1+len(k.harm.sizes) || at.Events > s.Treated.Events || !(at.Weight > 0 && at.Weight <= k.late) || len(s.Starts) > lateKept {
 			return assay.Errorf(assay.CodeConflict, "state has a later beginning that does not belong to this comparison")
 		}
@@ -401,26 +407,32 @@ func (k *Comparison) Check(s State) error {
 	return nil
 }
 
-func (k *Comparison) check(s State, p Pair) error {
-	if err := k.Check(s); err != nil {
+func (k *Comparison) check(s *State, p *Pair) error {
+	if err := k.fits(s); err != nil {
 		return err
 	}
-	for _, arm := range []struct {
-		name    string
-		add, at Count
-	}{{"treated", p.Treated, s.Treated}, {"control", p.Control, s.Control}} {
-		if arm.add.Events > ExposureLimit || arm.at.Events > ExposureLimit-arm.add.Events {
-			return assay.Errorf(assay.CodeTooLarge, "%s arm has more than %d events", arm.name, uint64(ExposureLimit))
-		}
-		if k.kind != Counts && arm.add.Events > arm.add.Exposure {
-			return assay.Errorf(assay.CodeInvalid, "%s arm has %d events in an exposure of %d", arm.name, arm.add.Events, arm.add.Exposure)
-		}
-		if arm.add.Exposure > ExposureLimit || arm.at.Exposure > ExposureLimit-arm.add.Exposure {
-			return assay.Errorf(assay.CodeTooLarge, "%s arm has an exposure above %d", arm.name, uint64(ExposureLimit))
-		}
+	if err := k.checkArm("treated", p.Treated, s.Treated); err != nil {
+		return err
+	}
+	if err := k.checkArm("control", p.Control, s.Control); err != nil {
+		return err
 	}
 	if k.kind == Odds && p.Treated.Exposure+p.Control.Exposure > BlockLimit {
 		return assay.Errorf(assay.CodeTooLarge, "one pair has an exposure above %d", BlockLimit)
+	}
+	return nil
+}
+
+// checkArm refuses what cannot be added to at.
+func (k *Comparison) checkArm(name string, add, at Count) error {
+	if add.Events > ExposureLimit || at.Events > ExposureLimit-add.Events {
+		return assay.Errorf(assay.CodeTooLarge, "%s arm has more than %d events", name, uint64(ExposureLimit))
+	}
+	if k.kind != Counts && add.Events > add.Exposure {
+		return assay.Errorf(assay.CodeInvalid, "%s arm has %d events in an exposure of %d", name, add.Events, add.Exposure)
+	}
+	if add.Exposure > ExposureLimit || at.Exposure > ExposureLimit-add.Exposure {
+		return assay.Errorf(assay.CodeTooLarge, "%s arm has an exposure above %d", name, uint64(ExposureLimit))
 	}
 	return nil
 }
