@@ -17,18 +17,13 @@ const burstSlot = time.Second
 // learn adds what the old version counted in one interval to what is known about
 // bursts, and keeps the worst reading of the new version and how it spreads. The new
 // version's counts are no part of the dispersion: they are what is judged.
-func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, from, to time.Time) error {
+func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, from, to time.Time, memory *memory) error {
 	if p.Certainty == assay.Exact || ind.Kind == KindGauge {
 		return nil // of a gauge, gather learns
 	}
-	next := make([]Bursts, len(control))
+	next := taken(&memory.bursts, len(control), memory.tests)
 	copy(next, w.Bursts)
-	spreads := len(ind.Bounds) == 0
-	versions := 1
-	if spreads {
-		versions = 2
-	}
-	room := infer.NewMemory(versions * len(control))
+	spreads, room := len(ind.Bounds) == 0, &memory.counts
 	for i, c := range control {
 		b := &next[i]
 		b.Worst = max(b.Worst, canary[i].Events)
@@ -47,11 +42,11 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 		if to.Sub(b.Began) < burstSlot {
 			continue
 		}
-		if err := b.Learned.Learn(room.Slot(b.Slot), ind.Kind == KindCount, &room); err != nil {
+		if err := b.Learned.Learn(room.Slot(b.Slot), ind.Kind == KindCount, room); err != nil {
 			return err
 		}
 		if spreads {
-			if err := b.spread(room.Slot(b.Canary), ind.Kind == KindCount, &room); err != nil {
+			if err := b.spread(room.Slot(b.Canary), ind.Kind == KindCount, room); err != nil {
 				return err
 			}
 		}

@@ -85,8 +85,13 @@ func appendFloats(b []byte, v []float64) []byte {
 		binary.BigEndian.PutUint64(to[24:], math.Float64bits(v[3]))
 		v, to = v[4:], to[32:]
 	}
-	for i := 0; i < len(v) && len(to) >= 8; i, to = i+1, to[8:] {
-		binary.BigEndian.PutUint64(to, math.Float64bits(v[i]))
+	if len(v) >= 2 && len(to) >= 16 {
+		binary.BigEndian.PutUint64(to, math.Float64bits(v[0]))
+		binary.BigEndian.PutUint64(to[8:], math.Float64bits(v[1]))
+		v, to = v[2:], to[16:]
+	}
+	if len(v) == 1 {
+		binary.BigEndian.PutUint64(to, math.Float64bits(v[0]))
 	}
 	return b
 }
@@ -302,7 +307,7 @@ func (w *words) dispersion(d *infer.Dispersion) {
 		b = appendFive(appendNumber(b, a.Terms), a.Num, a.Den, a.Num2, a.NumDen, a.Den2)
 		b = appendNumber(b, uint64(a.Held))
 		for n := range a.Last {
-			b = appendSlot(b, a.Last[n][:])
+			b = appendCount(append(b, 1), a.Last[n][0])
 		}
 		b = appendSlot(b, a.Block)
 	}
@@ -324,6 +329,9 @@ func appendFive(b []byte, v0, v1, v2, v3, v4 float64) []byte {
 }
 
 func appendSlot(b []byte, s infer.Slot) []byte {
+	if len(s) == 0 {
+		return append(b, 0)
+	}
 	b = appendNumber(b, uint64(len(s)))
 	for i := range s {
 		b = appendCount(b, s[i])

@@ -25,6 +25,7 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 	signals := make([]assay.Signal, 0, len(p.Indicators))
 	var rooms [fewIntervals]pair
 	var places [fewIntervals]int
+	memory := newMemory(&p, len(tests))
 	for i := range p.Indicators {
 		ind, w := &p.Indicators[i], &s.Watches[i]
 		refused := ""
@@ -51,7 +52,7 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 				w.seen(parts)
 				continue
 			}
-			if why, err := w.add(&p, tests, i, parts); err != nil {
+			if why, err := w.add(&p, tests, i, parts, &memory); err != nil {
 				return nil, err
 			} else if why != "" {
 				if now.Sub(first.End) > p.MaxAge {
@@ -166,6 +167,44 @@ func complete(out []pair, keys []at, readings []assay.Reading) []pair {
 	return out
 }
 
+// memory is where what watches remember after one decision lies, a few arrays for all of them
+// instead of some for each: mostly all have new readings. Nothing is allocated before it is used.
+type memory struct {
+	tests    int // of the plan
+	states   []infer.State
+	bursts   []Bursts
+	evidence infer.Memory
+	counts   infer.Memory
+}
+
+func newMemory(p *Plan, tests int) memory {
+	learning := tests
+	for i := range p.Indicators {
+		if len(p.Indicators[i].Bounds) == 0 { // the new version's dispersion is learned too
+			learning += p.Indicators[i].slots()
+		}
+	}
+	return memory{tests: tests, evidence: infer.MemoryOfEvidence(tests), counts: infer.NewMemory(learning)}
+}
+
+// copied is a copy of what an indicator's tests remember.
+func (m *memory) copied(s []infer.State) []infer.State {
+	out := taken(&m.states, len(s), m.tests)
+	copy(out, s)
+	return out
+}
+
+// taken is n of the room's elements that nobody has yet, all of them zero; where there are no
+// more, there is room for another plan's.
+func taken[T any](room *[]T, n, plan int) []T {
+	if len(*room) < n {
+		*room = make([]T, max(n, plan))
+	}
+	out := (*room)[:n:n]
+	*room = (*room)[n:]
+	return out
+}
+
 // fewIntervals is how many intervals of one indicator are matched without being allocated:
 // mostly there is one.
 const fewIntervals = 8
@@ -176,16 +215,15 @@ const fewSlots = 8
 // add folds the pairs of one interval into the tests of an indicator, each stratum on
 // its own: evidence is about the ratio within strata, so that a different mix of them
 // is no harm. It returns why they cannot be used, "" if they were.
-func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string, error) {
+func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair, memory *memory) (string, error) {
 	ind := &p.Indicators[indicator]
-	next, carry := slices.Clone(w.Tests), w.Carry
+	next, carry := memory.copied(w.Tests), w.Carry
 	var room [2 * fewSlots]infer.Count
 	counted := room[:]
 	if len(next) > fewSlots {
 		counted = make([]infer.Count, 2*len(next))
 	}
 	canary, control := counted[:len(next)], counted[len(next):2*len(next)]
-	memory := infer.MemoryOfEvidence(len(next))
 	for _, part := range parts {
 		for i := range tests {
 			t := &tests[i]
@@ -215,12 +253,12 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair) (string,
 			if part[0].Stratum != "" {
 				*state = state.Close() // strata are never put into one block
 			}
-			if err := t.comparison.UpdateIn(state, infer.Pair{Treated: x, Control: y}, &memory); err != nil {
+			if err := t.comparison.UpdateIn(state, infer.Pair{Treated: x, Control: y}, &memory.evidence); err != nil {
 				return "", err
 			}
 		}
 	}
-	if err := w.learn(p, ind, canary, control, parts[0][0].Start, parts[0][0].End); err != nil {
+	if err := w.learn(p, ind, canary, control, parts[0][0].Start, parts[0][0].End, memory); err != nil {
 		return "", err
 	}
 	w.Tests, w.Carry = next, carry

@@ -116,7 +116,7 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 	var room [2][fewTests]float64
 	all, known, safe, phis := rooms[0][:0], rooms[1][:0], room[0][:0], room[1][:0]
 	total, knownWeight := 0.0, 0.0
-	d.Tests, after.said = make([]assay.TestValue, 0, len(tests)), make([]said, len(tests))
+	d.Tests, after.said = make([]assay.TestValue, len(tests)), make([]said, len(tests))
 	sizes := make([]assay.HarmSize, 0, len(tests)*harmSizes) // of all tests
 	eta, requests := arrival{}, counted(&p, tests, after)
 	for i := range tests {
@@ -127,12 +127,12 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 		t.deflate(phi, calm)
 		then, now := t.before(&before, i, phi, calm), &after.said[i]
 		*now = t.say(&new.Tests[t.slot], phi, calm, &then)
-		v := value(&p, t, d.ShipAt, &new.Tests[t.slot], &then, now)
-		scale := measure(&p.Indicators[t.indicator], &v, &new.Tests[t.slot], requests)
-		if sizes = t.sizes(sizes, &v, &new.Tests[t.slot]); phi > 1 {
+		v := &d.Tests[i]
+		t.value(v, &p, d.ShipAt, &new.Tests[t.slot], &then, now)
+		scale := measure(&p.Indicators[t.indicator], v, &new.Tests[t.slot], requests)
+		if sizes = t.sizes(sizes, v, &new.Tests[t.slot]); phi > 1 {
 			v.Dispersion, v.Basis = phi, why
 		}
-		d.Tests = append(d.Tests, v)
 		w := infer.Weighted{LogE: v.Harm, Weight: t.weight}
 		all = append(all, w)
 		total += t.weight
@@ -183,19 +183,20 @@ const mostTests = 8
 // fewTests is how many tests fit without being allocated.
 const fewTests = 24
 
+// fewSizes is how many sizes a mixture of harm has at the most in the tests of plans.
+const fewSizes = 8
+
 // harmSizes is how many sizes the mixture of harm has.
 var harmSizes = len(infer.HarmSizes())
 
-// value describes one test, of which then is what it said before the readings and now what it
-// says after them.
-func value(p *Plan, t *test, shipAt float64, after *infer.State, then, now *said) assay.TestValue {
+// value describes the test in v, which is nothing yet: then is what it said before the readings
+// and now what it says after them.
+func (t *test) value(v *assay.TestValue, p *Plan, shipAt float64, after *infer.State, then, now *said) {
 	c := t.comparison
-	v := assay.TestValue{
-		Name: t.name, Weight: t.weight, Bound: t.bound, Required: p.Indicators[t.indicator].Required,
-		Canary:     assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure},
-		Control:    assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure},
-		HarmBefore: then.harm, Harm: now.harm, SafeBefore: then.safe, Safe: now.safe,
-	}
+	v.Name, v.Weight, v.Bound, v.Required = t.name, t.weight, t.bound, p.Indicators[t.indicator].Required
+	v.Canary = assay.Rate{Bad: after.Treated.Events, Total: after.Treated.Exposure}
+	v.Control = assay.Rate{Bad: after.Control.Events, Total: after.Control.Exposure}
+	v.HarmBefore, v.Harm, v.SafeBefore, v.Safe = then.harm, now.harm, then.safe, now.safe
 	v.Certainty, v.Basis = c.Certainty()
 	ci := c.Interval(*after, p.Alpha)
 	v.RatioLow = ci.Low
@@ -203,23 +204,22 @@ func value(p *Plan, t *test, shipAt float64, after *infer.State, then, now *said
 		v.RatioHigh = ci.High
 	}
 	v.Remaining = t.remaining(after, v.Safe, shipAt)
-	return v
 }
 
 // sizes gives v its sizes of harm, most probable first. They are appended to room, which
 // those of all tests share, and which is returned.
 func (t *test) sizes(room []assay.HarmSize, v *assay.TestValue, after *infer.State) []assay.HarmSize {
 	from := len(room)
-	for z := range t.comparison.Posterior(*after) {
-		room = append(room, assay.HarmSize{Ratio: z.Ratio, Share: z.Weight})
+	var few [fewSizes]infer.Size
+	for n, z := range t.comparison.AppendPosterior(few[:0], after) {
+		room = append(room, assay.HarmSize{})
+		sizes := room[from:]
+		for ; n > 0 && sizes[n-1].Share < z.Weight; n-- { // there are few, and equal ones keep their order
+			sizes[n] = sizes[n-1]
+		}
+		sizes[n] = assay.HarmSize{Ratio: z.Ratio, Share: z.Weight}
 	}
 	v.Sizes = room[from:len(room):len(room)]
-	for i, z := range v.Sizes { // there are few, and equal ones keep their order
-		for ; i > 0 && v.Sizes[i-1].Share < z.Share; i-- {
-			v.Sizes[i] = v.Sizes[i-1]
-		}
-		v.Sizes[i] = z
-	}
 	return room
 }
 

@@ -23,6 +23,8 @@ func score(d *assay.Decision) int {
 // the old version's rate, for bounds in relative latency.
 func diverge(values []assay.TestValue, tests []test) {
 	out := make([]assay.Divergence, 0, len(values)) // each is pointed to
+	var room [fewTests]float64
+	odds := logOdds(room[:0], values)
 	for i := range values {
 		v := &values[i]
 		if v.Measure != "" {
@@ -41,7 +43,7 @@ func diverge(values []assay.TestValue, tests []test) {
 			}
 			continue
 		}
-		slope, ok := slope(values, tests, i)
+		slope, ok := slope(values, tests, odds, i)
 		if !ok || x >= 1 || y >= 1 {
 			continue
 		}
@@ -73,12 +75,25 @@ func apart(v *assay.TestValue) *assay.Divergence {
 	return out
 }
 
+// logOdds appends ln of the odds of the old version's rate, of every test; where the rate is 0
+// or 1, what is no number or infinite.
+func logOdds(out []float64, values []assay.TestValue) []float64 {
+	for i := range values {
+		if p := rate(values[i].Control); values[i].Bound != 0 {
+			out = append(out, math.Log(p/(1-p)))
+		} else {
+			out = append(out, 0) // nobody asks
+		}
+	}
+	return out
+}
+
 func rate(r assay.Rate) float64 { return float64(r.Bad) / float64(r.Total) }
 
 // slope is by how much the logarithm of the old version's latency grows when the odds
 // of being above it fall by one unit of their logarithm, at the bound of test i: read
 // from the neighbouring bounds of the same indicator. False with fewer than two.
-func slope(values []assay.TestValue, tests []test, i int) (float64, bool) {
+func slope(values []assay.TestValue, tests []test, odds []float64, i int) (float64, bool) {
 	low, high := i, i
 	for low > 0 && tests[low-1].indicator == tests[i].indicator && low > i-1 {
 		low--
@@ -90,6 +105,5 @@ func slope(values []assay.TestValue, tests []test, i int) (float64, bool) {
 	if low == high || !(b > 0 && a > b && a < 1) {
 		return 0, false
 	}
-	odds := math.Log(a/(1-a)) - math.Log(b/(1-b))
-	return math.Log(values[high].Bound/values[low].Bound) / odds, true
+	return math.Log(values[high].Bound/values[low].Bound) / (odds[low] - odds[high]), true
 }

@@ -95,13 +95,15 @@ func appendPoint(b, digits []byte, whole int) []byte {
 		digits = digits[:len(digits)-1]
 	}
 	if whole <= 0 {
-		return append(append(b, "0.000"[:2-whole]...), digits...)
+		b = append(append(b, '0', '.'), "000"[:-whole]...)
 	}
-	b = append(b, digits[:whole]...)
-	if len(digits) == whole {
-		return b
+	for i, d := range digits {
+		if i == whole && i > 0 {
+			b = append(b, '.')
+		}
+		b = append(b, d)
 	}
-	return append(append(b, '.'), digits[whole:]...)
+	return b
 }
 
 func appendCombined(b []byte, p *Plan, d *assay.Decision) []byte {

@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"iter"
 	"math"
 	"slices"
 
@@ -44,6 +43,7 @@ func (k *Comparison) harmOf(s *State, without uint64) float64 {
 			k.since(gains[to:], s, &s.Starts[i])
 		}
 	}
+	k.divide(gains)
 	if without > 0 {
 		for i := 0; i < len(gains); i += n {
 			k.takeAway(gains[i:], s, without)
@@ -97,7 +97,8 @@ func (k *Comparison) takeAway(gains []float64, s *State, events uint64) {
 	}
 }
 
-// since fills out with what each size of the harm side gained if the evidence begins at at.
+// since fills out with what each size of the harm side gained, not divided yet, if the evidence
+// begins at at.
 func (k *Comparison) since(out []float64, s *State, at *Start) {
 	x := float64(s.Treated.Events - at.Events)
 	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
@@ -107,7 +108,6 @@ func (k *Comparison) since(out []float64, s *State, at *Start) {
 	for i, j := range sizes {
 		out[i] = x*spans[i] - (s.LogNorm[j] - then[i] - null)
 	}
-	k.divide(out)
 }
 
 // divide divides gains by the dispersion, which is usually 1; divisions cost as much as the
@@ -141,11 +141,13 @@ func (k *Comparison) Safe(s State) float64 {
 	if n > len(room) {
 		gains = make([]float64, n)
 	}
-	k.gains(gains[:n], &s, &k.safe)
-	return logMeanExp(gains[:n], k.safe.weights)
+	gains = gains[:n]
+	k.gains(gains, &s, &k.safe)
+	k.divide(gains)
+	return logMeanExp(gains, k.safe.weights)
 }
 
-// gains fills out, which is nothing yet, with what each size of one side gained.
+// gains fills out, which is nothing yet, with what each size of one side gained, not divided yet.
 func (k *Comparison) gains(out []float64, s *State, d *side) {
 	if len(s.LogNorm) == 0 {
 		return
@@ -157,7 +159,6 @@ func (k *Comparison) gains(out []float64, s *State, d *side) {
 	for i, j := range sizes {
 		out[i] = x*spans[i] - (s.LogNorm[j] - null)
 	}
-	k.divide(out)
 }
 
 // components appends the log terms of one side's mixture to out, which is empty.
@@ -177,20 +178,20 @@ func (k *Comparison) components(out []float64, s *State, d *side) []float64 {
 
 // Posterior is the weight of each size of harm given that there is harm, in the
 // order of Harm.Sizes: the components of the harm mixture, normalised.
-func (k *Comparison) Posterior(s State) iter.Seq[Size] {
-	return func(yield func(Size) bool) {
-		if k.kind == Means {
-			return // bets say that there is harm, and not how much
-		}
-		var room [fewSizes]float64
-		c := k.components(room[:0], &s, &k.harm)
-		total := logSumExp(c)
-		for i := range c {
-			if !yield(Size{Ratio: k.ratios[k.harm.sizes[i]], Weight: math.Exp(c[i] - total)}) {
-				return
-			}
-		}
+func (k *Comparison) Posterior(s State) []Size { return k.AppendPosterior(nil, &s) }
+
+// AppendPosterior appends Posterior to out.
+func (k *Comparison) AppendPosterior(out []Size, s *State) []Size {
+	if k.kind == Means {
+		return out // bets say that there is harm, and not how much
 	}
+	var room [fewSizes]float64
+	c := k.components(room[:0], s, &k.harm)
+	total, sizes := logSumExp(c), k.harm.sizes[:len(c)]
+	for i, v := range c {
+		out = append(out, Size{Ratio: k.ratios[sizes[i]], Weight: math.Exp(v - total)})
+	}
+	return out
 }
 
 // Certainty is what the answers rest on, with the assumptions in one sentence.
@@ -258,15 +259,17 @@ func (k *Comparison) Interval(s State, alpha float64) Interval {
 
 // onLattice fills out with what each point of the lattice gained against harm's null, and
 // returns the most.
-func (k *Comparison) onLattice(out []float64, s *State) (most float64) {
+func (k *Comparison) onLattice(out []float64, s *State) float64 {
 	x, null, spans := float64(s.Treated.Events), s.LogNorm[k.harm.null], k.spans[:len(out)]
+	norms, most := s.LogNorm, math.Inf(-1)
 	for i, j := range k.lattice[:len(out)] {
-		gain := k.divided(x*spans[i] - (s.LogNorm[j] - null))
-		if out[i] = gain; i == 0 || gain > most {
+		gain := x*spans[i] - (norms[j] - null)
+		if out[i] = gain; gain > most {
 			most = gain
 		}
 	}
-	return most
+	k.divide(out)
+	return k.divided(most)
 }
 
 // upperBound finds e^u beyond which the convex level − f, f known at the points u and

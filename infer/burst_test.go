@@ -44,7 +44,7 @@ func TestBeyondSeesTheFirstBurstAndKeepsWhatIsKnown(t *testing.T) {
 	if f := d.Beyond(30); f != 30 {
 		t.Errorf("30 was known, and is now %v", f)
 	}
-	if f := (Dispersion{}).Beyond(0); f != 1 {
+	if f := new(Dispersion).Beyond(0); f != 1 {
 		t.Errorf("nothing known and nothing seen: %v", f)
 	}
 	// What was known from history as an upper bound stays while counts agree with it.

@@ -98,6 +98,7 @@ func (d *Dispersion) Empty() bool {
 // The zero Memory is ready for use.
 type Memory struct {
 	counts [][1]Count
+	first  int // how many counts there is room for at first
 	more   int // when they are full
 	norms  []float64
 	states int // that norms is for
@@ -106,10 +107,11 @@ type Memory struct {
 // NewMemory has room for what so many Dispersions remember of a slot of one arm each, unless
 // the slot fills one of a longer scale: its count, those of the last two, and a sum.
 func NewMemory(dispersions int) Memory {
-	return Memory{counts: make([][1]Count, 0, 4*dispersions), more: 2 * dispersions}
+	return Memory{first: 4 * dispersions, more: 2 * dispersions}
 }
 
-// MemoryOfEvidence has room for what so many States of one Comparison remember.
+// MemoryOfEvidence has room for what so many States remember, of comparisons with the same
+// ratios.
 func MemoryOfEvidence(states int) Memory { return Memory{states: states} }
 
 // evidence is room for n numbers, all 0.
@@ -146,7 +148,11 @@ func (m *Memory) slot(arms int) Slot {
 func (m *Memory) singles(n int) [][1]Count {
 	from := len(m.counts)
 	if from+n > cap(m.counts) {
-		from, m.counts = 0, make([][1]Count, 0, max(n, m.more))
+		room := m.more
+		if m.counts == nil {
+			room = m.first
+		}
+		from, m.counts = 0, make([][1]Count, 0, max(n, room))
 	}
 	m.counts = m.counts[:from+n]
 	return m.counts[from : from+n : from+n]
@@ -339,7 +345,7 @@ const (
 // spread of the estimate is that of counts with the known dispersion, a chi-squared one,
 // and not the one that is seen: a burst or two make their own spread so wide that they
 // would be taken for chance for a long time.
-func (d Dispersion) Beyond(known float64) float64 {
+func (d *Dispersion) Beyond(known float64) float64 {
 	known = max(known, 1)
 	out := known
 	for i := range d.Scales {

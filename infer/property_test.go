@@ -287,7 +287,7 @@ func FuzzUpdate(f *testing.F) {
 			}
 			until, _ := k.UntilSafe(s, 3)
 			ci := k.Interval(s, 0.01)
-			for _, v := range append(s.LogNorm, k.Harm(s), k.Safe(s), until, ci.Low, slices.Collect(k.Posterior(s))[0].Weight) {
+			for _, v := range append(s.LogNorm, k.Harm(s), k.Safe(s), until, ci.Low, k.Posterior(s)[0].Weight) {
 				if math.IsNaN(v) || math.IsInf(v, 0) {
 					t.Fatalf("%s: %v is not finite in %v", kind, v, s)
 				}
