@@ -60,9 +60,10 @@ const shortSupport = 160
 // every block.
 type grid struct {
 	ratios []float64
-	nodes  []float64 // their logarithms
-	tilts  []float64 // e to the power of those
-	most   float64   // the logarithm of the greatest ratio, at least 0
+	padded [][lanes]float64 // the ratios, with zeros behind them
+	nodes  []float64        // their logarithms
+	tilts  []float64        // e to the power of those
+	most   float64          // the logarithm of the greatest ratio, at least 0
 }
 
 func newGrid(ratios, nodes []float64) *grid {
@@ -70,27 +71,21 @@ func newGrid(ratios, nodes []float64) *grid {
 	for i, u := range nodes {
 		g.tilts[i] = math.Exp(u)
 	}
+	for ; len(ratios) > 0; ratios = ratios[min(lanes, len(ratios)):] {
+		var some [lanes]float64
+		copy(some[:], ratios)
+		g.padded = append(g.padded, some)
+	}
 	return g
 }
 
 // logNorms adds logNorm(ln r) − logNorm(0) to out for every ratio r.
 func (m margins) logNorms(g *grid, out []float64) {
-	nodes, ratios := g.nodes, g.ratios
 	lo, hi := m.support()
 	if hi-lo <= shortSupport {
 		var terms [shortSupport + 1]float64
 		if sum, ok := m.polynomial(lo, hi, g.most, &terms); ok {
-			least := float64(int64(lo))
-			for n := int(hi - lo); len(ratios) > 0; {
-				some := min(lanes, len(ratios))
-				var p [lanes]float64
-				evaluate(terms[:n+1], ratios[:some], &p)
-				at, to := nodes[:some], out[:some]
-				for i, v := range p[:some] {
-					to[i] += at[i]*least + math.Log(v/sum)
-				}
-				ratios, nodes, out = ratios[some:], nodes[some:], out[some:]
-			}
+			g.addPolynomial(terms[:hi-lo+1], sum, float64(int64(lo)), out)
 			return
 		}
 	}
@@ -99,8 +94,24 @@ func (m margins) logNorms(g *grid, out []float64) {
 		return
 	}
 	one := m.tilted(0, lo, hi)
-	for i, u := range nodes {
+	for i, u := range g.nodes {
 		out[i] += m.tilted(u, lo, hi) - one
+	}
+}
+
+// addPolynomial adds the logarithm of the polynomial at every ratio r, over its sum at 1 and
+// times r to the power of least, to out.
+func (g *grid) addPolynomial(terms []float64, sum, least float64, out []float64) {
+	nodes := g.nodes
+	var p [lanes]float64
+	for i := range g.padded {
+		some := min(lanes, len(nodes))
+		evaluate(terms, &g.padded[i], some, &p)
+		at, to := nodes[:some], out[:some]
+		for j, v := range p[:some] {
+			to[j] += at[j]*least + math.Log(v/sum)
+		}
+		nodes, out = nodes[some:], out[some:]
 	}
 }
 
@@ -163,37 +174,6 @@ func sumAbreast(steps []float64, psi [abreast]float64, from [abreast]uint64) [ab
 		}
 	}
 	return [abreast]float64{a, b, c, d}
-}
-
-// lanes is how many ratios a polynomial is evaluated at side by side.
-const lanes = 12
-
-// evaluate fills out with the polynomial at up to twelve ratios, by Horner's rule side by side:
-// each step waits for the one before it, and not for its neighbours.
-func evaluate(terms, ratios []float64, out *[lanes]float64) {
-	var r [lanes]float64
-	copy(r[:], ratios)
-	n := len(terms) - 1
-	top := terms[n]
-	if n == 0 {
-		for j := range out {
-			out[j] = top
-		}
-		return
-	}
-	a, b, c, d, e, f := top, top, top, top, top, top
-	g, h, i, k, l, m := top, top, top, top, top, top
-	// What a step begins with is used in it alone, and not after the loop: so the ratios are
-	// read where they are multiplied, and not one step earlier.
-	for j := n - 1; ; j-- {
-		t := terms[j]
-		a, b, c, d, e, f = a*r[0]+t, b*r[1]+t, c*r[2]+t, d*r[3]+t, e*r[4]+t, f*r[5]+t
-		g, h, i, k, l, m = g*r[6]+t, h*r[7]+t, i*r[8]+t, k*r[9]+t, l*r[10]+t, m*r[11]+t
-		if j == 0 {
-			break
-		}
-	}
-	*out = [lanes]float64{a, b, c, d, e, f, g, h, i, k, l, m}
 }
 
 // polynomial fills in the terms relative to the one at lo, returns their sum, and reports

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package infer
+
+const hasVectors = false
+
+func evaluateVectors(*float64, int, *[lanes]float64, *[lanes]float64) {}
