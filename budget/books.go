@@ -229,7 +229,7 @@ func (b *Books) find(name string) (*account, error) {
 		return found[0], nil
 	case 0:
 		if len(b.accounts) == 0 {
-			return nil, assay.Errorf(assay.CodeNotFound, "there are no objectives")
+			return nil, &assay.Error{Code: assay.CodeNotFound, Msg: "there are no objectives", Hint: "put OpenSLO files into the policy directory; see docs/slo.md"}
 		}
 		ids := make([]string, len(b.accounts))
 		for i, a := range b.accounts {

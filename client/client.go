@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -217,15 +216,8 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
-	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
-		e := assay.Errorf(assay.CodeDenied, "the server's certificate is signed by nobody who is trusted here: %w", err)
-		e.Hint = "name the file of its authority with --server-ca"
-		return e
-	}
 	if err != nil {
-		e := assay.Errorf(assay.CodeUnavailable, "cannot reach the server: %w", err)
-		e.Hint = "is it running, and does --server name it?"
-		return e
+		return c.unreached(err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -236,7 +228,7 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		return assay.Errorf(assay.CodeTooLarge, "the server's answer is larger than %d bytes", maxAnswer)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return problem(resp, data)
+		return c.told(problem(resp, data))
 	}
 	if b, ok := out.(*[]byte); ok {
 		*b = data
@@ -252,6 +244,9 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 func problem(resp *http.Response, data []byte) error {
 	var p api.Problem
 	if err := json.Unmarshal(data, &p); err != nil || p.Code == "" {
+		if strings.Contains(string(data), "HTTP request to an HTTPS server") {
+			return &assay.Error{Code: assay.CodeUnavailable, Msg: "the server answers TLS alone", Hint: "write https:// in --server"}
+		}
 		return assay.Errorf(assay.CodeUnavailable, "the server answered %s; is this an assay server?", resp.Status)
 	}
 	if msg, ok := strings.CutPrefix(p.Detail, p.Field+" "); ok && p.Field != "" {

@@ -1,9 +1,11 @@
 package client_test
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -236,6 +238,43 @@ func TestTheTokenDoesNotFollowARedirect(t *testing.T) {
 	}
 	if len(asked) > 0 {
 		t.Errorf("the other server was asked with %q", <-asked)
+	}
+}
+
+// Whoever mistyped an address, or has no token yet, is told what to write.
+func TestWhoDoesNotReachTheServerIsToldWhatToDo(t *testing.T) {
+	in := controltest.New(t)
+	plain, tls := serve(t, in), httptest.NewUnstartedServer(nil)
+	tls.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	tls.StartTLS()
+	defer tls.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(tls.Certificate())
+	_, host, _ := strings.Cut(plain, "//")
+	_, port, _ := net.SplitHostPort(tls.Listener.Addr().String())
+	for name, c := range map[string]struct{ url, token, text string }{
+		"no TLS there":          {"https://" + host, "secret-of-ann", "speaks HTTP without TLS (write --server http://" + host + ")"},
+		"only TLS there":        {"http" + strings.TrimPrefix(tls.URL, "https"), "secret-of-ann", "write https:// in --server"},
+		"an unknown authority":  {tls.URL, "secret-of-ann", "signed by nobody who is trusted here"},
+		"nobody there":          {gone.URL, "secret-of-ann", "cannot reach the server " + gone.URL + ": dial tcp"},
+		"a path too many":       {plain + "/v1", "secret-of-ann", "no such resource: /v1/v1/exceptions (does /v1 belong into --server?"},
+		"no token":              {plain, "", "the server wants a token, and none is set (put one into ASSAY_TOKEN"},
+		"a token that is none":  {plain, "secret-of-ann", "unknown, expired or revoked"},
+		"a role that is absent": {plain, in.Token("bot", "default", api.RoleAgent), "(whoever has the role admin makes a token with another: assay token create NAME --role viewer)"},
+	} {
+		_, err := dial(t, c.url, c.token).Exceptions(t.Context())
+		if err == nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "secret-of-ann") || strings.Contains(err.Error(), "GET") {
+			t.Errorf("%s: %v, want %q", name, err, c.text)
+		}
+	}
+	other, err := client.NewTrusting("https://localhost:"+port, "t", roots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = other.Exceptions(t.Context()); err == nil || !strings.Contains(err.Error(), "is for another name") || assay.CodeOf(err) != assay.CodeDenied {
+		t.Errorf("a certificate for another name: %v", err)
 	}
 }
 

@@ -140,8 +140,12 @@ func (s *Session) require(roles ...api.Role) error {
 	if slices.ContainsFunc(roles, s.caller.Has) {
 		return nil
 	}
-	return assay.Errorf(assay.CodeDenied, "%q has the roles %s; this needs %s",
-		s.caller.Name, orNone(words(s.caller.Roles)), strings.Join(words(roles), " or "))
+	return &assay.Error{
+		Code: assay.CodeDenied,
+		Msg: fmt.Sprintf("%q has the roles %s; this needs %s",
+			s.caller.Name, orNone(words(s.caller.Roles)), strings.Join(words(roles), " or ")),
+		Hint: "whoever has the role admin makes a token with another: assay token create NAME --role " + string(roles[0]),
+	}
 }
 
 // read refuses a caller without a role that reads.

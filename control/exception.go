@@ -77,7 +77,8 @@ func (s *Session) ApproveException(ctx context.Context, id string) (assay.Except
 	if s.p.signer() != nil {
 		sign = s.signException
 	}
-	return s.published(ctx)(s.stepped("approved")(exception.ApproveSigned(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now(), sign)))
+	e, err := s.published(ctx)(s.stepped("approved")(exception.ApproveSigned(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, s.p.cfg.Now(), sign)))
+	return e, hinted(err, listExceptions)
 }
 
 // signException signs the statement of an approved exception and keeps its bundle.
@@ -105,7 +106,7 @@ func (s *Session) RevokeException(ctx context.Context, id, reason string) (assay
 	if s.require(api.RoleApprover) != nil {
 		rec, err := exception.Get(ctx, s.p.cfg.Store, s.caller.Namespace, id)
 		if err != nil {
-			return assay.Exception{}, err
+			return assay.Exception{}, hinted(err, listExceptions)
 		}
 		if !exception.SameIdentity(rec.Requester, s.caller.Name) {
 			return assay.Exception{}, assay.Errorf(assay.CodeDenied,
@@ -114,7 +115,7 @@ func (s *Session) RevokeException(ctx context.Context, id, reason string) (assay
 	}
 	rec, err := s.stepped("revoked")(exception.Revoke(ctx, s.p.cfg.Store, s.caller.Namespace, id, s.caller.Name, reason, s.p.cfg.Now()))
 	if err != nil {
-		return assay.Exception{}, err
+		return assay.Exception{}, hinted(err, listExceptions)
 	}
 	// What runs by it loses its entry first: the ledger may take a moment.
 	told := s.p.cfg.Rollouts.Withdraw(ctx)

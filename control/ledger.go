@@ -41,7 +41,7 @@ func (s *Session) Publication(ctx context.Context, id assay.FactID) (api.Publica
 	}
 	st, err := s.p.cfg.Ledger.State(ctx, s.caller.Namespace, id)
 	if err != nil {
-		return api.Publication{}, err
+		return api.Publication{}, hinted(err, listFacts)
 	}
 	p := api.Publication{Fact: id, Recorded: true, Published: st.State == ledger.StatePublished}
 	if p.Published {
@@ -65,7 +65,7 @@ func (s *Session) Proof(ctx context.Context, id assay.FactID) ([]byte, error) {
 	}
 	entry, err := s.p.cfg.Outbox.Entry(ctx, s.caller.Namespace, id)
 	if err != nil {
-		return nil, err
+		return nil, hinted(err, listFacts)
 	}
 	if err := s.waitPublished(ctx, id); err != nil {
 		return nil, err

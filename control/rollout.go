@@ -324,7 +324,7 @@ func (s *Session) Decision(ctx context.Context, id assay.FactID) (d api.Decision
 		d, err = decision(r, row.Fact)
 		return err
 	})
-	return d, err
+	return d, hinted(err, listDecisions)
 }
 
 // decision reads a fact and what became of it.

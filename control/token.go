@@ -154,7 +154,7 @@ func (s *Session) RevokeToken(ctx context.Context, id string) (api.Token, error)
 	if err := s.require(api.RoleAdmin); err != nil {
 		return api.Token{}, err
 	}
-	unknown := assay.Errorf(assay.CodeNotFound, "token %q is not known in namespace %q", id, s.caller.Namespace)
+	unknown := hinted(assay.Errorf(assay.CodeNotFound, "token %q is not known in namespace %q", id, s.caller.Namespace), listTokens)
 	if !isTokenID(id) {
 		return api.Token{}, unknown
 	}

@@ -70,7 +70,7 @@ func (a Ask) exception(requester string, now time.Time) (assay.Exception, error)
 	if err := checkText("ticket", e.Ticket, MaxText); err != nil {
 		return e, err
 	}
-	if err := checkReason(e.Reason); err != nil {
+	if err := checkReason(e.Reason, "why this may pass"); err != nil {
 		return e, err
 	}
 	if err := checkPeriod(a, e, now); err != nil {
@@ -79,9 +79,10 @@ func (a Ask) exception(requester string, now time.Time) (assay.Exception, error)
 	return e, checkScope(e.Scope)
 }
 
-func checkReason(reason string) error {
+// checkReason checks a reason; what it has to say is said to whoever left it out.
+func checkReason(reason, what string) error {
 	if utf8.RuneCountInString(reason) < MinReason {
-		return invalid("reason", fmt.Sprintf("is missing or shorter than %d characters; say why this may pass", MinReason))
+		return invalid("reason", fmt.Sprintf("is missing or shorter than %d characters; say %s", MinReason, what))
 	}
 	return checkText("reason", strings.ReplaceAll(reason, "\n", " "), MaxReason)
 }

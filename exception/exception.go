@@ -175,7 +175,7 @@ func approved(e assay.Exception, approver string, now time.Time) (assay.Exceptio
 // twice is assay.CodeConflict. The reason is mandatory, under the rules of Ask.Reason.
 func Revoke(ctx context.Context, s store.Store, namespace, id, revoker, reason string, now time.Time) (Record, error) {
 	now = now.UTC()
-	if err := checkReason(reason); err != nil {
+	if err := checkReason(reason, "why it ends"); err != nil {
 		return Record{}, err
 	}
 	return change(ctx, s, namespace, id, revoker, func(tx store.Tx, r *Record) error {

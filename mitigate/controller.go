@@ -243,6 +243,11 @@ func (c *Controller) keepLease(ctx context.Context) error {
 // side, so that one door that does not answer holds up few others; the strategies of one
 // service come one after the other, because each must see what the one before it did.
 func (c *Controller) Step(ctx context.Context) error {
+	// Also where none is declared, or the policy cannot be read: whoever says something to a
+	// strategy meanwhile should hear what is wrong with that, and no other process takes over.
+	if err := c.keepLease(ctx); err != nil {
+		return err
+	}
 	list, revision, err := c.cfg.Strategies()
 	if err != nil {
 		return err

@@ -138,6 +138,34 @@ func TestAnExpiredLeaseDoesNotEndTheRun(t *testing.T) {
 	})
 }
 
+// Without it, whoever named a strategy that there is not was told of a lost lease.
+func TestTheLeaseIsKeptWhereNoStrategyIsDeclared(t *testing.T) {
+	for name, problem := range map[string]error{"none": nil, "the policy cannot be read": assay.Errorf(assay.CodeInvalid, "broken")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBoard(t, "scale", replicas)
+				ctx, stop := context.WithCancel(t.Context())
+				ctl := mitigate.New(mitigate.Config{
+					Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door,
+					Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return nil, "sha256:00", problem },
+					Now:        time.Now, Log: slog.New(slog.DiscardHandler), Holder: "test",
+				})
+				ended := make(chan error, 1)
+				go func() { ended <- ctl.Run(ctx) }()
+				time.Sleep(10 * time.Minute)
+				_, err := ctl.Tell(ctx, "default", "nobody", "ann", api.StrategyAnswer{Told: "pause", Reason: "a drill"})
+				if assay.CodeOf(err) != assay.CodeNotFound {
+					t.Errorf("a strategy that there is not: %v", err)
+				}
+				stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestNothingIsDoneUnderALeaseThatRanOutMeanwhile(t *testing.T) {
 	b := newBoard(t, "scale", replicas)
 	d := &slow{World: b.world}

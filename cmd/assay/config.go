@@ -100,12 +100,11 @@ func loadConfig(flags *flagSource, changed func(string) bool, env func(string) s
 	}
 	cfg := config{}
 	for _, s := range settings {
-		variable := "ASSAY_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 		v := value{s.def, "default"}
 		if text, ok := file[s.name]; ok {
 			v = value{text, path}
 		}
-		if text := env(variable); text != "" {
+		if text := env(variable(s.name)); text != "" {
 			v = value{text, "environment"}
 		}
 		if f := flags.values[s.name]; f != nil && changed(s.name) {
@@ -114,6 +113,11 @@ func loadConfig(flags *flagSource, changed func(string) bool, env func(string) s
 		cfg[s.name] = v
 	}
 	return cfg, nil
+}
+
+// variable is the one of the environment that a setting has.
+func variable(setting string) string {
+	return "ASSAY_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
 }
 
 func readConfigFile(flag string, env func(string) string) (string, map[string]string, error) {

@@ -106,9 +106,9 @@ func (a *app) checkServed(f serveFlags) error {
 	if f.prove < 0 {
 		return usageError{fmt.Errorf("--prove %s is below 0; 0 lets a strategy act at once", f.prove)}
 	}
-	for _, given := range []struct{ flag, path string }{{"advisories", a.advisories}, {"vex", a.vex}} {
-		if _, err := os.Stat(given.path); given.path != "" && err != nil {
-			return &assay.Error{Code: assay.CodeNotFound, Field: "--" + given.flag, Msg: err.Error()}
+	for _, path := range []string{a.advisories, a.vex} {
+		if _, err := os.Stat(path); path != "" && err != nil {
+			return err // byPath names the flag
 		}
 	}
 	return nil

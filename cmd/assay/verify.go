@@ -244,6 +244,10 @@ func upload(ctx context.Context, ops checks, path string) (assay.Digest, error) 
 	}
 	defer file.Close()
 	d, err := ops.PutEvidence(ctx, file)
+	switch assay.CodeOf(err) {
+	case assay.CodeUnauthenticated, assay.CodeDenied, assay.CodeUnavailable:
+		return "", err // whatever the file holds
+	}
 	return d, inFile(err, path)
 }
 

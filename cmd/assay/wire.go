@@ -118,7 +118,11 @@ func (a *app) open(ctx context.Context, signing bool, reg *prometheus.Registry) 
 	posix.RedirectLog(a.log)
 	data := a.cfg.get("dir")
 	if _, err := os.Stat(data); err != nil {
-		return nil, &assay.Error{Code: assay.CodeNotFound, File: data, Msg: "is not a state directory", Hint: "name a control plane with --server, or create one here with: assay key create --dir " + data}
+		hint := "name a control plane with --server, or create one here with: assay key create --dir " + data
+		if a.cfg.get("server") != "" { // who comes here with one asks for what no server answers
+			hint = "this reads the state directory itself, whatever --server says: run it where that is, with --dir"
+		}
+		return nil, &assay.Error{Code: assay.CodeNotFound, File: data, Msg: "is not a state directory", Hint: hint}
 	}
 	in := &installation{halted: make(chan error, 1), stopped: make(chan struct{}), stop: func() {}}
 	if err := a.openAll(ctx, in, data, signing, reg); err != nil {

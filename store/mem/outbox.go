@@ -98,7 +98,7 @@ func (s *Store) Entry(ctx context.Context, namespace string, id assay.FactID) (s
 	}
 	c, ok := s.byID[factKey{namespace, id}]
 	if !ok || s.facts[c-1].Retention != assay.RetainAudit {
-		return store.Entry{}, assay.Errorf(assay.CodeNotFound, "fact %q is not in the outbox", id)
+		return store.Entry{}, assay.Errorf(assay.CodeNotFound, "there is no fact %q that the ledger holds or will hold", id)
 	}
 	if seq, ok := slices.BinarySearch(s.outbox, c); ok && seq < s.numbered {
 		return s.entry(uint64(seq)), nil

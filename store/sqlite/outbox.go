@@ -156,7 +156,7 @@ func (s *Store) Entry(ctx context.Context, namespace string, id assay.FactID) (s
 		return store.Entry{}, err
 	}
 	if len(found) == 0 {
-		return store.Entry{}, assay.Errorf(assay.CodeNotFound, "fact %q is not in the outbox", id)
+		return store.Entry{}, assay.Errorf(assay.CodeNotFound, "there is no fact %q that the ledger holds or will hold", id)
 	}
 	return found[0], nil
 }
