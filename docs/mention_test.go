@@ -104,7 +104,8 @@ func (p *tongue) untrue(m mention) string {
 		path, rest = path+" "+rest[0], rest[1:]
 	}
 	var flags []string
-	for _, f := range flagOfHelp.FindAllStringSubmatch(p.of(path), -1) {
+	// The flags of every command are explained in the help of the program.
+	for _, f := range flagOfHelp.FindAllStringSubmatch(p.of(path)+p.of(""), -1) {
 		flags = append(flags, f[1], f[2])
 	}
 	for _, arg := range rest {

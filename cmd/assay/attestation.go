@@ -59,7 +59,7 @@ that the gate used.
 Exit codes: 0 verified · 1 error · 2 usage · 3 not verified · 4 with --registry: there is none, or an expected one is missing.`,
 		Example: `  assay attestation verify bin/app --proof app.proof.json --pub assay.pub --resource pkg:generic/app
   assay attestation verify bin/app --bundle app.sigstore.json --pub cosign.pub --resource pkg:generic/app --level SLSA_BUILD_LEVEL_3 --allow-verifier https://example.com/verifier
-  assay attestation verify bin/app --bundle app.sigstore.json --trusted-root trusted_root.json --certificate-identity https://github.com/example/app/.github/workflows/release.yml@refs/tags/v1.0.0 --certificate-oidc-issuer https://token.actions.githubusercontent.com --type slsaprovenance1
+  assay attestation verify bin/app --bundle app.sigstore.json --trusted-root trusted_root.json --certificate-identity https://github.com/acme/app/.github/workflows/ci.yml@refs/tags/v1 --certificate-oidc-issuer https://token.actions.githubusercontent.com --type slsaprovenance1
   assay attestation verify --registry registry.example/team/app@sha256:… --pub assay.pub --resource pkg:oci/team/app`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -31,8 +31,9 @@ func (a *app) exceptionCmd() *cobra.Command {
 		Long: `Ask for, approve, revoke, list and report time-boxed exceptions, and bypass in an emergency.
 
 An exception excuses exactly the rules it names, until an end that it must have,
-and only after as many others approved it as the policy says (one, if it says nothing). Who you are is who your token says
-(ASSAY_TOKEN), or, on a local directory without a token, your account on this machine.`,
+and only after as many others approved it as the policy says (one, if it says nothing).
+Who you are is who your token says (ASSAY_TOKEN), or, on a local directory without a
+token, your account on this machine.`,
 	}
 	cmd.AddCommand(a.exceptionRequestCmd(), a.exceptionApproveCmd(), a.exceptionRevokeCmd(), a.exceptionListCmd(),
 		a.exceptionBypassCmd(), a.exceptionReportCmd())

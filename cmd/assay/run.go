@@ -147,6 +147,7 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 failed verdict or proof · 4 absen
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	wrapUsage(root)
+	helpful(root)
 	a.complete(root)
 	return root
 }
