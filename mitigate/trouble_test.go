@@ -152,7 +152,7 @@ func TestTheLeaseIsKeptWhereNoStrategyIsDeclared(t *testing.T) {
 				})
 				ended := make(chan error, 1)
 				go func() { ended <- ctl.Run(ctx) }()
-				time.Sleep(10 * time.Minute)
+				<-time.After(10 * time.Minute)
 				_, err := ctl.Tell(ctx, "default", "nobody", "ann", api.StrategyAnswer{Told: "pause", Reason: "a drill"})
 				if assay.CodeOf(err) != assay.CodeNotFound {
 					t.Errorf("a strategy that there is not: %v", err)

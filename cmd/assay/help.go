@@ -62,7 +62,7 @@ func usage(c *cobra.Command) string {
 	if c.HasAvailableSubCommands() {
 		b.WriteString("\nAvailable Commands:\n")
 		for _, s := range c.Commands() {
-			if s.IsAvailableCommand() {
+			if s.IsAvailableCommand() || s.Name() == "help" { // cobra holds help to be none
 				line := fmt.Sprintf("  %-*s  %s", s.NamePadding(), s.Name(), s.Short)
 				b.WriteString(wrapped(line, strings.Repeat(" ", s.NamePadding()+4)) + "\n")
 			}
