@@ -6,7 +6,8 @@
 // samples (signal.Source) and put there, whatever stood before. So counting
 // again corrects what came late, and losing the books loses nothing: they are
 // read back from the source, newest minute first, a bounded piece at a time,
-// while new minutes are kept up with. An objective whose indicator cannot be
+// while new minutes are kept up with. A minute that the indicator's first source
+// tells nothing of is counted from its second, if it has one. An objective whose indicator cannot be
 // counted is unknown, with the reason; the others do not notice.
 //
 // Step does a piece of the work and reads no clock. Run calls it when data
@@ -36,6 +37,8 @@ const (
 	DefaultComplete = 0.9
 	// MinutesShown is how many of the newest minutes a snapshot may show.
 	MinutesShown = 120
+	// SpansShown is how many stretches of the second source a snapshot may show.
+	SpansShown = 20
 )
 
 // WatchPrefix starts the ids under which a signal.Watch knows our indicators; "slo/index" follows.
@@ -95,7 +98,7 @@ func (b *Books) SetObjectives(list []slo.Objective) error {
 			a.books = old[i].books
 			old = slices.Delete(slices.Clone(old), i, i+1)
 		} else if a.refused == nil && b.cfg.Watch != nil {
-			b.cfg.Watch.Add(WatchPrefix+a.id, b.cfg.Namespace, a.indicator)
+			b.await(a)
 		}
 		b.accounts = append(b.accounts, a)
 	}
@@ -114,9 +117,17 @@ func (b *Books) unwatch(gone []*account) {
 		b.cfg.Watch.Remove(WatchPrefix + was.id)
 		for _, a := range b.accounts {
 			if a.id == was.id && a.refused == nil {
-				b.cfg.Watch.Add(WatchPrefix+a.id, b.cfg.Namespace, a.indicator)
+				b.await(a)
 			}
 		}
+	}
+}
+
+// await waits for what an account counts, of either source.
+func (b *Books) await(a *account) {
+	b.cfg.Watch.Add(WatchPrefix+a.id, b.cfg.Namespace, a.indicator)
+	if a.second != nil {
+		b.cfg.Watch.Add(WatchPrefix+a.id, b.cfg.Namespace, *a.second)
 	}
 }
 
@@ -247,13 +258,18 @@ type account struct {
 	id        string // "slo/index"
 	objective slo.Objective
 	indicator signal.Indicator
-	refused   error // why the indicator cannot be counted
+	second    *signal.Indicator // counts the same from another sender; nil if nothing does
+	refused   error             // why the indicator cannot be counted
 	books     *books
 }
 
 func newAccount(o slo.Objective) *account {
 	a := &account{id: fmt.Sprintf("%s/%d", o.SLO, o.Index), objective: o}
 	a.indicator, a.refused = compile(o)
+	if other, has := second(o); has && CheckSecond(o) == nil {
+		a.second = new(signal.Indicator)
+		*a.second, _ = compile(other)
+	}
 	// At a full minute the window's first minute still counts, and the one that
 	// has just begun is kept already.
 	a.books = &books{ring: slo.NewRing(o.Window.Longest() + slo.Slot)}
@@ -291,4 +307,20 @@ func compile(o slo.Objective) (signal.Indicator, error) {
 func Check(o slo.Objective) error {
 	_, err := compile(o)
 	return err
+}
+
+// CheckSecond says why an objective's events cannot be counted from its second source,
+// with CodeInvalid; nil if they can, or if it has none.
+func CheckSecond(o slo.Objective) error {
+	if other, has := second(o); has {
+		return Check(other)
+	}
+	return nil
+}
+
+// second is the objective as its second source counts it.
+func second(o slo.Objective) (slo.Objective, bool) {
+	var has bool
+	o.Indicator, has = o.Indicator.Second()
+	return o, has
 }

@@ -32,6 +32,7 @@ type books struct {
 	high   int64
 	deep   int64     // when lateMinutes were last counted again
 	newest time.Time // event time of the newest data
+	told   time.Time // of the newest data of the first source
 	failed error     // of the newest step
 }
 
@@ -64,22 +65,20 @@ func (b *Books) readNewest(ctx context.Context, a *account, now time.Time) error
 		b.mu.Lock()
 		k.begun, k.low, k.high, k.deep = true, current, current, current
 		b.mu.Unlock()
-		return b.count(ctx, a, current)
+		return b.countAll(ctx, a, current, current, current)
 	case behind > stepReads:
 		// Newest first: what lies between is past now, and is read as such.
 		b.mu.Lock()
 		k.low, k.high, k.deep = current, current, current
 		b.mu.Unlock()
-		return b.count(ctx, a, current)
+		return b.countAll(ctx, a, current, current, current)
 	}
 	from := min(k.high, current-freshMinutes+1)
 	if current > k.deep {
 		from = min(from, k.deep-lateMinutes)
 	}
-	for m := current; m >= max(from, min(k.low, current)); m-- {
-		if err := b.count(ctx, a, m); err != nil {
-			return err
-		}
+	if err := b.countAll(ctx, a, max(from, min(k.low, current)), current, current); err != nil {
+		return err
 	}
 	b.mu.Lock()
 	k.high, k.deep = current, current
@@ -95,14 +94,14 @@ func (b *Books) readPast(ctx context.Context, a *account, now time.Time, left in
 	for left > 0 && k.low > first {
 		from := max(first, k.low-probe)
 		left--
-		some, err := b.cfg.Source.Read(ctx, b.query(a, from, k.low))
+		some, err := b.any(ctx, a, from, k.low)
 		if err != nil {
 			return left, err
 		}
 		// A piece is read as a whole, so that it is never probed twice.
-		for m := k.low - 1; len(some) > 0 && m >= from; m-- {
-			left--
-			if err := b.count(ctx, a, m); err != nil {
+		if some {
+			left -= int(k.low - from)
+			if err := b.countAll(ctx, a, from, k.low-1, minute(now)); err != nil {
 				return left, err
 			}
 		}
@@ -113,17 +112,40 @@ func (b *Books) readPast(ctx context.Context, a *account, now time.Time, left in
 	return left, nil
 }
 
-func (b *Books) query(a *account, from, to int64) signal.Query {
-	return signal.Query{Namespace: b.cfg.Namespace, Indicator: a.indicator, Start: begin(from), End: begin(to)}
+// any reports whether either source has data in the minutes from low up to high.
+func (b *Books) any(ctx context.Context, a *account, low, high int64) (bool, error) {
+	some, err := b.cfg.Source.Read(ctx, b.query(a.indicator, low, high))
+	if err == nil && len(some) == 0 && a.second != nil {
+		some, err = b.cfg.Source.Read(ctx, b.query(*a.second, low, high))
+	}
+	return len(some) > 0, err
 }
 
-// count reads one minute and puts it into the ring: the versions of a service
-// share its promise.
-func (b *Books) count(ctx context.Context, a *account, m int64) error {
-	readings, err := b.cfg.Source.Read(ctx, b.query(a, m, m+1))
-	if err != nil {
-		return err
+func (b *Books) query(of signal.Indicator, from, to int64) signal.Query {
+	return signal.Query{Namespace: b.cfg.Namespace, Indicator: of, Start: begin(from), End: begin(to)}
+}
+
+// countAll counts the minutes from low to high, inclusive, newest first. current is the
+// minute of now.
+func (b *Books) countAll(ctx context.Context, a *account, low, high, current int64) error {
+	if a.second != nil {
+		return b.countEither(ctx, a, low, high, current)
 	}
+	for m := high; m >= low; m-- {
+		readings, err := b.cfg.Source.Read(ctx, b.query(a.indicator, m, m+1))
+		if err != nil {
+			return err
+		}
+		if err := b.put(a, m, readings, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put sets what one minute counted: the versions of a service share its promise. Without
+// readings it is unknown. second says of which source they are.
+func (b *Books) put(a *account, m int64, readings []assay.Reading, second bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := a.books
@@ -138,8 +160,15 @@ func (b *Books) count(ctx context.Context, a *account, m int64) error {
 		if r.EventTime.After(k.newest) {
 			k.newest = r.EventTime
 		}
+		if !second && r.EventTime.After(k.told) {
+			k.told = r.EventTime
+		}
 	}
-	if err := k.ring.Put(begin(m), c); err != nil && !errors.Is(err, slo.ErrTooOld) {
+	put := k.ring.Put
+	if second {
+		put = k.ring.PutSecond
+	}
+	if err := put(begin(m), c); err != nil && !errors.Is(err, slo.ErrTooOld) {
 		return assay.Errorf(assay.CodeInvalid, "minute %s cannot be kept: %w", begin(m).Format(time.RFC3339), err)
 	}
 	return nil

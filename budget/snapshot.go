@@ -22,6 +22,11 @@ type Snapshot struct {
 	Budget  slo.Budget // events, or slices for objectives that are judged by slices
 	Burns   []Burn
 	Minutes []Minute // the newest MinutesShown, oldest first
+	// Instead is why the newest minutes rest on the indicator's second source, empty if they
+	// rest on the first. How many of the window's do is in Budget.
+	Instead string
+	// Second are the newest SpansShown stretches of the window that rest on the second source.
+	Second []slo.Span
 }
 
 // Burn is one row of the burn-rate table.
@@ -33,8 +38,9 @@ type Burn struct {
 
 // Minute is what one minute counted.
 type Minute struct {
-	Time  time.Time
-	Known bool
+	Time   time.Time
+	Known  bool
+	Second bool // it rests on the indicator's second source
 	slo.Counts
 }
 
@@ -50,7 +56,7 @@ func (b *Books) Snapshots(now time.Time) []Snapshot {
 	return out
 }
 
-// Snapshot returns one objective with its minutes. The name is that of its SLO,
+// Snapshot returns one objective with its minutes, and those that rest on its second source. The name is that of its SLO,
 // or "slo/index" for one of several. CodeNotFound, or CodeInvalid for the name
 // of an SLO that has several.
 func (b *Books) Snapshot(name string, now time.Time) (Snapshot, error) {
@@ -64,7 +70,10 @@ func (b *Books) Snapshot(name string, now time.Time) (Snapshot, error) {
 	last := minute(now)
 	for m := last - MinutesShown + 1; m <= last; m++ {
 		c, known := a.books.ring.At(begin(m))
-		s.Minutes = append(s.Minutes, Minute{Time: begin(m), Known: known, Counts: c})
+		s.Minutes = append(s.Minutes, Minute{Time: begin(m), Known: known, Second: a.books.ring.Second(begin(m)), Counts: c})
+	}
+	if from, _, err := a.objective.Window.Bounds(s.Time); err == nil && a.second != nil {
+		s.Second = a.books.ring.Seconds(from, s.Time, SpansShown)
 	}
 	return s, nil
 }
@@ -84,9 +93,27 @@ func (a *account) snapshot(now time.Time, complete float64) Snapshot {
 	var err error
 	s.Budget, err = a.objective.Budget(k.ring, at)
 	s.Budget.Target = a.objective.Target
+	s.Instead = k.instead(at)
 	s.Reason = a.reason(s, err, complete)
 	s.Known = s.Reason == ""
 	return s
+}
+
+// instead says why the newest known minute before an instant rests on the second source, ""
+// if it does not.
+func (k *books) instead(at time.Time) string {
+	for m := minute(at); m > minute(at)-settled-1; m-- {
+		switch _, known := k.ring.At(begin(m)); {
+		case !known:
+		case !k.ring.Second(begin(m)):
+			return ""
+		case k.told.IsZero():
+			return "the first tells nothing"
+		default:
+			return "the first has told nothing since " + k.told.Format(time.RFC3339)
+		}
+	}
+	return ""
 }
 
 // reason says why the budget is not known, "" if it is.

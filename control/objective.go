@@ -58,8 +58,9 @@ func (s *Session) Objective(_ context.Context, name string) (api.Objective, erro
 		return api.Objective{}, err
 	}
 	o := apiObjective(snap)
+	o.SecondSpans = snap.Second
 	for _, m := range snap.Minutes {
-		o.Minutes = append(o.Minutes, api.Minute{Time: m.Time, Known: m.Known, Good: m.Good, Total: m.Total})
+		o.Minutes = append(o.Minutes, api.Minute{Time: m.Time, Known: m.Known, Second: m.Second, Good: m.Good, Total: m.Total})
 	}
 	return o, nil
 }
@@ -75,9 +76,12 @@ func apiObjective(s budget.Snapshot) api.Objective {
 		Objective: s.Objective, Time: s.Time, Known: s.Known, Reason: s.Reason, Newest: s.Newest,
 		Completeness: s.Budget.Completeness(), Good: s.Budget.Good, Total: s.Budget.Total,
 		Allowed: s.Budget.Allowed(), Remaining: s.Budget.Remaining(), Spent: spent, Burns: []api.Burn{},
+		Instead: s.Instead, Second: s.Budget.Second,
 	}
 	for _, b := range s.Burns {
-		o.Burns = append(o.Burns, api.Burn{Alert: b.Alert, Long: b.Long.Float(), Short: b.Short.Float(), State: b.State})
+		o.Burns = append(o.Burns, api.Burn{
+			Alert: b.Alert, Long: b.Long.Float(), Short: b.Short.Float(), State: b.State, LongSecond: b.Long.Second, ShortSecond: b.Short.Second,
+		})
 	}
 	return o
 }

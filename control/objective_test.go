@@ -1,6 +1,8 @@
 package control_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"assay.dev/assay/control"
 	"assay.dev/assay/control/controltest"
 	"assay.dev/assay/policy"
+	"assay.dev/assay/signal"
 	"assay.dev/assay/signal/replay"
 	"assay.dev/assay/slo"
 )
@@ -87,6 +90,60 @@ func TestObjectivesAreSortedByWhatTheyHaveSpent(t *testing.T) {
 	}
 	_, err = s.Objective(t.Context(), "unheard-of")
 	wantCode(t, "an unknown name", err, assay.CodeNotFound)
+}
+
+// told are the counts of two senders: "app" has told nothing of the last ten minutes.
+type told struct{ now time.Time }
+
+func (s told) Read(_ context.Context, q signal.Query) ([]assay.Reading, error) {
+	end := q.End
+	if q.Indicator.Bad[0].Matchers[0].Value == "app_bad" && end.After(s.now.Add(-10*time.Minute)) {
+		end = s.now.Add(-10 * time.Minute)
+	} else if end.After(s.now) {
+		end = s.now
+	}
+	minutes := uint64(max(0, end.Sub(q.Start)/time.Minute))
+	if minutes == 0 {
+		return nil, nil
+	}
+	return []assay.Reading{{Service: "shop", Indicator: "shop", Version: "v1", Good: 199 * minutes, Total: 200 * minutes,
+		Start: q.Start, End: q.End, EventTime: end.Add(-time.Second), Completeness: 1}}, nil
+}
+
+func TestAnObjectiveSaysWhatRestsOnItsSecondSource(t *testing.T) {
+	in := controltest.New(t)
+	now := in.Now().UTC().Truncate(time.Minute)
+	file := openSLOFile("a.yaml", "shop", "0.9")
+	file.Content = []byte(strings.NewReplacer("{query: 'sum(requests_total{code=\"500\"})'}", "{query: app_bad, fallback: door_bad}", "{query: sum(requests_total)}", "{query: app_total, fallback: door_total}").Replace(string(file.Content)))
+	list, _, err := control.ReadObjectives([]policy.File{file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	books := budget.New(budget.Config{Source: told{now}, Namespace: "default"})
+	if err := books.SetObjectives(list); err != nil {
+		t.Fatal(err)
+	}
+	for books.Step(t.Context(), now) {
+	}
+	in.Config.Books = books
+	in.Plane = control.New(in.Config)
+	o, err := in.As("alice", "default", api.RoleViewer).Objective(t.Context(), "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The minute before the silence is among them: the first may have told of a part of it.
+	want := []slo.Span{{From: now.Add(-11 * time.Minute), To: now}}
+	if o.Second != 11 || !slices.Equal(o.SecondSpans, want) || !o.Known || o.Total != 60*200 || !strings.HasPrefix(o.Instead, "the first has told nothing since ") {
+		t.Errorf("%d minutes, %v, of %d events: %q", o.Second, o.SecondSpans, o.Total, o.Instead)
+	}
+	if b := o.Burns[0]; b.LongSecond != 11 || b.ShortSecond != 5 {
+		t.Errorf("the burn does not say so: %+v", b)
+	}
+	for _, m := range o.Minutes {
+		if second := !m.Time.Before(want[0].From) && m.Time.Before(now); m.Second != second {
+			t.Errorf("minute %s: %+v", m.Time, m)
+		}
+	}
 }
 
 func TestObjectivesOfAnotherNamespaceAreNotFound(t *testing.T) {

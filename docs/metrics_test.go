@@ -22,7 +22,7 @@ assay key create > key.txt
 agent=$(assay token create host --role agent --expires 1h)
 pipeline=$(assay token create pipeline --role developer --expires 1h)
 printf 'apiVersion: assay.dev/v1alpha1\nkind: Admission\nmetadata: {name: prod}\nspec: {environment: prod, requires: [{name: r, gate: release, resourceUri: "pkg:x/y"}]}\n' > policies/admission.yaml
-printf '{apiVersion: openslo/v1, kind: SLO, metadata: {name: regions, annotations: {assay.dev/regions: region}}, spec: {service: x, indicator: {metadata: {name: i}, spec: {ratioMetric: {counter: true, good: {metricSource: {type: Prometheus, spec: {query: sum(g)}}}, total: {metricSource: {type: Prometheus, spec: {query: sum(t)}}}}}}, timeWindow: [{duration: 28d, isRolling: true}], objectives: [{target: 0.99}]}}\n' > policies/regions.yaml
+printf '{apiVersion: openslo/v1, kind: SLO, metadata: {name: regions, annotations: {assay.dev/regions: region}}, spec: {service: x, indicator: {metadata: {name: i}, spec: {ratioMetric: {counter: true, good: {metricSource: {type: Prometheus, spec: {query: sum(g), fallback: sum(h)}}}, total: {metricSource: {type: Prometheus, spec: {query: sum(t), fallback: sum(u)}}}}}}, timeWindow: [{duration: 28d, isRolling: true}], objectives: [{target: 0.99}]}}\n' > policies/regions.yaml
 printf 'witness w %s http://127.0.0.1:9/\nquorum w\n' "$(assay ledger witness)" > witnesses.txt
 printf 'quorum none\n' > logs.txt
 assay serve --listen 127.0.0.1:0 --proxy http://127.0.0.1:9 --notify http://127.0.0.1:9 --witnesses witnesses.txt --witness-logs logs.txt > serve.log 2>&1 &

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 
 	"assay.dev/assay/internal/strict"
 )
@@ -142,19 +143,34 @@ func (s sliSpec) check(d strict.Document, at ...string) error {
 	case m.Total == nil:
 		return d.Errorf(ratio("total"), "is missing")
 	}
-	for name, one := range map[string]*metric{"good": m.Good, "bad": m.Bad, "total": m.Total} {
-		if one == nil {
+	var part, whole Query
+	for _, x := range []struct {
+		name string
+		of   *metric
+		into *Query
+	}{{"good", m.Good, &part}, {"bad", m.Bad, &part}, {"total", m.Total, &whole}} {
+		if x.of == nil {
 			continue
 		}
-		if _, err := one.query(d, ratio(name, "metricSource")); err != nil {
+		var err error
+		if *x.into, err = x.of.query(d, ratio(x.name, "metricSource")); err != nil {
 			return err
 		}
 	}
-	return nil
+	if (part.Fallback == "") == (whole.Fallback == "") {
+		return nil
+	}
+	lacks := "total"
+	if whole.Fallback != "" && m.Good != nil {
+		lacks = "good"
+	} else if whole.Fallback != "" {
+		lacks = "bad"
+	}
+	return d.Errorf(ratio(lacks, "metricSource", "spec", "fallback"), "is missing: a second source counts all of the indicator, or nothing of it")
 }
 
 // query reads a metric source. What is in spec belongs to the source; Prometheus
-// wants a query, and any source may have one.
+// wants a query and may have a fallback, and any source may have a query.
 func (m metric) query(d strict.Document, at []string) (Query, error) {
 	src := m.MetricSource
 	q := Query{Type: src.Type, Source: src.Ref}
@@ -175,6 +191,14 @@ func (m metric) query(d strict.Document, at []string) (Query, error) {
 	}
 	if q.Text == "" {
 		q.Text = string(src.Spec) // the source's own words
+	}
+	raw, has = spec["fallback"]
+	switch {
+	case !has || src.Type != "" && !strings.EqualFold(src.Type, "Prometheus"): // what it means there is the source's business
+	case json.Unmarshal(raw, &q.Fallback) != nil || strings.TrimSpace(q.Fallback) == "":
+		return q, d.Errorf(append(in("spec"), "fallback"), "is not PromQL: it is read while query tells nothing")
+	case strings.TrimSpace(q.Fallback) == strings.TrimSpace(q.Text):
+		return q, d.Errorf(append(in("spec"), "fallback"), "is the query itself: it would be missing with it; name series of another sender, or leave it out")
 	}
 	return q, nil
 }

@@ -19,6 +19,8 @@ type Query struct {
 	Type   string `json:"type,omitempty"`   // of the source: "Prometheus" has an adapter
 	Source string `json:"source,omitempty"` // name of a DataSource, "" for the default one
 	Text   string `json:"text"`             // PromQL if Type is Prometheus
+	// Fallback counts the same from another sender: it is read while Text tells nothing.
+	Fallback string `json:"fallback,omitempty"`
 }
 
 // Indicator is a ratio of counts. Exactly one of Good and Bad is set.
@@ -28,6 +30,21 @@ type Indicator struct {
 	Good    *Query `json:"good,omitempty"`
 	Bad     *Query `json:"bad,omitempty"`
 	Total   Query  `json:"total"`
+}
+
+// Second is the indicator as its second source counts it; false if it has none.
+func (i Indicator) Second() (Indicator, bool) {
+	if i.Total.Fallback == "" {
+		return i, false
+	}
+	other := func(q *Query) *Query {
+		if q == nil {
+			return nil
+		}
+		return &Query{Type: q.Type, Source: q.Source, Text: q.Fallback}
+	}
+	i.Good, i.Bad, i.Total = other(i.Good), other(i.Bad), *other(&i.Total)
+	return i, true
 }
 
 // Objective is one promise: a share of good events within a window.

@@ -3,6 +3,7 @@ package slo
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type Sum struct {
 	Counts
 	Known   int `json:"known"`
 	Minutes int `json:"minutes"`
+	Second  int `json:"second,omitempty"` // of the known ones, those that rest on the indicator's second source
 }
 
 // Completeness is the share of minutes with data, 0 to 1; 0 of an empty span.
@@ -50,36 +52,51 @@ var (
 // duplicates of a sample, are resolved where the counts are made.
 type Ring struct {
 	good, total []uint64
-	known       []bool
+	from        []source
 	head        int64 // newest minute since 1970 that was put, valid if used
 	used        bool
 }
 
+// source is where a minute's counts are from.
+type source byte
+
+const (
+	unknown source = iota
+	first
+	second
+)
+
 // NewRing returns a ring that holds the minutes of span, at least one.
 func NewRing(span time.Duration) *Ring {
 	n := int(max(1, (span+Slot-1)/Slot))
-	return &Ring{good: make([]uint64, n), total: make([]uint64, n), known: make([]bool, n)}
+	return &Ring{good: make([]uint64, n), total: make([]uint64, n), from: make([]source, n)}
 }
 
 // Minutes is how many minutes the ring keeps.
-func (r *Ring) Minutes() int { return len(r.known) }
+func (r *Ring) Minutes() int { return len(r.from) }
 
 // Head is the newest minute that has data; ok is false when none has.
 func (r *Ring) Head() (minute time.Time, ok bool) { return time.Unix(r.head*60, 0).UTC(), r.used }
 
 // Put sets the counts of the minute that holds t, whatever was there: putting
 // the same minute again, better known, corrects it.
-func (r *Ring) Put(t time.Time, c Counts) error {
+func (r *Ring) Put(t time.Time, c Counts) error { return r.put(t, c, first) }
+
+// PutSecond is Put for counts of the indicator's second source: a minute rests on one
+// source, the one that was put last.
+func (r *Ring) PutSecond(t time.Time, c Counts) error { return r.put(t, c, second) }
+
+func (r *Ring) put(t time.Time, c Counts, from source) error {
 	m := minuteOf(t)
 	if c.Good > c.Total {
 		return ErrImpossible
 	}
-	if r.used && m <= r.head-int64(len(r.known)) {
+	if r.used && m <= r.head-int64(len(r.from)) {
 		return ErrTooOld
 	}
 	r.advance(m)
 	i := r.slot(m)
-	r.good[i], r.total[i], r.known[i] = c.Good, c.Total, true
+	r.good[i], r.total[i], r.from[i] = c.Good, c.Total, from
 	return nil
 }
 
@@ -97,7 +114,7 @@ func (r *Ring) Add(t time.Time, c Counts) error {
 func (r *Ring) Forget(t time.Time) {
 	if m := minuteOf(t); r.holds(m) {
 		i := r.slot(m)
-		r.good[i], r.total[i], r.known[i] = 0, 0, false
+		r.good[i], r.total[i], r.from[i] = 0, 0, unknown
 	}
 }
 
@@ -108,7 +125,39 @@ func (r *Ring) At(t time.Time) (c Counts, ok bool) {
 		return Counts{}, false
 	}
 	i := r.slot(m)
-	return Counts{Good: r.good[i], Total: r.total[i]}, r.known[i]
+	return Counts{Good: r.good[i], Total: r.total[i]}, r.from[i] != unknown
+}
+
+// Second reports whether the minute that holds t rests on the indicator's second source.
+func (r *Ring) Second(t time.Time) bool {
+	m := minuteOf(t)
+	return r.holds(m) && r.from[r.slot(m)] == second
+}
+
+// Span is a stretch of whole minutes, [From, To).
+type Span struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// Seconds are the newest stretches that begin in [from, to) and rest on the indicator's
+// second source, at most so many, oldest first.
+func (r *Ring) Seconds(from, to time.Time, most int) (out []Span) {
+	for m := min(ceilMinute(to), r.head+1) - 1; m >= ceilMinute(from) && r.holds(m); m-- {
+		at := time.Unix(m*60, 0).UTC()
+		switch n := len(out); {
+		case !r.Second(at):
+		case n > 0 && out[n-1].From.Equal(at.Add(Slot)):
+			out[n-1].From = at
+		case n == most:
+			slices.Reverse(out)
+			return out
+		default:
+			out = append(out, Span{at, at.Add(Slot)})
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // Sum adds up the minutes that begin in [from, to). Minutes that the ring does
@@ -122,12 +171,16 @@ func (r *Ring) Sum(from, to time.Time) Sum {
 	if !r.used {
 		return s
 	}
-	lo, hi = max(lo, r.head-int64(len(r.known))+1), min(hi, r.head+1)
+	lo, hi = max(lo, r.head-int64(len(r.from))+1), min(hi, r.head+1)
 	for m := lo; m < hi; m++ {
-		if i := r.slot(m); r.known[i] {
-			s.Good += r.good[i]
-			s.Total += r.total[i]
-			s.Known++
+		i := r.slot(m)
+		if r.from[i] == unknown {
+			continue
+		}
+		s.Good += r.good[i]
+		s.Total += r.total[i]
+		if s.Known++; r.from[i] == second {
+			s.Second++
 		}
 	}
 	return s
@@ -150,6 +203,9 @@ func (r *Ring) Slices(from, to time.Time, width time.Duration, share Ratio) Sum 
 		}
 		out.Known++
 		out.Total++
+		if s.Second > 0 {
+			out.Second++
+		}
 		if s.Bad() <= (One - share).Of(s.Total) {
 			out.Good++
 		}
@@ -167,19 +223,19 @@ func (r *Ring) advance(m int64) {
 		return
 	}
 	// A jump of a whole turn clears every slot once, not once a minute.
-	for k := max(r.head+1, m-int64(len(r.known))+1); k <= m; k++ {
+	for k := max(r.head+1, m-int64(len(r.from))+1); k <= m; k++ {
 		i := r.slot(k)
-		r.good[i], r.total[i], r.known[i] = 0, 0, false
+		r.good[i], r.total[i], r.from[i] = 0, 0, unknown
 	}
 	r.head = m
 }
 
 func (r *Ring) holds(m int64) bool {
-	return r.used && m <= r.head && m > r.head-int64(len(r.known))
+	return r.used && m <= r.head && m > r.head-int64(len(r.from))
 }
 
 func (r *Ring) slot(m int64) int {
-	n := int64(len(r.known))
+	n := int64(len(r.from))
 	return int(((m % n) + n) % n)
 }
 

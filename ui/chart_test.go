@@ -123,6 +123,27 @@ func TestChartsStandWhatTheyAreGiven(t *testing.T) {
 	}
 }
 
+func TestWhatRestsOnTheSecondSourceIsDrawnAndSaid(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	o := api.Objective{Known: true, Allowed: 100, Remaining: 90, Total: 1000}
+	o.Objective.Window = slo.Window{Duration: slo.Duration{N: 1, Unit: 'h'}, Rolling: true}
+	for m := range 10 {
+		o.Minutes = append(o.Minutes, api.Minute{Time: now.Add(time.Duration(m-10) * time.Minute), Known: true, Second: m > 6, Good: 99, Total: 100})
+	}
+	row := newObjectiveRow(o)
+	if out := string(burnDown(o, now)); strings.Contains(out, `class="second"`) || row.SecondWords() != "" {
+		t.Errorf("nothing rests on it: %q, %s", row.SecondWords(), out)
+	}
+	o.Second, o.Instead, o.SecondSpans = 3, "the first has told nothing since 2026-11-23T11:57:00Z", []slo.Span{{From: now.Add(-3 * time.Minute), To: now}}
+	if out := string(burnDown(o, now)); !strings.Contains(out, `<rect class="second" x="70.00%" width="30.00%" height="100%"/>`) {
+		t.Errorf("the last three of ten minutes: %s", out)
+	}
+	row = newObjectiveRow(o)
+	if want := "3 of the window's minutes rest on its second source, the newest too: the first has told nothing since 2026-11-23T11:57:00Z"; row.SecondWords() != want || !row.OnSecond() {
+		t.Errorf("%q, want %q", row.SecondWords(), want)
+	}
+}
+
 func TestTheBudgetOfAWholeWindowIsCounted(t *testing.T) {
 	o := api.Objective{Objective: slo.Objective{Window: slo.Window{Rolling: true, Duration: slo.Duration{N: 3, Unit: 'm'}}}, Allowed: 30, Remaining: 20}
 	must(t, o.Objective.Target.UnmarshalText([]byte("0.9")))

@@ -25,6 +25,11 @@ type objectiveRow struct {
 	Chart    template.HTML
 }
 
+// OnSecond reports whether any of the minutes that are drawn rests on the second source.
+func (r objectiveRow) OnSecond() bool {
+	return slices.ContainsFunc(r.Minutes, func(m api.Minute) bool { return m.Second })
+}
+
 func objectiveRows(list []api.Objective) []objectiveRow {
 	var out []objectiveRow
 	for _, o := range list {
@@ -132,6 +137,11 @@ func burnDown(o api.Objective, now time.Time) template.HTML {
 	most := 1.0
 	for _, m := range minutes {
 		most = max(most, float64(m.Total-min(m.Good, m.Total)))
+	}
+	for _, x := range o.SecondSpans {
+		if from, to := max(seconds(x.From), p.x.lo), min(seconds(x.To), p.x.hi); from < to {
+			fmt.Fprintf(&p.marks, `<rect class="second" x="%s" width="%s" height="100%%"/>`, share(p.x.at(from)), share(p.x.at(to)-p.x.at(from)))
+		}
 	}
 	for _, m := range minutes {
 		at := seconds(m.Time)

@@ -134,7 +134,23 @@ func (a *app) objectiveTable(list []api.Objective) {
 		if !o.Known {
 			fmt.Fprintf(a.out, "%s: %s\n", o.Objective.SLO, o.Reason)
 		}
+		if words := o.SecondWords(); words != "" {
+			fmt.Fprintf(a.out, "%s: %s\n", o.Objective.SLO, words)
+		}
 	}
+}
+
+// spans are stretches of time in words, the day with the first.
+func spans(list []slo.Span) string {
+	var parts []string
+	for i, x := range list {
+		from := x.From.Format(time.TimeOnly)
+		if i == 0 {
+			from = x.From.Format(time.DateTime)
+		}
+		parts = append(parts, from+" to "+x.To.Format(time.TimeOnly))
+	}
+	return strings.Join(parts, ", ") + " UTC"
 }
 
 func budgetLeft(o api.Objective) string {
@@ -248,6 +264,9 @@ func (a *app) explainObjective(o api.Objective) {
 		if q.query != nil {
 			fmt.Fprintf(a.out, "  %-9s  %s\n", q.name, strings.Join(strings.Fields(q.query.Text), " "))
 		}
+		if q.query != nil && q.query.Fallback != "" {
+			fmt.Fprintf(a.out, "  %-9s  %s\n", "fallback", strings.Join(strings.Fields(q.query.Fallback), " "))
+		}
 	}
 	fmt.Fprintf(a.out, "  known      %.1f %% of the window", 100*o.Completeness)
 	if !o.Newest.IsZero() {
@@ -260,9 +279,19 @@ func (a *app) explainObjective(o api.Objective) {
 	} else {
 		fmt.Fprintf(a.out, "  spent      %.1f %% of the budget; %d more may go wrong\n", 100*o.Spent, o.Remaining)
 	}
+	if words := o.SecondWords(); words != "" {
+		fmt.Fprintf(a.out, "  second     %s\n", words)
+	}
+	if len(o.SecondSpans) > 0 {
+		fmt.Fprintf(a.out, "             %s\n", spans(o.SecondSpans))
+	}
 	for _, b := range o.Burns {
-		fmt.Fprintf(a.out, "  %-9s  burns %.2g× in %s and %.2g× in %s; fires at %d× in both: %s\n", b.Alert.Name,
+		fmt.Fprintf(a.out, "  %-9s  burns %.2g× in %s and %.2g× in %s; fires at %d× in both: %s", b.Alert.Name,
 			b.Long, span(b.Alert.Long), b.Short, span(b.Alert.Short), b.Alert.Factor, b.State)
+		if b.LongSecond > 0 {
+			fmt.Fprintf(a.out, "; %d and %d minutes of that rest on the second source", b.LongSecond, b.ShortSecond)
+		}
+		fmt.Fprintln(a.out)
 	}
 	if !o.Known {
 		fmt.Fprintf(a.out, "  unknown    %s\n", o.Reason)
@@ -311,6 +340,13 @@ func lintObjectives(files []policy.File) []policyProblem {
 			problems = append(problems, policyProblem{
 				Level: levelWarning, Rule: "objective", Hint: e.Hint,
 				Msg: fmt.Sprintf("SLO %s: the indicator cannot be counted, so its budget is never known: %s", o.SLO, e.Msg),
+			})
+		}
+		if err := budget.CheckSecond(o); err != nil {
+			e := flat(err)[0]
+			problems = append(problems, policyProblem{
+				Level: levelWarning, Rule: "objective", Hint: e.Hint,
+				Msg: fmt.Sprintf("SLO %s: its second source cannot be counted, so it is never read: %s", o.SLO, e.Msg),
 			})
 		}
 	}

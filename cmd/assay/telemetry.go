@@ -81,6 +81,9 @@ func (a *app) openTelemetry(data string, rev *policy.Revision) (*telemetry, erro
 
 // takeIn lets samples come in: those that are sent, and those of the targets.
 func (a *app) takeIn(t *telemetry, targets scrapeTargets, reg prometheus.Registerer) {
+	if reg != nil {
+		reg.MustRegister(t.books)
+	}
 	t.intake = signal.NewIntake(signal.Config{
 		Sink: t.db, Now: a.now, Watch: t.watch, Registerer: reg,
 		Arrived: func(batch signal.Arrival) {
