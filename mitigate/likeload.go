@@ -56,6 +56,7 @@ type pasts struct {
 
 type remembering struct {
 	version string
+	queries string // of the sources that were read
 	before  time.Time
 	imports uint64 // of history, until it was read
 	list    []Was
@@ -69,10 +70,14 @@ func (c *Controller) before(ctx context.Context, s Strategy, version string, at 
 	kept, known := c.pasts.of[key]
 	c.pasts.Unlock()
 	imports := c.imports.Load()
-	if known && kept.version == version && kept.before.Equal(at) && kept.imports == imports {
+	queries := ""
+	for _, sig := range s.Spec.Signals {
+		queries += sig.Query + "\n"
+	}
+	if known && kept.version == version && kept.queries == queries && kept.before.Equal(at) && kept.imports == imports {
 		return kept.list, nil
 	}
-	kept = remembering{version: version, before: at, imports: imports}
+	kept = remembering{version: version, queries: queries, before: at, imports: imports}
 	for back := time.Duration(0); back <= lookFar; back += lookEvery {
 		w, err := c.was(ctx, s, version, at.Add(-back))
 		if err != nil {

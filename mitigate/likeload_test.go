@@ -3,6 +3,7 @@ package mitigate_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,66 @@ func TestAVersionReleasedAtNightIsHeldAgainstTheOldOnesDay(t *testing.T) {
 			before := n.asked
 			if b.step(time.Second); n.asked != before {
 				t.Errorf("a past that cannot change was read again, %d times", n.asked-before)
+			}
+		})
+	}
+}
+
+// two are two senders that tell of the same versions: the door counts three times the errors
+// that the service counts, before and after.
+type two struct {
+	*board
+	silent bool // the service
+	worse  bool // v2, by the count of either
+}
+
+func (s *two) Gauge(_ context.Context, q signal.GaugeQuery) (out []signal.Gauge, err error) {
+	past, door := !q.Time.After(noon.Add(-time.Hour)), strings.HasPrefix(q.Expr, "door ")
+	if s.silent && !door && !past {
+		return nil, nil
+	}
+	bad, version := 100.0, "v2"
+	if past {
+		version = "v1"
+	} else if s.worse {
+		bad *= 5
+	}
+	if door {
+		bad *= 3
+	}
+	if strings.HasSuffix(q.Expr, "total") {
+		bad = 9000
+	}
+	return []signal.Gauge{{Scope: version, Value: bad, Time: q.Time, Completeness: 1}}, nil
+}
+
+// A version that stands alone is held against the past as the source counts it that is read now.
+func TestAVersionThatStandsAloneIsHeldAgainstThePastOfTheSameSource(t *testing.T) {
+	for name, worse := range map[string]bool{"no worse than the old one": false, "five times worse": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBoard(t, "rollback")
+			ended(b)
+			b.s.Spec.Signals = slices.Clone(b.s.Spec.Signals)
+			for i := range b.s.Spec.Signals {
+				x := &b.s.Spec.Signals[i]
+				x.Query, x.Fallback = "service "+x.Name, "door "+x.Name
+			}
+			s := &two{board: b}
+			b.ctl = mitigate.New(mitigate.Config{
+				Store: b.store, Blobs: b.blobs, Gauges: s, Actuator: b.door, Rollouts: b, Halted: b.halts,
+				Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
+				Now:        func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
+			})
+			if d := b.step(time.Minute).Decision; d.Action.Kind == assay.ActionAsk {
+				t.Fatalf("while the service tells of itself: %s", d.Words)
+			}
+			s.silent, s.worse = true, worse
+			d := b.step(time.Minute).Decision
+			if asks := d.Action.Kind == assay.ActionAsk; asks != worse {
+				t.Errorf("it decides to %s: %s %v", d.Action.Kind, d.Words, d.Reasons)
+			}
+			if said := strings.Join(d.Reasons, "\n"); !strings.Contains(said, "bad is read from its second source: bad has no data") {
+				t.Errorf("it says %q", said)
 			}
 		})
 	}

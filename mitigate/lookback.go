@@ -42,7 +42,7 @@ func (c *Controller) lookBack(ctx context.Context, s Strategy, in *Inputs, now t
 	if !x.Began.IsZero() {
 		before = x.Began
 	}
-	past, err := c.before(ctx, s, x.Old, before)
+	past, err := c.before(ctx, s.asRead(in.Second), x.Old, before)
 	if err != nil {
 		c.cfg.Log.Warn("what was before a change cannot be read", "strategy", s.Name, "error", err)
 		return
@@ -53,6 +53,19 @@ func (c *Controller) lookBack(ctx context.Context, s Strategy, in *Inputs, now t
 			x.WasTime = w.Time
 		}
 	}
+}
+
+// asRead is the strategy with the sources that its signals were read from: the past of a
+// version is not held against the present as another sender counts it.
+func (s Strategy) asRead(second []Second) Strategy {
+	s.Spec.Signals = slices.Clone(s.Spec.Signals)
+	for i := range s.Spec.Signals {
+		sig := &s.Spec.Signals[i]
+		if slices.ContainsFunc(second, func(x Second) bool { return x.Name == sig.Name }) {
+			sig.Query = sig.Fallback
+		}
+	}
+	return s
 }
 
 // total is how many requests the signals count of a version now.

@@ -283,6 +283,9 @@ func signatureOf(d assay.Decision) string {
 	}
 	for _, s := range d.Signals {
 		fmt.Fprintf(&b, " %s=%t", s.Indicator, s.Known)
+		if s.Instead != "" {
+			b.WriteString(" (second source)")
+		}
 	}
 	return b.String()
 }
@@ -311,11 +314,7 @@ func (c *Controller) read(ctx context.Context, rec record, now time.Time) (out [
 
 func (c *Controller) readOne(ctx context.Context, rec record, i int, ind Indicator, now time.Time) ([]assay.Reading, *use, error) {
 	from := later(rec.State.Watches[i].Through, rec.Day.skipped(i))
-	if rec.watching() {
-		return c.readPast(ctx, rec, i, ind, from, now)
-	}
-	out, err := c.readEither(ctx, rec, i, ind, from, now)
-	return out, nil, err
+	return c.readEither(ctx, rec, i, ind, from, now)
 }
 
 func (c *Controller) readBoth(ctx context.Context, rec record, spec signal.Spec, from, now time.Time) ([]assay.Reading, error) {

@@ -79,8 +79,7 @@ func past(w api.Watch, t time.Time) time.Time {
 // the old one counted in the part of its history that belongs to that time. The
 // latter is handed on as a reading of the same time: that is what makes it the
 // control, and the record of the decision keeps it.
-func (c *Controller) readPast(ctx context.Context, rec record, i int, ind Indicator, from, now time.Time) ([]assay.Reading, *use, error) {
-	spec := ind.Spec
+func (c *Controller) readPast(ctx context.Context, rec record, i int, spec signal.Spec, from, now time.Time) ([]assay.Reading, *use, error) {
 	spec.StratumLabel = "" // moments of the past differ in who asked; all traffic is held against all
 	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
