@@ -10,17 +10,23 @@ import (
 )
 
 // readEither reads a signal, from its second source if the first is of no use and the
-// second is; why says why. It is never read from both: two sources may count differently,
-// and their parts would not compare.
+// second is; why says why.
 func (c *Controller) readEither(ctx context.Context, s *Strategy, sig policy.StrategySignal, now time.Time) (values []Value, why string) {
-	values = c.read(ctx, s, sig, sig.Query, now)
+	return s.Either(&sig, now, func(query string) []Value { return c.read(ctx, s, sig, query, now) })
+}
+
+// Either is what a signal's sources tell, read by their queries: the second if the first is of
+// no use and the second is; why says why. It is never of both: two sources may count
+// differently, and their parts would not compare.
+func (s *Strategy) Either(sig *policy.StrategySignal, now time.Time, read func(query string) []Value) (values []Value, why string) {
+	values = read(sig.Query)
 	if sig.Fallback == "" {
 		return values, ""
 	}
 	if why = s.unfit(sig.Name, values, now); why == "" {
 		return values, ""
 	}
-	second := c.read(ctx, s, sig, sig.Fallback, now)
+	second := read(sig.Fallback)
 	if s.unfit(sig.Name, second, now) != "" {
 		return values, "" // neither is of use: what is said of the first is what there is to repair
 	}

@@ -15,6 +15,8 @@ type sight struct {
 	world    *simtest.World // for where levers stand; nothing else of it is seen
 	past     *past
 	readings []assay.Reading // that came since the last tick
+	second   *sight          // the same as a second source tells it; nil if there is none
+	spare    bool            // it is that
 }
 
 // hand watches and wants moves. look is called at the times of its controller; see in

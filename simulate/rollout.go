@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"time"
 
 	"assay.dev/assay"
@@ -20,6 +21,7 @@ type roll struct {
 	ended    bool
 	asked    bool            // the first step was asked for
 	readings []assay.Reading // since the last look
+	spare    []assay.Reading // of the second source, since one was taken up last
 	baseline []assay.Reading // of the old version's latency, before it began
 	past     []assay.Reading // of the old version's measures, before it began
 }
@@ -51,6 +53,13 @@ func (r *roll) see(s sight) error {
 		case simtest.IndicatorErrors:
 		default:
 			r.past = append(r.past, r.named(x)...)
+		}
+	}
+	if r.began && !r.ended && s.second != nil {
+		for _, x := range s.second.readings {
+			if x.Service == r.plan.Service {
+				r.spare = append(r.spare, r.named(x)...)
+			}
 		}
 	}
 	r.past = lately(r.past, s.now.Add(-pastTime))
@@ -94,6 +103,7 @@ func (r *roll) look(s sight) ([]wish, error) {
 		r.asked = false // the executor failed: again
 		return nil, nil
 	}
+	r.instead(s.now)
 	d, next, err := decide.Next(r.plan, r.state, r.readings, unguarded, s.now)
 	if err != nil {
 		return nil, err
@@ -106,6 +116,33 @@ func (r *roll) look(s sight) ([]wish, error) {
 		return nil, nil
 	}
 	return []wish{{d.Action, d.Words}}, nil
+}
+
+// instead takes up what the second source tells of an indicator that has one, of the time of
+// which the first has told nothing for longer than what it tells is fresh.
+func (r *roll) instead(now time.Time) {
+	for n, i := range r.rule.Spec.Indicators {
+		w, from := &r.state.Watches[n], now
+		for _, x := range r.readings {
+			if x.Indicator == i.Name && x.Start.Before(from) {
+				from = x.Start // the first is back
+			}
+		}
+		since := w.EventTime
+		if since.Before(r.state.Began) {
+			since = r.state.Began
+		}
+		if i.Fallback == nil || w.Instead == "" && from.Sub(since) <= r.plan.MaxAge {
+			continue
+		}
+		for _, x := range r.spare {
+			if x.Indicator == i.Name && !x.Start.Before(w.Through) && !x.End.After(from) {
+				x.Instead = fmt.Sprintf("the first has told nothing new of both versions for more than %s", r.plan.MaxAge)
+				r.readings = append(r.readings, x)
+			}
+		}
+	}
+	r.spare = lately(r.spare, now.Add(-2*r.plan.MaxAge))
 }
 
 // unguarded lets everything pass: a simulated world has no people and no freezes.

@@ -90,7 +90,7 @@ func (p *Prepared) turn(ctx context.Context, w *simtest.World, hands []hand, eve
 		film.start = start
 	}
 	s := newScore(seed, start, p.firstFault(w), spec.Objective.Target, spec.Loss.Cap)
-	past := newPast(w.Tick(), spec.WarmUp.D()+spec.Duration.D())
+	past, second := newPast(w.Tick(), spec.WarmUp.D()+spec.Duration.D()), newPast(w.Tick(), spec.WarmUp.D()+spec.Duration.D())
 	next, began := w.Now(), w.Now()
 	deploys := newScript(p.scenario.deploys(), w.Now())
 	for n := 0; w.Now().Before(end); n++ {
@@ -105,6 +105,12 @@ func (p *Prepared) turn(ctx context.Context, w *simtest.World, hands []hand, eve
 		s.see(report)
 		film.see(w, report, start)
 		now := sight{now: report.Now, start: began, world: w, past: past, readings: report.Readings}
+		if report.Second != nil {
+			other := report
+			other.Views, other.Readings = report.Second.Views, report.Second.Readings
+			second.add(other)
+			now.second = &sight{now: report.Now, start: began, world: w, past: second, readings: other.Readings, spare: true}
+		}
 		for _, h := range hands {
 			if err := h.see(now); err != nil {
 				return Run{}, err

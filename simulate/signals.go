@@ -34,7 +34,11 @@ func (h *standing) values(out []mitigate.Value, s sight, decl *policy.StrategySi
 		}
 		return out
 	case "version":
-		return h.version(out, decl.Name)
+		by := &h.by[0]
+		if s.spare {
+			by = &h.by[1]
+		}
+		return h.version(out, by, decl.Name)
 	}
 	return h.flows(out, s, decl)
 }
@@ -196,11 +200,11 @@ func (h *standing) region(out []mitigate.Value, s sight, name, region string) []
 }
 
 // version appends a count of each version.
-func (h *standing) version(out []mitigate.Value, name string) []mitigate.Value {
+func (h *standing) version(out []mitigate.Value, by *byVersion, name string) []mitigate.Value {
 	for _, v := range h.service.Versions {
 		x := mitigate.Value{Name: name, Scope: v.Name, Completeness: 1}
-		for i := range h.versions {
-			r := &h.versions[i]
+		for i := range by.newest {
+			r := &by.newest[i]
 			if r.Version != v.Name {
 				continue
 			}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,6 +155,47 @@ func TestNothingIsMovedWhileTelemetryIsSilent(t *testing.T) {
 	}
 }
 
+// What only the first source loses the second still tells: to those who have one.
+func TestASecondSourceIsReadWhereOnlyTheFirstIsSilent(t *testing.T) {
+	const (
+		scale   = "apiVersion: assay.dev/v1alpha1\nkind: Strategy\nmetadata: {name: s}\nspec:\n  service: shop\n  level: act\n  signals: [{name: load, query: 'rate(app[1m])'%s}]\n  scale: {perReplica: 20, max: 60}\n"
+		rollout = "apiVersion: assay.dev/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec:\n  service: shop\n  maxAge: 1m\n  minDuration: 1m\n  horizon: 1h\n  onHorizon: abort\n  indicators:\n    - name: errors\n      bad: app_bad\n      total: app_total\n%s"
+		world   = head + `  duration: 40m
+  warmUp: 10m
+  world:
+    services: [{name: shop, traffic: {rate: 100, events: [{at: 15m, for: 20m, factor: 3}]}, work: 40ms, replicas: 8, versions: [{name: v1, share: 100, errors: 0.01}, {name: v2, share: 0, errors: 0.01}]}]
+    faults: [{kind: telemetry-loss, at: 10m, for: 30m, share: 1, source: SOURCE}, {kind: bad-deploy, service: shop, version: v2, at: 12m, share: 0.1}]
+  controller: {CONTROLLER}
+  expect: {}
+`
+	)
+	for name, c := range map[string]struct {
+		controller, source string
+		fallback           bool
+		moves              bool // in the silence
+	}{
+		"a strategy with two":             {"strategies: [scale.yaml]", "first", true, true},
+		"a strategy with one":             {"strategies: [scale.yaml]", "first", false, false},
+		"a strategy, and both are silent": {"strategies: [scale.yaml]", `""`, true, false},
+		"a rollout with two":              {"rollouts: [{file: r.yaml, canary: v2, control: v1, at: 8m}]", "first", true, true},
+		"a rollout with one":              {"rollouts: [{file: r.yaml, canary: v2, control: v1, at: 8m}]", "first", false, false},
+		"a rollout, and both are silent":  {"rollouts: [{file: r.yaml, canary: v2, control: v1, at: 8m}]", `""`, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			of, counts := "", ""
+			if c.fallback {
+				of, counts = ", fallback: 'rate(door[1m])'", "      fallback: {bad: door_bad, total: door_total}\n"
+			}
+			fsys := fstest.MapFS{"scale.yaml": {Data: fmt.Appendf(nil, scale, of)}, "r.yaml": {Data: fmt.Appendf(nil, rollout, counts)}}
+			r := run(t, fsys, strings.NewReplacer("SOURCE", c.source, "CONTROLLER", c.controller).Replace(world), simulate.Options{Seeds: 1})
+			moved := slices.ContainsFunc(r.Picture.Moves, func(m simulate.Move) bool { return m.At > 11*time.Minute.Seconds() })
+			if moved != c.moves {
+				t.Errorf("it moves in the silence: %t: %+v", moved, r.Picture.Moves)
+			}
+		})
+	}
+}
+
 func TestBadScenariosAreRefusedWithPlaceAndWord(t *testing.T) {
 	world := "  world: {services: [{name: shop, replicas: 1, traffic: {rate: 1}}]}\n"
 	for name, c := range map[string]struct{ text, want string }{
@@ -161,6 +204,7 @@ func TestBadScenariosAreRefusedWithPlaceAndWord(t *testing.T) {
 		"no service":          {head + "  duration: 1h\n  world: {services: []}\n", "1 to 200 services"},
 		"unknown lever":       {head + "  duration: 1h\n  controller: {steps: [{at: 1m, service: shop, lever: replica, want: 1}]}\n" + world, `did you mean "replicas"?`},
 		"unknown fault":       {head + "  duration: 1h\n  world: {services: [{name: shop, traffic: {rate: 1}, replicas: 1}], faults: [{kind: reigon-down, at: 1m}]}\n", "reigon-down"},
+		"unknown source":      {head + "  duration: 1h\n  world: {services: [{name: shop, traffic: {rate: 1}, replicas: 1}], faults: [{kind: telemetry-loss, at: 1m, share: 1, source: second}]}\n", `source "second" is not first of a telemetry-loss`},
 		"unknown service":     {head + "  duration: 1h\n  controller: {hpa: [{service: shpo, max: 3}]}\n" + world, `service "shpo", which is not in the world`},
 		"better than nobody":  {head + "  duration: 1h\n  expect: {betterThan: [hpa]}\n" + world, `"hpa" is not one of nothing`},
 		"regret of nobody":    {head + "  duration: 1h\n  expect: {maxRegret: 0.1}\n" + world, "there is no oracle"},

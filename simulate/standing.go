@@ -22,14 +22,19 @@ type standing struct {
 	approves time.Duration
 	team     *team
 	state    mitigate.State
-	versions []assay.Reading           // of the newest minutes, for signals by version
-	was      map[string][]mitigate.Was // by version: what it counted, oldest first
+	by       [2]byVersion // as the first and the second source tell it
 	load     history
 	seen     time.Time // end of the newest view in load
 	forecast *mitigate.Forecast
 	asked    []decide.Approval
 	current  assay.Action // that was wished last
 	known    int          // values at the last look: about as many come again
+}
+
+// byVersion is what a source tells of the versions of a service.
+type byVersion struct {
+	newest []assay.Reading           // of the newest minutes
+	was    map[string][]mitigate.Was // by version: what it counted, oldest first
 }
 
 // team are the strategies of one controller: they see each other's moves.
@@ -60,15 +65,22 @@ func (h *standing) see(s sight) error {
 	if h.strategy.Spec.Law() != "rollback" {
 		return nil
 	}
+	h.by[0].see(s, &h.service)
+	if s.second != nil {
+		h.by[1].see(*s.second, &h.service)
+	}
+	return nil
+}
+
+func (b *byVersion) see(s sight, service *simtest.Service) {
 	for _, r := range s.readings {
-		if r.Service == h.strategy.Spec.Service && r.Indicator == simtest.IndicatorErrors {
-			h.versions = append(h.versions, r)
+		if r.Service == service.Name && r.Indicator == simtest.IndicatorErrors {
+			b.newest = append(b.newest, r)
 		}
 	}
 	old := s.now.Add(-counted)
-	h.versions = slices.DeleteFunc(h.versions, func(r assay.Reading) bool { return !r.End.After(old) })
-	h.keep(s.now)
-	return nil
+	b.newest = slices.DeleteFunc(b.newest, func(r assay.Reading) bool { return !r.End.After(old) })
+	b.keep(service, s.now)
 }
 
 func (h *standing) look(s sight) ([]wish, error) {
@@ -131,10 +143,23 @@ func (h *standing) inputs(s sight) (mitigate.Inputs, error) {
 	in := mitigate.Inputs{Seed: uint64(s.now.UnixNano()), Settings: h.settings(s.world), Burn: h.burn(s), Worth: h.worth()}
 	in.Values = slices.Grow(in.Values, h.known)
 	for i := range h.strategy.Spec.Signals {
-		in.Values = h.values(in.Values, s, &h.strategy.Spec.Signals[i])
+		decl := &h.strategy.Spec.Signals[i]
+		if s.second == nil || decl.Fallback == "" {
+			in.Values = h.values(in.Values, s, decl)
+			continue
+		}
+		values, why := h.strategy.Either(decl, s.now, func(query string) []mitigate.Value {
+			if query == decl.Fallback {
+				return h.values(nil, *s.second, decl)
+			}
+			return h.values(nil, s, decl)
+		})
+		if in.Values = append(in.Values, values...); why != "" {
+			in.Second = append(in.Second, mitigate.Second{Name: decl.Name, Why: why})
+		}
 	}
 	h.known = len(in.Values)
-	in.Changes = h.changes(s)
+	in.Changes = h.changes(s, &h.by[min(len(in.Second), 1)])
 	in.History.Strategy, in.History.Moves, in.History.Approvals = h.strategy.Name, h.team.moves, h.asked
 	if err := h.foresee(s.now); err != nil {
 		return in, err
@@ -160,7 +185,7 @@ func (h *standing) foresee(now time.Time) (err error) {
 }
 
 // changes are the scenario's releases up to now, and its rollouts.
-func (h *standing) changes(s sight) (out []mitigate.Change) {
+func (h *standing) changes(s sight, by *byVersion) (out []mitigate.Change) {
 	start := s.start
 	for _, d := range h.scenario.Spec.Deploys {
 		if at := start.Add(d.At.D()); d.Service == h.strategy.Spec.Service && !at.After(s.now) {
@@ -168,7 +193,7 @@ func (h *standing) changes(s sight) (out []mitigate.Change) {
 			x := mitigate.Change{Time: at, Version: d.Version, Old: d.Old, Open: share > 0 && share < 100}
 			if share == 100 { // alone: it is held against what was before it, and gone back from as a whole
 				x.Back = d.Old
-				h.before(&x)
+				by.before(&x)
 			}
 			out = append(out, x)
 		}
@@ -178,11 +203,11 @@ func (h *standing) changes(s sight) (out []mitigate.Change) {
 
 // before is what the old version is held against that a change replaced: its counts when it
 // came, or of the day before it, where the load was most like that of now.
-func (h *standing) before(x *mitigate.Change) {
-	past := slices.Clone(h.was[x.Old])
+func (b *byVersion) before(x *mitigate.Change) {
+	past := slices.Clone(b.was[x.Old])
 	past = slices.DeleteFunc(past, func(w mitigate.Was) bool { return w.Time.After(x.Time) })
 	slices.Reverse(past)
-	w, ok := mitigate.LikeLoad(past, h.counted(x.Version, time.Time{}).Total)
+	w, ok := mitigate.LikeLoad(past, b.counted(x.Version, time.Time{}).Total)
 	if !ok {
 		return
 	}
@@ -193,10 +218,10 @@ func (h *standing) before(x *mitigate.Change) {
 }
 
 // counted is what a version counted in the newest minutes.
-func (h *standing) counted(version string, now time.Time) mitigate.Was {
+func (b *byVersion) counted(version string, now time.Time) mitigate.Was {
 	w := mitigate.Was{Time: now}
-	for i := range h.versions {
-		if r := &h.versions[i]; r.Version == version {
+	for i := range b.newest {
+		if r := &b.newest[i]; r.Version == version {
 			w.Bad, w.Total = w.Bad+float64(r.Bad()), w.Total+float64(r.Total)
 		}
 	}
@@ -204,19 +229,19 @@ func (h *standing) counted(version string, now time.Time) mitigate.Was {
 }
 
 // keep remembers what the versions counted until now, for a day.
-func (h *standing) keep(now time.Time) {
-	if h.was == nil {
-		h.was = map[string][]mitigate.Was{}
+func (b *byVersion) keep(service *simtest.Service, now time.Time) {
+	if b.was == nil {
+		b.was = map[string][]mitigate.Was{}
 	}
-	for _, v := range h.service.Versions {
-		list := h.was[v.Name]
+	for _, v := range service.Versions {
+		list := b.was[v.Name]
 		if n := len(list); n > 0 && now.Sub(list[n-1].Time) < counted {
 			continue
 		}
-		if w := h.counted(v.Name, now); w.Total > 0 {
+		if w := b.counted(v.Name, now); w.Total > 0 {
 			list = append(list, w)
 		}
-		h.was[v.Name] = slices.DeleteFunc(list, func(w mitigate.Was) bool { return now.Sub(w.Time) > 24*time.Hour })
+		b.was[v.Name] = slices.DeleteFunc(list, func(w mitigate.Was) bool { return now.Sub(w.Time) > 24*time.Hour })
 	}
 }
 

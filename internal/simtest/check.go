@@ -248,6 +248,8 @@ func (c Config) checkFault(f Fault) error {
 			kinds[i] = string(k)
 		}
 		return field(invalid("%q is not one of %s", clip(string(f.Kind)), strings.Join(kinds, ", ")), "kind")
+	case f.Source != "" && (f.Source != FirstSource || f.Kind != TelemetryLoss):
+		return field(invalid("%s: source %q is not %s of a telemetry-loss", f.Kind, clip(f.Source), FirstSource), "source")
 	case n.service && f.Service == "" || f.Service != "" && !slices.ContainsFunc(c.Services, service):
 		return field(invalid("%s: there is no service %q", f.Kind, clip(f.Service)), "service")
 	case n.target && !c.has(f.Target):

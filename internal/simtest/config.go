@@ -208,7 +208,11 @@ type Fault struct {
 	Factor  float64   `json:"factor,omitempty"`
 	Rate    float64   `json:"rate,omitempty"`
 	By      Duration  `json:"by,omitempty"`
+	Source  string    `json:"source,omitempty"` // of TelemetryLoss: FirstSource alone loses it; both if left out
 }
+
+// FirstSource is the source that a fault of telemetry may be of, where a second one tells the same.
+const FirstSource = "first"
 
 // Attacker is the tenant of hostile requests; their class has the same name.
 const Attacker = "attacker"

@@ -204,47 +204,74 @@ func (u *sums) readings(w *World, s *service, end time.Time, out []assay.Reading
 	return out
 }
 
+// Told is what one source of telemetry tells.
+type Told struct {
+	Views    []View
+	Readings []assay.Reading
+}
+
 // batch is the telemetry of one tick on its way.
 type batch struct {
-	seen     time.Time
-	views    []View
-	readings []assay.Reading
+	Told
+	seen   time.Time
+	second *Told // what a second source tells, where the first may lose something alone
+}
+
+// copied is t in memory of its own where a loss changes it.
+func (t Told) copied() *Told {
+	t.Views, t.Readings = slices.Clone(t.Views), slices.Clone(t.Readings)
+	for i := range t.Views {
+		t.Views[i].Buckets = slices.Clone(t.Views[i].Buckets)
+	}
+	for i := range t.Readings {
+		t.Readings[i].Buckets = slices.Clone(t.Readings[i].Buckets)
+	}
+	return &t
 }
 
 // send puts the telemetry of a tick on its way, or what is left of it.
-func (w *World) send(b batch, end time.Time) {
+func (w *World) send(t Told, end time.Time) {
 	lag, skew := w.config.Lag.D(), time.Duration(0)
 	w.each(TelemetryLag, func(f Fault) { lag += f.By.D() })
 	w.each(ClockSkew, func(f Fault) { skew += f.By.D() })
-	b.seen = end.Add(lag)
+	b := batch{Told: t, seen: end.Add(lag)}
+	if slices.ContainsFunc(w.config.Faults, func(f Fault) bool { return f.Source == FirstSource }) {
+		b.second = t.copied()
+		w.lose(b.second, b.seen, skew, false)
+	}
+	w.lose(&b.Told, b.seen, skew, true)
+	w.pending = append(w.pending, b)
+}
+
+// lose takes from what a source tells what is lost.
+func (w *World) lose(b *Told, seen time.Time, skew time.Duration, first bool) {
 	complete := func(service, region string) float64 {
 		left := 1.0
 		w.each(TelemetryLoss, func(f Fault) {
-			if (f.Service == "" || f.Service == service) && (f.Region == "" || f.Region == region) {
+			if (f.Service == "" || f.Service == service) && (f.Region == "" || f.Region == region) && (first || f.Source == "") {
 				left *= 1 - f.Share
 			}
 		})
 		return left
 	}
-	b.views = slices.DeleteFunc(b.views, func(v View) bool { return complete(v.Service, v.Region) == 0 })
-	for i := range b.views {
-		v := &b.views[i]
+	b.Views = slices.DeleteFunc(b.Views, func(v View) bool { return complete(v.Service, v.Region) == 0 })
+	for i := range b.Views {
+		v := &b.Views[i]
 		v.Completeness = complete(v.Service, v.Region)
-		v.EventTime, v.Ingested = v.EventTime.Add(-skew), b.seen
+		v.EventTime, v.Ingested = v.EventTime.Add(-skew), seen
 		v.thin()
 	}
-	b.readings = slices.DeleteFunc(b.readings, func(r assay.Reading) bool { return complete(r.Service, "") == 0 })
-	for i := range b.readings {
-		r := &b.readings[i]
+	b.Readings = slices.DeleteFunc(b.Readings, func(r assay.Reading) bool { return complete(r.Service, "") == 0 })
+	for i := range b.Readings {
+		r := &b.Readings[i]
 		r.Completeness = complete(r.Service, "")
-		r.EventTime, r.Ingested = r.EventTime.Add(-skew), b.seen
+		r.EventTime, r.Ingested = r.EventTime.Add(-skew), seen
 		r.Total, r.Good, r.Count = part(r.Total, r.Completeness), part(r.Good, r.Completeness), part(r.Count, r.Completeness)
 		r.Sum *= r.Completeness
 		for j := range r.Buckets {
 			r.Buckets[j].Count = part(r.Buckets[j].Count, r.Completeness)
 		}
 	}
-	w.pending = append(w.pending, b)
 }
 
 // part of a count that was captured. It is monotone, so counts stay consistent.
@@ -273,12 +300,13 @@ func (v *View) thin() {
 	}
 }
 
-// receive takes what has arrived by now, in order of sending.
-func (w *World) receive() (views []View, readings []assay.Reading) {
+// receive takes what has arrived by now, in order of sending; second is nil if there is no
+// second source.
+func (w *World) receive() (first Told, second *Told) {
 	if len(w.pending) == 1 && !w.pending[0].seen.After(w.now) { // nothing is late, as mostly
 		b := w.pending[0]
 		w.pending = w.pending[:0]
-		return b.views, b.readings
+		return b.Told, b.second
 	}
 	left := w.pending[:0]
 	for _, b := range w.pending {
@@ -286,9 +314,15 @@ func (w *World) receive() (views []View, readings []assay.Reading) {
 			left = append(left, b)
 			continue
 		}
-		views = append(views, b.views...)
-		readings = append(readings, b.readings...)
+		first.Views, first.Readings = append(first.Views, b.Views...), append(first.Readings, b.Readings...)
+		if b.second == nil {
+			continue
+		}
+		if second == nil {
+			second = &Told{}
+		}
+		second.Views, second.Readings = append(second.Views, b.second.Views...), append(second.Readings, b.second.Readings...)
 	}
 	w.pending = left
-	return views, readings
+	return first, second
 }

@@ -77,6 +77,7 @@ type Report struct {
 	Now      time.Time       // the end of the tick
 	Views    []View          // what telemetry shows by now and did not before
 	Readings []assay.Reading // the same for each version of each service
+	Second   *Told           // views and readings as a second source tells them; nil unless a fault is of the first alone
 	Disks    []Disk          // of the databases, as their own telemetry shows them
 	Strains  []Strain        // of the regions, if any is ever strained or taken away
 	Truth    []Truth         // what really happened in the tick
@@ -223,7 +224,7 @@ func (w *World) Tick() time.Duration { return w.tick }
 // Step moves the clock by one tick.
 func (w *World) Step() Report {
 	end := w.now.Add(w.tick)
-	b := batch{views: make([]View, 0, len(w.services)*(len(w.regions)+1)), readings: make([]assay.Reading, 0, w.indicators)}
+	b := Told{Views: make([]View, 0, len(w.services)*(len(w.regions)+1)), Readings: make([]assay.Reading, 0, w.indicators)}
 	truth := make([]Truth, 0, len(w.services)*len(w.regions)+len(w.databases))
 	disks := make([]Disk, 0, len(w.databases))
 	for _, d := range w.databases {
@@ -232,20 +233,20 @@ func (w *World) Step() Report {
 	for _, s := range w.services {
 		s.newDay(w.now)
 		s.arrivals(w)
-		sum, first := sums{}, len(b.views)
+		sum, first := sums{}, len(b.Views)
 		if len(s.cells) > 1 {
-			b.views = append(b.views, View{}) // of all regions together, once they are known
+			b.Views = append(b.Views, View{}) // of all regions together, once they are known
 		}
 		s.came = 0
 		for _, c := range s.cells {
 			out := w.work(s, c)
 			s.came += total(out.knock.arrived)
 			truth = append(truth, out.truth)
-			b.views = append(b.views, sum.add(w, s, c, &out))
+			b.Views = append(b.Views, sum.add(w, s, c, &out))
 		}
 		s.finish(&sum)
-		w.complete(s, end, b.views[first:])
-		b.readings = sum.readings(w, s, end, b.readings)
+		w.complete(s, end, b.Views[first:])
+		b.Readings = sum.readings(w, s, end, b.Readings)
 	}
 	for _, d := range w.databases {
 		if t, ok := d.finish(w.tick); ok {
@@ -257,8 +258,8 @@ func (w *World) Step() Report {
 	w.send(b, end)
 	w.now = end
 	w.setActive()
-	views, readings := w.receive()
-	return Report{Now: end, Views: views, Readings: readings, Disks: disks, Strains: w.strains(), Truth: truth}
+	told, second := w.receive()
+	return Report{Now: end, Views: told.Views, Readings: told.Readings, Second: second, Disks: disks, Strains: w.strains(), Truth: truth}
 }
 
 // newDay starts the spending of a day again.
