@@ -42,8 +42,10 @@ func (c *Controller) inputs(ctx context.Context, rec *record) Inputs {
 		in.declared(s.Spec.Isolate)
 	}
 	if c.cfg.Burn != nil && s.Spec.Objective != "" {
-		if b, ok := c.cfg.Burn(ctx, s.Namespace, s.Spec.Objective); ok {
-			in.Burn = b
+		if b, why, ok := c.cfg.Burn(ctx, s.Namespace, s.Spec.Objective); ok {
+			if in.Burn = b; why != "" {
+				in.Second = append(in.Second, Second{Name: burnRead + s.Spec.Objective, Why: why})
+			}
 		}
 	}
 	if c.cfg.Rollouts != nil && s.Spec.Rollback != nil {

@@ -66,9 +66,9 @@ type Config struct {
 	Rollouts Rollouts // nil if nobody carries rollouts out
 	// Strategies are those of the policy in force, and its revision.
 	Strategies func() ([]Strategy, assay.Digest, error)
-	// Burn is the share of an objective's whole budget that is spent in a minute now; false
-	// if nobody knows. May be nil.
-	Burn func(ctx context.Context, namespace, objective string) (float64, bool)
+	// Burn is the share of an objective's whole budget that is spent in a minute now, and why
+	// its second source says so, "" if the first does; false if nobody knows. May be nil.
+	Burn func(ctx context.Context, namespace, objective string) (rate float64, instead string, known bool)
 	// Spent are shares of an objective's whole budget a minute, in n steps from an instant on;
 	// not a number where nobody knows. The outcome of every action for an objective is judged
 	// by it. May be nil.

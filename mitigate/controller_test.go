@@ -41,8 +41,9 @@ type board struct {
 	asked   []mitigate.TakeBack
 	wayBack error // why there is none; nil: to v1
 	told    map[assay.FactID]bool
-	late    error // what is spent cannot be read now
-	lose    bool  // the next answer of whoever carries rollouts out
+	late    error  // what is spent cannot be read now
+	instead string // why what is spent is read from the second source; empty if it is not
+	lose    bool   // the next answer of whoever carries rollouts out
 	door    act.Actuator
 }
 

@@ -212,7 +212,7 @@ func TestTheKillSwitchHoldsAlsoWhatWouldGiveBack(t *testing.T) {
 		}
 	}
 	b.ctl = b.controller(b.declared, func(c *mitigate.Config) {
-		c.Burn = func(context.Context, string, string) (float64, bool) { return 2e-3, true }
+		c.Burn = func(context.Context, string, string) (float64, string, bool) { return 2e-3, "", true }
 		c.Halted = func(string, string) []decide.Halt {
 			return []decide.Halt{{Scope: decide.HaltGlobal, Reason: "somebody pulled it"}}
 		}

@@ -242,7 +242,7 @@ func (x Change) within(from, to time.Time) bool {
 // judge closes the loop of the oldest action whose window is over and is known, one at a look.
 func (c *Controller) judge(ctx context.Context, rec *record, in Inputs) error {
 	now := c.cfg.Now().UTC()
-	rec.Budget = rec.Budget.add(now, in.Burn)
+	rec.Budget = rec.Budget.add(now, in.spent())
 	for i := range rec.Judging {
 		for _, m := range in.History.Moves {
 			if j := &rec.Judging[i]; m.Strategy != rec.Name && m.Time.After(j.At) && m.Time.Before(j.due()) {

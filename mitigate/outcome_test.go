@@ -21,7 +21,7 @@ func spending(t *testing.T, burn func() float64) *board {
 	b.ctl = mitigate.New(mitigate.Config{
 		Store: b.store, Blobs: b.blobs, Gauges: b, Actuator: b.door, Rollouts: b,
 		Strategies: func() ([]mitigate.Strategy, assay.Digest, error) { return []mitigate.Strategy{b.s}, "sha256:00", nil },
-		Burn:       func(context.Context, string, string) (float64, bool) { return burn(), true },
+		Burn:       func(context.Context, string, string) (float64, string, bool) { return burn(), b.instead, true },
 		Now:        func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Holder: "test", Prove: -1,
 	})
 	if err := b.ctl.Acquire(t.Context()); err != nil {
@@ -34,6 +34,13 @@ func spending(t *testing.T, burn func() float64) *board {
 // new replicas serve it, or for ever if they do not help. The load that the strategy acts on
 // is seen a while after the trouble began.
 func judged(t *testing.T, helps bool, seen time.Duration) (*board, []mitigate.JudgedPayload) {
+	t.Helper()
+	return judgedBy(t, helps, seen, "")
+}
+
+// judgedBy is judged; instead is why what is spent is read from the objective's second source
+// once the trouble began.
+func judgedBy(t *testing.T, helps bool, seen time.Duration, instead string) (*board, []mitigate.JudgedPayload) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(17, 18))
 	var b *board
@@ -49,7 +56,7 @@ func judged(t *testing.T, helps bool, seen time.Duration) (*board, []mitigate.Ju
 	for range 240 {
 		b.step(30 * time.Second)
 	}
-	trouble = true
+	trouble, b.instead = true, instead
 	for range seen / (30 * time.Second) {
 		b.step(30 * time.Second)
 	}

@@ -3,6 +3,8 @@ package mitigate
 import (
 	"context"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"assay.dev/assay/policy"
@@ -31,6 +33,19 @@ func (s *Strategy) Either(sig *policy.StrategySignal, now time.Time, read func(q
 		return values, "" // neither is of use: what is said of the first is what there is to repair
 	}
 	return second, why
+}
+
+// burnRead begins the name that the burn of an objective has among what was read from a second
+// source.
+const burnRead = "the burn of "
+
+// spent is what the first source says is spent of the budget in a minute, below 0 if that is
+// not known: what an action did is not told by a change of the sender.
+func (in *Inputs) spent() float64 {
+	if slices.ContainsFunc(in.Second, func(x Second) bool { return strings.HasPrefix(x.Name, burnRead) }) {
+		return -1
+	}
+	return in.Burn
 }
 
 // read asks for the values of a signal now.

@@ -109,3 +109,22 @@ func TestScopesOfTwoSourcesAreNeverMixed(t *testing.T) {
 		}
 	}
 }
+
+// What an action did is not told by a change of the sender: the second source counts a hundred
+// times as much as the first had.
+func TestWhatAnActionDidIsNotJudgedByTheSecondSourceOfItsObjective(t *testing.T) {
+	b, list := judgedBy(t, true, 5*time.Minute, "the first has told nothing since noon")
+	for _, p := range list {
+		if p.Outcome.Effect != assay.EffectInconclusive {
+			t.Errorf("%s %s: %s", p.Outcome.Action.Kind, p.Outcome.Effect, p.Outcome.Reason)
+		}
+	}
+	said := strings.Join(b.step(time.Second).Decision.Reasons, "\n")
+	if want := "the burn of checkout is read from its second source: the first has told nothing since noon"; !strings.Contains(said, want) {
+		t.Errorf("it says %q, not %q", said, want)
+	}
+	if len(b.facts(assay.FactMitigationActed)) == 0 {
+		t.Error("it never acted")
+	}
+	replayAll(t, b)
+}

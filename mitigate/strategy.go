@@ -43,7 +43,7 @@ type Value struct {
 
 // Second is a signal of which the second source was read, because the first was of no use.
 type Second struct {
-	Name string `json:"name"` // of the signal
+	Name string `json:"name"` // of the signal, or "the burn of" an objective
 	Why  string `json:"why"`  // the first was not read, one sentence
 }
 

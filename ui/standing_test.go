@@ -134,12 +134,12 @@ func (w *town) strategies() *mitigate.Controller {
 			}
 			return out, p.Revision.Digest(), nil
 		},
-		Burn: func(ctx context.Context, _, _ string) (float64, bool) {
+		Burn: func(ctx context.Context, _, _ string) (rate float64, instead string, known bool) {
 			list, err := machines.Levers(ctx, "shop")
 			if err != nil || 40*list[0].Value < numbers.load(now) {
-				return 0.004, err == nil // too few replicas: every answer is late
+				return 0.004, "", err == nil // too few replicas: every answer is late
 			}
-			return 1e-6, true
+			return 1e-6, "", true
 		},
 	})
 	back := now.Sub(w.Now())

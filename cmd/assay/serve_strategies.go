@@ -27,7 +27,7 @@ func (a *app) addStrategies(in *installation, cfg *control.Config, prove time.Du
 		Store: in.store, Blobs: in.blobs, Gauges: in.telemetry.db, Strategies: a.declaredStrategies,
 		Halted: a.halted, Guard: a.judged, Recorded: cfg.Poke, Now: a.now, Log: a.log, Registerer: reg, Holder: leaseHolder,
 		Doors: doors, Prove: prove, Seed: rand.Uint64,
-		Burn: func(_ context.Context, namespace, objective string) (float64, bool) {
+		Burn: func(_ context.Context, namespace, objective string) (float64, string, bool) {
 			return spentPerMinute(cfg.Books, namespace, objective, a)
 		},
 	}
@@ -75,14 +75,15 @@ func (a *app) judged(ctx context.Context, namespace, environment, plan string) d
 	return gate.ActionGuard(ctx, pol.Engine, pol.Revision.Policies(), by, a.now())
 }
 
-// spentPerMinute is the share of an objective's budget that its newest minutes spent.
-func spentPerMinute(books control.Books, namespace, objective string, a *app) (float64, bool) {
+// spentPerMinute is the share of an objective's budget that its newest minutes spent, and
+// why they rest on its second source, "" if they rest on the first.
+func spentPerMinute(books control.Books, namespace, objective string, a *app) (rate float64, instead string, known bool) {
 	if books == nil || books.Namespace() != namespace {
-		return 0, false
+		return 0, "", false
 	}
 	s, err := books.Snapshot(objective, a.now())
 	if err != nil || !s.Known || s.Budget.Allowed() == 0 {
-		return 0, false
+		return 0, "", false
 	}
 	const newest = 5
 	bad, n := 0.0, 0
@@ -93,7 +94,7 @@ func spentPerMinute(books control.Books, namespace, objective string, a *app) (f
 		}
 	}
 	if n == 0 {
-		return 0, false
+		return 0, "", false
 	}
-	return bad / float64(n) / float64(s.Budget.Allowed()), true
+	return bad / float64(n) / float64(s.Budget.Allowed()), s.Instead, true
 }
