@@ -3,6 +3,7 @@ package mitigate
 import (
 	"context"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,10 +71,11 @@ func (c *Controller) before(ctx context.Context, s Strategy, version string, at 
 	kept, known := c.pasts.of[key]
 	c.pasts.Unlock()
 	imports := c.imports.Load()
-	queries := ""
+	var sources strings.Builder
 	for _, sig := range s.Spec.Signals {
-		queries += sig.Query + "\n"
+		sources.WriteString(sig.Query + "\n")
 	}
+	queries := sources.String()
 	if known && kept.version == version && kept.queries == queries && kept.before.Equal(at) && kept.imports == imports {
 		return kept.list, nil
 	}
