@@ -143,6 +143,7 @@ func (c *child) ask(ctx context.Context, q request) (answer, error) {
 		return answer{}, assay.Errorf(assay.CodeUnavailable, "did not answer in time: %w", ctx.Err())
 	case l, open := <-c.lines:
 		if !open || errors.Is(l.err, errEnded) {
+			c.stop() // what it complained about may still be on its way
 			return answer{}, assay.Errorf(assay.CodeUnavailable, "%w: %s", errEnded, cmp.Or(c.stderr.last(), "it gave no reason"))
 		}
 		if l.err != nil {
