@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +77,10 @@ var offered = map[string]offer{
 	"assay strategy resume": strategyNames, "assay strategy thaw": strategyNames,
 	"assay model show": modelNames, "assay model refit": modelNames, "assay model rollback": modelNames,
 	"assay attestation verify --digest": artifactDigests, "assay ledger facts --subject": artifactDigests,
+	"assay slo status": objectiveNames, "assay slo explain": objectiveNames,
+	"assay anomaly show": serviceNames, "assay anomaly list --service": serviceNames,
+	"assay divergence show": serviceNames, "assay divergence list --service": serviceNames,
+	"assay halt set --service": serviceNames, "assay halt lift --service": haltedServices,
 }
 
 // complete lets shells offer words for flags and arguments below cmd.
@@ -246,6 +251,45 @@ func modelNames(ctx context.Context, c *client.Client) (out []cobra.Completion, 
 	list, err := c.Models(ctx)
 	for _, m := range list {
 		out = append(out, about(m.Name, string(m.Kind), m.Active))
+	}
+	return out, err
+}
+
+func objectiveNames(ctx context.Context, c *client.Client) (out []cobra.Completion, err error) {
+	list, err := c.Objectives(ctx)
+	for _, o := range list {
+		out = append(out, about(o.Objective.Name, o.Objective.Service, o.Objective.Description))
+	}
+	return out, err
+}
+
+// serviceNames are the services that something was promised of, or that a strategy acts for.
+func serviceNames(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
+	objectives, err := c.Objectives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	strategies, err := c.Strategies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, o := range objectives {
+		names = append(names, o.Objective.Service)
+	}
+	for _, s := range strategies {
+		names = append(names, s.Service)
+	}
+	slices.Sort(names)
+	return words(slices.Compact(names)...), nil
+}
+
+func haltedServices(ctx context.Context, c *client.Client) (out []cobra.Completion, err error) {
+	list, err := c.Halts(ctx)
+	for _, h := range list {
+		if h.Service != "" {
+			out = append(out, about(h.Service, h.Reason))
+		}
 	}
 	return out, err
 }

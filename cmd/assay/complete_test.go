@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,8 +13,12 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/api"
+	"assay.dev/assay/budget"
+	"assay.dev/assay/control"
 	"assay.dev/assay/control/controltest"
+	"assay.dev/assay/policy"
 	"assay.dev/assay/server"
+	"assay.dev/assay/signal/replay"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
@@ -75,8 +80,42 @@ func TestShellsAreOfferedTheWordsThatFlagsTake(t *testing.T) {
 	}
 }
 
+const promised = `apiVersion: openslo/v1
+kind: SLO
+metadata: {name: %[1]s}
+spec:
+  service: %[2]s
+  indicator:
+    metadata: {name: %[1]s}
+    spec:
+      ratioMetric:
+        counter: true
+        bad: {metricSource: {type: Prometheus, spec: {query: sum(failed_total)}}}
+        total: {metricSource: {type: Prometheus, spec: {query: sum(asked_total)}}}
+  timeWindow: [{duration: 1h, isRolling: true}]
+  objectives: [{target: 0.9}]
+`
+
 func TestShellsAreOfferedTheIdsThatTheServerKnows(t *testing.T) {
 	in := controltest.New(t)
+	tape, err := replay.New("default", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	books := budget.New(budget.Config{Source: tape, Namespace: "default"})
+	var files []policy.File
+	for _, names := range [][]string{{"paid", "billing"}, {"shipped", "shop"}} {
+		files = append(files, policy.File{Path: names[0] + ".yaml", Content: fmt.Appendf(nil, promised, names[0], names[1])})
+	}
+	objectives, _, err := control.ReadObjectives(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := books.SetObjectives(objectives); err != nil {
+		t.Fatal(err)
+	}
+	in.Config.Books = books
+	in.Plane = control.New(in.Config)
 	srv := httptest.NewServer(server.New(server.Config{Plane: in.Plane, Ledger: http.NotFoundHandler(), Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}))
 	t.Cleanup(srv.Close)
 	e, err := in.As("alice", "default", api.RoleDeveloper).RequestException(t.Context(), api.ExceptionRequest{
@@ -88,6 +127,18 @@ func TestShellsAreOfferedTheIdsThatTheServerKnows(t *testing.T) {
 	env := map[string]string{"ASSAY_SERVER": srv.URL, "ASSAY_TOKEN": in.Token("bob", "default", api.RoleApprover)}
 	if got, seen := completed(t, env, "exception", "approve", ""); len(got) != 1 || got[0] != e.ID || seen != "" {
 		t.Errorf("offered %q, said %q", got, seen)
+	}
+	for what, want := range map[string]string{
+		"slo status": "paid shipped", "slo explain sh": "shipped", "anomaly show": "billing shop",
+		"divergence list --service": "billing shop", "halt set --service s": "shop", "halt lift --service": "",
+	} {
+		args := strings.Fields(what)
+		if last := args[len(args)-1]; len(last) > 2 {
+			args = append(args, "")
+		}
+		if got, _ := completed(t, env, args...); strings.Join(got, " ") != want {
+			t.Errorf("%s: offered %q, want %q", what, got, want)
+		}
 	}
 	if got, _ := completed(t, env, "exception", "approve", e.ID, ""); len(got) > 0 {
 		t.Errorf("a second argument is offered %q", got)
