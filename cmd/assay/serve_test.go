@@ -226,7 +226,7 @@ func TestServeDoesOverHTTPWhatTheCommandLineDoesLocally(t *testing.T) {
 	w.must(0, as(bob), "exception", "revoke", asked.ID, "--reason", "exploited in the wild")
 	w.must(exitFailed, as(alice), append([]string{"verify"}, vulnerable...)...)
 	w.must(0, as(admin), "token", "create", "eve", "--role", "viewer")
-	if _, stderr := w.must(exitError, []string{server}, "exception", "list"); !strings.Contains(stderr, "bearer token is missing") {
+	if _, stderr := w.must(exitError, []string{server}, "exception", "list"); !strings.Contains(stderr, "the server wants a token, and none is set") {
 		t.Errorf("without a token: %q", stderr)
 	}
 	if code := d.stop(); code != 0 {
