@@ -72,7 +72,7 @@ test-compile:
 
 # Packages with files of tests that are work of one goroutine, minutes of it when watched
 # ("//go:build !race"). internal/archtest holds this list against the files.
-SUMS = ./anomaly ./decide ./diverge ./evidence ./infer ./internal/archtest ./mitigate ./simulate
+SUMS = ./advisory ./anomaly ./attest ./decide ./diverge ./evidence ./infer ./internal/archtest ./mitigate ./simulate
 # Packages with tests that start a program hundreds of times, or open a ledger as often, and
 # which of their tests do. Each start takes several times the processor when watched: all are
 # tried without the race detector, and a sample with it. internal/archtest holds the names

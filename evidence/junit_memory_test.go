@@ -1,3 +1,7 @@
+//go:build !race
+
+// See long_test.go for why: what is beside Read writes the report and looks at the heap.
+
 package evidence_test
 
 import (
