@@ -19,7 +19,7 @@ SHORT     = GOGC=off GOMEMLIMIT=1GiB
 LARGE     = GOGC=400
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-watched test-unwatched test-compile test-compute test-tools test-servers vet-tool lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
+.PHONY: help build test test-watched test-unwatched test-modules test-compile test-compute test-tools test-servers vet-tool lint fuzz self-verify demo demo-repeat gamedays screenshots bench-spine bench-detect bench-loop bench-anomaly bench-forecast bench-supply bench-decisions bench-operations licenses clean
 N        ?= 10
 HEALTHY  ?=
 DEEP     ?=
@@ -55,9 +55,7 @@ RACE = $(WATCHED) $(GO) test -race $(LEAN) $(UNWATCHED) $(UNINLINED) $(LIGHT) -t
 # clocks more than they compute: those of a package without the race detector run beside as
 # many packages with it as there are processors.
 test: test-tools ## Install what tests need and run the tests, the program's with the race detector
-	+$(MAKE) --no-print-directory -j2 test-watched test-unwatched
-	cd signer && $(WATCHED) $(GO) test -race $(LEAN) $(LIGHT) ./...
-	cd bench && $(SAME) $(GO) test $(LIGHT) ./...
+	+$(MAKE) --no-print-directory -j2 test-watched test-unwatched test-modules
 
 test-watched:
 	$(RACE) ./...
@@ -65,6 +63,11 @@ test-watched:
 test-unwatched:
 	$(PLAIN) -p 1 -timeout 40m -run '$(STARTED)' $(STARTS)
 	$(PLAIN) -p 1 $(SUMS)
+
+# The other modules come after the tests without the race detector and beside those with it.
+test-modules:
+	cd signer && $(WATCHED) $(GO) test -race $(LEAN) $(LIGHT) -p 1 ./...
+	cd bench && $(SAME) $(GO) test $(LIGHT) -p 1 ./...
 
 # What the tests are linked from, into the build cache.
 test-compile:
