@@ -107,9 +107,10 @@ func (g *grid) addPolynomial(terms []float64, sum, least float64, out []float64)
 	for i := range g.padded {
 		some := min(lanes, len(nodes))
 		evaluate(terms, &g.padded[i], some, &p)
+		logs(&p, some, sum)
 		at, to := nodes[:some], out[:some]
 		for j, v := range p[:some] {
-			to[j] += at[j]*least + math.Log(v/sum)
+			to[j] += at[j]*least + v
 		}
 		nodes, out = nodes[some:], out[some:]
 	}

@@ -1,0 +1,87 @@
+#include "textflag.h"
+
+// FOUR is a constant four times, for the four numbers of a vector.
+#define FOUR(name, v) \
+	DATA name<>+0(SB)/8, $v; \
+	DATA name<>+8(SB)/8, $v; \
+	DATA name<>+16(SB)/8, $v; \
+	DATA name<>+24(SB)/8, $v; \
+	GLOBL name<>(SB), RODATA|NOPTR, $32
+
+FOUR(mantissa, 0x000FFFFFFFFFFFFF)
+FOUR(whole, 0x4330000000000000)    // 2^52: a whole number in its last bits is added to it
+FOUR(bias, 4503599627371518.0)     // 2^52 and what exponents are stored with
+FOUR(half, 0.5)
+FOUR(one, 1.0)
+FOUR(two, 2.0)
+FOUR(halfRoot, 7.07106781186547524401e-01)
+FOUR(ln2High, 6.93147180369123816490e-01)
+FOUR(ln2Low, 1.90821492927058770002e-10)
+FOUR(l1, 6.666666666666735130e-01)
+FOUR(l2, 3.999999999940941908e-01)
+FOUR(l3, 2.857142874366239149e-01)
+FOUR(l4, 2.222219843214978396e-01)
+FOUR(l5, 1.818357216161805012e-01)
+FOUR(l6, 1.531383769920937332e-01)
+FOUR(l7, 1.479819860511658591e-01)
+
+// func logsVectors(v *[lanes]float64, over float64)
+//
+// The steps of math.Log, four numbers at a time: x is 2^k·(1+f) with 1+f between the roots of
+// 1/2 and of 2, and s = f/(2+f).
+TEXT ·logsVectors(SB), NOSPLIT, $0-16
+	MOVQ         v+0(FP), DI
+	VBROADCASTSD over+8(FP), Y15
+	VMOVUPD      one<>(SB), Y14
+	MOVQ         $9, CX
+
+next:
+	VMOVUPD (DI), Y0
+	VDIVPD  Y15, Y0, Y0            // x
+	VPSRLQ  $52, Y0, Y1
+	VPOR    whole<>(SB), Y1, Y1
+	VSUBPD  bias<>(SB), Y1, Y1     // k
+	VANDPD  mantissa<>(SB), Y0, Y0
+	VORPD   half<>(SB), Y0, Y0     // 1+f, from 1/2 to 1
+	VMOVUPD halfRoot<>(SB), Y2
+	VCMPPD  $5, Y0, Y2, Y2         // where it is not above the root
+	VANDPD  Y14, Y2, Y2
+	VSUBPD  Y2, Y1, Y1             // k is one less
+	VADDPD  Y14, Y2, Y2
+	VMULPD  Y2, Y0, Y0             // and 1+f is doubled
+	VSUBPD  Y14, Y0, Y0            // f
+	VADDPD  two<>(SB), Y0, Y2
+	VDIVPD  Y2, Y0, Y2             // s
+	VMULPD  Y2, Y2, Y3             // s²
+	VMULPD  Y3, Y3, Y4             // s⁴
+
+	VMULPD l7<>(SB), Y4, Y5
+	VADDPD l5<>(SB), Y5, Y5
+	VMULPD Y4, Y5, Y5
+	VADDPD l3<>(SB), Y5, Y5
+	VMULPD Y4, Y5, Y5
+	VADDPD l1<>(SB), Y5, Y5
+	VMULPD Y5, Y3, Y3             // the odd terms
+	VMULPD l6<>(SB), Y4, Y5
+	VADDPD l4<>(SB), Y5, Y5
+	VMULPD Y4, Y5, Y5
+	VADDPD l2<>(SB), Y5, Y5
+	VMULPD Y5, Y4, Y4             // the even ones
+	VADDPD Y4, Y3, Y3
+
+	VMULPD  half<>(SB), Y0, Y5
+	VMULPD  Y0, Y5, Y5             // f²/2
+	VADDPD  Y5, Y3, Y3
+	VMULPD  Y3, Y2, Y2
+	VMULPD  ln2Low<>(SB), Y1, Y3
+	VADDPD  Y3, Y2, Y2
+	VSUBPD  Y2, Y5, Y5
+	VSUBPD  Y0, Y5, Y5
+	VMULPD  ln2High<>(SB), Y1, Y1
+	VSUBPD  Y5, Y1, Y1
+	VMOVUPD Y1, (DI)
+	ADDQ    $32, DI
+	DECQ    CX
+	JNZ     next
+	VZEROUPPER
+	RET
