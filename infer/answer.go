@@ -62,28 +62,24 @@ func (k *Comparison) mixture(gains []float64, s *State) float64 {
 	if math.IsInf(m, 0) {
 		return m
 	}
+	var room [lanes]float64
+	terms := exps(&room, gains, m)
 	sum, n := 0.0, len(k.harm.early)
 	early, weights := k.harm.early, k.harm.weights[:n]
-	for i, gain := range gains[:n] {
-		if v := gain - m; v > negligible {
-			sum += early[i] * math.Exp(v)
-		}
+	for i, e := range terms[:n] {
+		sum += early[i] * e
 	}
 	if k.late == 0 {
 		return m + math.Log(sum)
 	}
 	for b := range s.Starts {
-		gains = gains[n:]
+		terms = terms[n:]
 		weight := s.Starts[b].Weight
-		for i, gain := range gains[:n] {
-			if v := gain - m; v > negligible {
-				sum += weight * weights[i] * math.Exp(v)
-			}
+		for i, e := range terms[:n] {
+			sum += weight * weights[i] * e
 		}
 	}
-	if v := gains[len(gains)-1] - m; v > negligible {
-		sum += k.late / float64(doublings(s.Treated, s.Control)+1) * math.Exp(v)
-	}
+	sum += k.late / float64(doublings(s.Treated, s.Control)+1) * terms[len(terms)-1]
 	return m + math.Log(sum)
 }
 
@@ -387,10 +383,6 @@ func reach(from, drift []float64, threshold float64) float64 {
 	return t
 }
 
-// negligible is the logarithm of a term, relative to the greatest, below which it does
-// not reach the last bit of a sum.
-const negligible = -40
-
 // logSumExp is ln Σ e^x without overflow; −Inf for nothing.
 func logSumExp(x []float64) float64 {
 	if len(x) == 0 {
@@ -404,11 +396,10 @@ func logSum(x []float64, m float64) float64 {
 	if math.IsInf(m, 0) {
 		return m
 	}
+	var room [lanes]float64
 	sum := 0.0
-	for _, v := range x {
-		if v -= m; v > negligible {
-			sum += math.Exp(v)
-		}
+	for _, e := range exps(&room, x, m) {
+		sum += e
 	}
 	return m + math.Log(sum)
 }
@@ -419,11 +410,10 @@ func logMeanExp(x, weights []float64) float64 {
 	if math.IsInf(m, 0) {
 		return m
 	}
+	var room [lanes]float64
 	sum := 0.0
-	for i, v := range x {
-		if v-m > negligible {
-			sum += weights[i] * math.Exp(v-m)
-		}
+	for i, e := range exps(&room, x, m) {
+		sum += weights[i] * e
 	}
 	return m + math.Log(sum)
 }

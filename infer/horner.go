@@ -1,7 +1,5 @@
 package infer
 
-import "math"
-
 // lanes is how many ratios one call evaluates a polynomial at: as many as the usual tests have.
 const lanes = 36
 
@@ -16,20 +14,6 @@ func evaluate(terms []float64, ratios *[lanes]float64, some int, out *[lanes]flo
 	}
 	for i := 0; i < some; i += twelve {
 		evaluateTwelve(terms, (*[twelve]float64)(ratios[i:]), (*[twelve]float64)(out[i:]))
-	}
-}
-
-// logs replaces some of v, the first ones, by the logarithms of what they are over a
-// number. What is in v behind them is not defined. All are above 0 and normal, as polynomials
-// are here: a processor with vectors takes the steps of math.Log without asking, so that the
-// same bits come out.
-func logs(v *[lanes]float64, some int, over float64) {
-	if hasVectors {
-		logsVectors(v, over)
-		return
-	}
-	for i, x := range v[:some] {
-		v[i] = math.Log(x / over)
 	}
 }
 

@@ -25,6 +25,18 @@ FOUR(l5, 1.818357216161805012e-01)
 FOUR(l6, 1.531383769920937332e-01)
 FOUR(l7, 1.479819860511658591e-01)
 
+FOUR(log2E, 1.4426950408889634073599246810018920)
+FOUR(expHigh, 0.69314718055966295651160180568695068359375)
+FOUR(expLow, 0.28235290563031577122588448175013436025525412068e-12)
+FOUR(sixteenth, 0.0625)
+FOUR(exponent, 0x3FF)
+FOUR(e3, 1.6666666666666666667e-1)
+FOUR(e4, 4.1666666666666666667e-2)
+FOUR(e5, 8.3333333333333333333e-3)
+FOUR(e6, 1.3888888888888888889e-3)
+FOUR(e7, 1.9841269841269841270e-4)
+FOUR(e8, 2.4801587301587301587e-5)
+
 // func logsVectors(v *[lanes]float64, over float64)
 //
 // The steps of math.Log, four numbers at a time: x is 2^k·(1+f) with 1+f between the roots of
@@ -83,5 +95,56 @@ next:
 	ADDQ    $32, DI
 	DECQ    CX
 	JNZ     next
+	VZEROUPPER
+	RET
+
+// func expsVectors(v *[lanes]float64, fours int, top, least float64)
+//
+// The steps of math.Exp, four numbers at a time: x is n·ln 2 + 16·y, the series of e^y - 1 is
+// taken to the eighth power of y, and squared four times.
+TEXT ·expsVectors(SB), NOSPLIT, $0-32
+	MOVQ         v+0(FP), DI
+	MOVQ         fours+8(FP), CX
+	VBROADCASTSD top+16(FP), Y15
+	VBROADCASTSD least+24(FP), Y14
+	VMOVUPD      two<>(SB), Y13
+	VMOVUPD      one<>(SB), Y12
+
+next:
+	VMOVUPD      (DI), Y0
+	VSUBPD       Y15, Y0, Y0          // x
+	VCMPPD       $0x1E, Y14, Y0, Y4   // where it is above the least
+	VMULPD       log2E<>(SB), Y0, Y1
+	VCVTPD2DQY   Y1, X3               // n
+	VCVTDQ2PD    X3, Y1
+	VFNMADD231PD expHigh<>(SB), Y1, Y0
+	VFNMADD231PD expLow<>(SB), Y1, Y0
+	VMULPD       sixteenth<>(SB), Y0, Y0 // y
+	VMOVUPD      e8<>(SB), Y1
+	VFMADD213PD  e7<>(SB), Y0, Y1
+	VFMADD213PD  e6<>(SB), Y0, Y1
+	VFMADD213PD  e5<>(SB), Y0, Y1
+	VFMADD213PD  e4<>(SB), Y0, Y1
+	VFMADD213PD  e3<>(SB), Y0, Y1
+	VFMADD213PD  half<>(SB), Y0, Y1
+	VFMADD213PD  Y12, Y0, Y1
+	VMULPD       Y1, Y0, Y0           // e^y - 1
+	VADDPD       Y13, Y0, Y1
+	VMULPD       Y1, Y0, Y0           // e^2y - 1
+	VADDPD       Y13, Y0, Y1
+	VMULPD       Y1, Y0, Y0           // e^4y - 1
+	VADDPD       Y13, Y0, Y1
+	VMULPD       Y1, Y0, Y0           // e^8y - 1
+	VADDPD       Y13, Y0, Y1
+	VFMADD213PD  Y12, Y1, Y0          // e^16y
+	VPMOVSXDQ    X3, Y3
+	VPADDQ       exponent<>(SB), Y3, Y3
+	VPSLLQ       $52, Y3, Y3          // 2^n
+	VMULPD       Y3, Y0, Y0
+	VANDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, (DI)
+	ADDQ         $32, DI
+	DECQ         CX
+	JNZ          next
 	VZEROUPPER
 	RET
