@@ -17,8 +17,8 @@ import (
 // interval. Readings that were folded before are passed over, so handing the same
 // one twice changes nothing; a reading without its partner waits for it.
 func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Time) ([]assay.Signal, error) {
-	for _, r := range readings {
-		if err := r.Check(); err != nil {
+	for i := range readings {
+		if err := readings[i].Check(); err != nil {
 			return nil, err
 		}
 	}

@@ -150,10 +150,8 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 	diverge(d.Tests, tests)
 	d.Harm, _ = infer.Average(all) // weights were checked with the plan
 	d.Safe = infer.All(safe...)
-	e.harm = math.Inf(-1)
-	if len(known) > 0 {
-		mean, _ := infer.Average(known)
-		e.harm = mean + math.Log(knownWeight/total)
+	if e.harm = d.Harm; len(known) < len(all) {
+		e.harm = harmOfKnown(known, knownWeight/total)
 	}
 	d.AbortAt, d.AbortBasis = p.abortAt(*after, tests, phis)
 	if e.harmful = e.harm >= d.AbortAt; e.harmful {
@@ -163,6 +161,16 @@ func weigh(p Plan, tests []test, before State, after *State, d *assay.Decision) 
 	e.safe, e.lasting = d.Safe >= d.ShipAt, p.outlasted(after, tests, d, &e, total)
 	d.Score = new(score(d))
 	return e
+}
+
+// harmOfKnown is the combined harm where only some of the tests are known, which have so much of
+// the weight: unknown ones count as 0.
+func harmOfKnown(known []infer.Weighted, share float64) float64 {
+	if len(known) == 0 {
+		return math.Inf(-1)
+	}
+	mean, _ := infer.Average(known) // weights were checked with the plan
+	return mean + math.Log(share)
 }
 
 // deflate divides the test's evidence of harm and of safety. Bursts flatter a tolerable

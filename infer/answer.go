@@ -96,13 +96,12 @@ func (k *Comparison) takeAway(gains []float64, s *State, events uint64) {
 // since fills out with what each size of the harm side gained, not divided yet, if the evidence
 // begins at at.
 func (k *Comparison) since(out []float64, s *State, at *Start) {
-	x := float64(s.Treated.Events - at.Events)
-	null := s.LogNorm[k.harm.null] - at.LogNorm[0]
-	sizes := k.harm.sizes
+	x, norms := float64(s.Treated.Events-at.Events), s.LogNorm
+	null, sizes := norms[k.harm.null]-at.LogNorm[0], k.harm.sizes
 	spans, then := k.harm.spans[:len(sizes)], at.LogNorm[1:]
 	out, then = out[:len(sizes)], then[:len(sizes)]
 	for i, j := range sizes {
-		out[i] = x*spans[i] - (s.LogNorm[j] - then[i] - null)
+		out[i] = x*spans[i] - (norms[j] - then[i] - null)
 	}
 }
 
@@ -148,12 +147,12 @@ func (k *Comparison) gains(out []float64, s *State, d *side) {
 	if len(s.LogNorm) == 0 {
 		return
 	}
-	x, null := float64(s.Treated.Events), s.LogNorm[d.null]
-	sizes := d.sizes
+	x, norms := float64(s.Treated.Events), s.LogNorm
+	null, sizes := norms[d.null], d.sizes
 	spans := d.spans[:len(sizes)]
 	out = out[:len(sizes)]
 	for i, j := range sizes {
-		out[i] = x*spans[i] - (s.LogNorm[j] - null)
+		out[i] = x*spans[i] - (norms[j] - null)
 	}
 }
 
@@ -163,11 +162,11 @@ func (k *Comparison) components(out []float64, s *State, d *side) []float64 {
 	if len(s.LogNorm) == 0 {
 		return out
 	}
-	x, null := float64(s.Treated.Events), s.LogNorm[d.null]
-	sizes := d.sizes
+	x, norms := float64(s.Treated.Events), s.LogNorm
+	null, sizes := norms[d.null], d.sizes
 	spans, terms := d.spans[:len(sizes)], out[:len(sizes)]
 	for i, j := range sizes {
-		terms[i] += k.divided(x*spans[i] - (s.LogNorm[j] - null))
+		terms[i] += k.divided(x*spans[i] - (norms[j] - null))
 	}
 	return out
 }
@@ -391,10 +390,17 @@ func logSumExp(x []float64) float64 {
 	return logSum(x, greatest(x))
 }
 
-// logSum is ln Σ e^x, of which m is the greatest x.
+// logSum is ln Σ e^x, of which m is the greatest x. On a lattice most of what lies to the left
+// and to the right is negligible.
 func logSum(x []float64, m float64) float64 {
 	if math.IsInf(m, 0) {
 		return m
+	}
+	for x[0]-m <= negligible {
+		x = x[1:]
+	}
+	for x[len(x)-1]-m <= negligible {
+		x = x[:len(x)-1]
 	}
 	var room [lanes]float64
 	sum := 0.0
