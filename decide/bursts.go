@@ -27,33 +27,43 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 	for i, c := range control {
 		b := &next[i]
 		b.Worst = max(b.Worst, canary[i].Events)
-		if b.Began.IsZero() {
-			b.Began = from.UTC()
+		at := b.begun()
+		if at.Began.IsZero() {
+			at.Began = from.UTC()
 		}
-		b.Slot.Events += c.Events
-		b.Slot.Exposure += c.Exposure
+		at.Slot.Events += c.Events
+		at.Slot.Exposure += c.Exposure
 		if ind.plain() && !ind.reversed() {
 			b.Visit = b.Visit.with(canary[i], c, from, to)
 		}
 		if spreads {
-			b.Canary.Events += canary[i].Events
-			b.Canary.Exposure += canary[i].Exposure
+			at.Canary.Events += canary[i].Events
+			at.Canary.Exposure += canary[i].Exposure
 		}
-		if to.Sub(b.Began) < burstSlot {
+		if to.Sub(at.Began) < burstSlot {
+			b.Stretch = new(at)
 			continue
 		}
-		if err := b.Learned.Learn(room.Slot(b.Slot), ind.Kind == KindCount, room); err != nil {
+		if err := b.Learned.Learn(room.Slot(at.Slot), ind.Kind == KindCount, room); err != nil {
 			return err
 		}
 		if spreads {
-			if err := b.spread(room.Slot(b.Canary), ind.Kind == KindCount, room); err != nil {
+			if err := b.spread(room.Slot(at.Canary), ind.Kind == KindCount, room); err != nil {
 				return err
 			}
 		}
-		b.Slot, b.Canary, b.Began = infer.Count{}, infer.Count{}, time.Time{}
+		b.Stretch = nil
 	}
 	w.Bursts = next
 	return nil
+}
+
+// begun is what is being counted, nothing between two stretches.
+func (b *Bursts) begun() Stretch {
+	if b.Stretch == nil {
+		return Stretch{}
+	}
+	return *b.Stretch
 }
 
 // spread adds what the new version counted in a stretch of time.

@@ -273,9 +273,10 @@ func (w *words) evidence(s *infer.State) {
 
 func (w *words) bursts(b *Bursts) {
 	w.number(b.Worst)
-	w.count(b.Slot)
-	w.count(b.Canary)
-	w.time(b.Began)
+	begun := b.begun()
+	w.count(begun.Slot)
+	w.count(begun.Canary)
+	w.time(begun.Began)
 	w.dispersion(&b.Learned)
 	if b.Spread == nil {
 		w.buf = append(w.buf, nothingSpread...)

@@ -73,13 +73,17 @@ type Bursts struct {
 	// Spread is the new version's dispersion, of tests without a bound; nil if nothing was
 	// seen. Evidence is not divided by it: it says whether harm may rest on a few bursts.
 	Spread *infer.Dispersion `json:"spread,omitempty"`
-	// Slot is the stretch of the old version that is being counted, from Began on, and
-	// Canary the new version's in it.
-	Slot   infer.Count `json:"slot,omitzero"`
-	Canary infer.Count `json:"canary,omitzero"`
-	Began  time.Time   `json:"began,omitzero"`
+	// Stretch is what is being counted; nil between two, as most readings leave it.
+	*Stretch
 	// Visit is the new version's busiest stretch, of counts and values.
 	Visit *Visit `json:"visit,omitempty"`
+}
+
+// Stretch is a stretch of time that is not long enough yet to be learned from.
+type Stretch struct {
+	Slot   infer.Count `json:"slot,omitzero"`   // of the old version
+	Canary infer.Count `json:"canary,omitzero"` // of the new one
+	Began  time.Time   `json:"began,omitzero"`
 }
 
 // Begin is the state of a rollout whose canary just got the first step's share.
