@@ -45,7 +45,7 @@ TEXT ·logsVectors(SB), NOSPLIT, $0-16
 	MOVQ         v+0(FP), DI
 	VBROADCASTSD over+8(FP), Y15
 	VMOVUPD      one<>(SB), Y14
-	MOVQ         $9, CX
+	MOVQ         $9, CX                    // lanes, four at a time
 
 next:
 	VMOVUPD (DI), Y0
