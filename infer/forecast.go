@@ -57,6 +57,7 @@ type ModelWeight struct {
 // training part of M4-hourly; bench/forecast shows what they give on its test part.
 const (
 	origins   = 12
+	nearby    = 8    // places of a season that are this part of it apart are one: three hours of a day
 	smoothers = 5    // best Holt-Winters that are averaged
 	sharpness = 4    // weights are MAE to the minus sharpness
 	ridge     = 1e-5 // of the regression, relative to the spread of the series
@@ -170,16 +171,23 @@ func checkForecast(y []float64, cfg ForecastConfig) error {
 	return nil
 }
 
-// originsOf are the steps in the past from which a forecast is made, a day apart (or
-// part of the horizon), the last one a horizon before the end.
+// originsOf are the steps in the past from which a forecast is made, a season apart (or
+// part of the horizon), the last one a horizon before the end; earlier where that is another
+// place of the season than the end is. At noon it is known how the day goes, after midnight it
+// is not, and what forecasts well from there need not do so from here. What lies near is taken
+// for the same place: the newest steps say more than the last hour of it would.
 func originsOf(n int, cfg ForecastConfig) []int {
-	apart := cfg.Seasons[0]
+	apart, last := cfg.Seasons[0], n-cfg.Horizon
+	least := max(MinSteps/2, min(2*cfg.Seasons[0], n/2), min(cfg.Seasons[1], n/2))
 	if apart == 0 {
 		apart = max(1, cfg.Horizon/4)
+	} else if off := cfg.Horizon % apart; min(off, apart-off) > apart/nearby {
+		if alike := last - (apart - off); alike-apart >= least {
+			last = alike
+		}
 	}
-	least := max(MinSteps/2, min(2*cfg.Seasons[0], n/2), min(cfg.Seasons[1], n/2))
 	var out []int
-	for o := n - cfg.Horizon; o >= least && len(out) < origins; o -= apart {
+	for o := last; o >= least && len(out) < origins; o -= apart {
 		out = append(out, o)
 	}
 	if len(out) == 0 {

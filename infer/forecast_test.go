@@ -105,3 +105,39 @@ func TestTooLittleIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// What a day is like shows once it has begun. Whoever forecasts the other half of it at noon has
+// to hold what was forecast at noon on other days against what came, and not what was forecast
+// after midnight, when nobody knew.
+func TestAForecastOfHalfADayIsCheckedAtTheSameTimeOfOtherDays(t *testing.T) {
+	const day, at = 96, 12 * 4
+	held, all := 0, 0
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		level, near := 0.0, 0.0
+		var y []float64
+		for i := range 21*day + at + 4 {
+			if i%day == 0 {
+				level = 0.15 * r.NormFloat64()
+			}
+			near = 0.6*near + 0.04*r.NormFloat64()
+			hour := float64(i%day) / 4
+			work := 1 / (1 + math.Exp((8.5-hour)/0.7)) / (1 + math.Exp((hour-17)/0.8))
+			y = append(y, (30+65*work)*math.Exp(level+near))
+		}
+		known := y[:21*day+at]
+		p, err := infer.Predict(known, infer.ForecastConfig{Horizon: 46, Seasons: [2]int{day, 7 * day}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range y[len(known):] {
+			d := p.Deciles(k)
+			if all++; v >= d[0] && v <= d[len(d)-1] {
+				held++
+			}
+		}
+	}
+	if share := float64(held) / float64(all); share < 0.7 {
+		t.Errorf("80 %% intervals held %.0f %% of the next hour", 100*share)
+	}
+}
