@@ -68,13 +68,27 @@ func foresee(s Strategy, past []float64, end time.Time, stretch float64) (Foreca
 	}
 	out.Skill, out.Cover, out.Trusted = p.Skill, p.Cover90, p.Trusted()
 	if !out.Trusted {
-		out.Why = fmt.Sprintf("the forecast is not trusted: skill %.2f (above 0 is wanted), 90 %% intervals held %.0f %% (85 to 97 %% are wanted)", p.Skill, 100*p.Cover90)
+		out.Why = "the forecast is not trusted: " + distrust(p)
 	}
 	for i, m := range p.Mean {
 		out.Mean = append(out.Mean, max(m, 0))
 		out.Upper = append(out.Upper, max(infer.Stretch(p.Quantile(i, out.Tau), p.Quantile(i, 0.5), stretch), m, 0))
 	}
 	return out, &p, nil
+}
+
+// distrust says in words why no action may rest on a prediction. That of a load which never
+// changes is no bad one: there is nothing that it could be better than.
+func distrust(p infer.Prediction) string {
+	switch {
+	case p.Still():
+		return "the load repeats itself exactly, so that nothing is better than repeating it, and nothing is known of how far it may stray"
+	case p.Origins < 2:
+		return "too little of the load has been seen to check it"
+	case p.Skill <= 0:
+		return fmt.Sprintf("it is no better than repeating the last season (skill %.2f, above 0 is wanted)", p.Skill)
+	}
+	return fmt.Sprintf("its 90 %% intervals held %.1f %% of the past (85 to 97 %% are wanted), though it is better than repeating the last season (skill %.2f)", 100*p.Cover90, p.Skill)
 }
 
 // seasons are those of the load in steps, placed by the clocks of the zone. A longer one is
