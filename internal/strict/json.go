@@ -179,6 +179,8 @@ func wrongValue(sem *json.SemanticError, rest []byte) string {
 		return quote(text) + " is not valid: " + sem.Err.Error()
 	case isBytes(t) && sem.JSONKind == '"':
 		return "is not base64"
+	case sem.JSONKind == '0' && whole(t) && digits.MatchString(text):
+		return beyond(text, t)
 	case sem.JSONKind == '0':
 		found = clip(text)
 	}

@@ -3,7 +3,10 @@ package strict
 import (
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -153,4 +156,23 @@ func typeName(t reflect.Type) string {
 		return "a number"
 	}
 	return t.String()
+}
+
+// digits are what a whole number is written with.
+var digits = regexp.MustCompile(`^-?[0-9]+$`)
+
+// whole reports whether t holds whole numbers.
+func whole(t reflect.Type) bool {
+	t = deref(t)
+	return t != nil && t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64
+}
+
+// beyond says that a whole number lies outside those that t holds.
+func beyond(text string, t reflect.Type) string {
+	low, high := "0", uint64(math.MaxUint64)>>(64-deref(t).Bits())
+	if deref(t).Kind() <= reflect.Int64 {
+		high >>= 1
+		low = "-" + strconv.FormatUint(high+1, 10)
+	}
+	return fmt.Sprintf("%s is not a whole number from %s to %d", clip(text), low, high)
 }

@@ -340,6 +340,10 @@ func wrongType(n *yaml.Node, t reflect.Type, path string) error {
 	if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") && !plainNumber(n.Value) {
 		return nodeError(n, path, fmt.Sprintf("%s is not a plain decimal number; expected %s", found, typeName(t)))
 	}
+	// The library takes a whole number of more than 64 bits for one with a fraction.
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!float" && whole(t) && digits.MatchString(n.Value) {
+		return nodeError(n, path, beyond(n.Value, t))
+	}
 	return nodeError(n, path, fmt.Sprintf("has the wrong type: found %s, expected %s", found, typeName(t)))
 }
 
