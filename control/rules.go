@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -32,18 +33,54 @@ func checkRules(pol Policy, namespace string, rules []string) error {
 	}
 	for i, rule := range rules {
 		whose, _, whole := strings.Cut(rule, "/")
-		if !whole || known[rule] || open[whose] || strings.ContainsAny(rule, "*?[]{} ") {
+		if !whole || known[rule] || open[whose] || formed(rule, known) || strings.ContainsAny(rule, "*?[]{} ") {
 			continue // a name without its policy, and a pattern, have their own errors
 		}
 		e := &assay.Error{Code: assay.CodeInvalid, Field: fmt.Sprintf("scope.rules[%d]", i),
 			Msg:  fmt.Sprintf("%q is no rule of the policy for namespace %q and would excuse nothing", rule, namespace),
-			Hint: "write it as the report does"}
+			Hint: "its rules are: " + someOf(slices.Sorted(maps.Keys(known)))}
 		if near := strict.Suggest(rule, slices.Sorted(maps.Keys(known))); near != "" {
 			e.Hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		return e
 	}
 	return nil
+}
+
+// Rules are the whole names of those that the gates, doors and policies of a namespace object
+// by, sorted, as far as they can be told before they object.
+func Rules(pol Policy, namespace string) []string {
+	known, _ := rulesOf(pol, namespace)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(r string) bool { return strings.Contains(r, "*") })
+}
+
+// formed reports whether a rule may be one whose name is put together, with a * for each part
+// that is put in.
+func formed(rule string, known map[string]bool) bool {
+	for form := range known {
+		if !strings.Contains(form, "*") {
+			continue
+		}
+		parts := strings.Split(form, "*")
+		for i := range parts {
+			parts[i] = regexp.QuoteMeta(parts[i])
+		}
+		if like, err := regexp.Compile("^" + strings.Join(parts, ".*") + "$"); err == nil && like.MatchString(rule) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxNamed is how many rules an error names.
+const maxNamed = 12
+
+// someOf names as many of a list as one reads.
+func someOf(names []string) string {
+	if more := len(names) - maxNamed; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // rulesOf are the rules that a namespace's gates, policies and doors object by, and those of

@@ -20,7 +20,7 @@ func TestAnExceptionNamesRulesThatThePolicyHas(t *testing.T) {
 		"ship/no-critcal":        `did you mean "` + controltest.Rule + `"?`,
 		"shop/no-critical":       `did you mean "` + controltest.Rule + `"?`,
 		"absent/test":            `did you mean "absent/tests"?`,
-		"elsewhere/quite-other":  "write it as the report does",
+		"elsewhere/quite-other":  "its rules are: absent/tests, ",
 		"ship/*":                 "is a pattern",
 	} {
 		_, err := in.As("alice", "default", api.RoleDeveloper).RequestException(t.Context(), api.ExceptionRequest{

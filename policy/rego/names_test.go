@@ -23,7 +23,15 @@ warn contains {"rule": "c", "msg": "c"} if input.subject.name == "c"`, []string{
 		"a text": {`deny contains "no" if input.subject.name == "a"`, []string{"deny"}, true},
 		"a name that is put together": {`
 deny contains {"rule": "a", "msg": "a"} if input.subject.name == "a"
-deny contains {"rule": sprintf("of-%s", [input.subject.name]), "msg": "b"} if input.subject.name == "b"`, []string{"a"}, false},
+deny contains {"rule": sprintf("of-%s", [input.subject.name]), "msg": "b"} if input.subject.name == "b"
+deny contains {"rule": name, "msg": "c"} if {
+	name := sprintf("%s-has-%03d", [input.subject.name, 7])
+	input.subject.name == "c"
+}`, []string{"*-has-*", "a", "of-*"}, true},
+		"a name that nothing tells of": {`
+deny contains {"rule": concat("-", ["of", input.subject.name]), "msg": "a"} if input.subject.name == "a"
+deny contains {"rule": sprintf(input.subject.name, [7]), "msg": "b"} if input.subject.name == "b"
+deny contains {"rule": "b", "msg": "b"} if input.subject.name == "b"`, []string{"b"}, false},
 		"a member from elsewhere": {`
 others contains {"rule": "a", "msg": "a"} if input.subject.name == "a"
 deny contains v if some v in others`, nil, false},
