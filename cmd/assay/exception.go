@@ -184,10 +184,9 @@ func (a *app) exceptionTable(list []assay.Exception, now time.Time) {
 		fmt.Fprintln(a.out, "no exceptions; ask for one with: assay exception request --rule … --reason … --until …")
 		return
 	}
-	var rows [][]string
 	for _, e := range list {
 		state := stateOf(e)
-		left := "-"
+		left := ""
 		switch {
 		case e.State == assay.ExceptionRevoked:
 		case !now.Before(e.NotAfter):
@@ -195,11 +194,19 @@ func (a *app) exceptionTable(list []assay.Exception, now time.Time) {
 		case now.Before(e.NotBefore):
 			left = "begins " + e.NotBefore.UTC().Format("2006-01-02 15:04")
 		default:
-			left = leftOf(e.NotAfter.Sub(now))
+			left = leftOf(e.NotAfter.Sub(now)) + " left"
 		}
-		rows = append(rows, []string{e.ID, state, strings.Join(e.Scope.Rules, " "), e.Requester, e.Approver, left, onlyFor(e.Scope), e.Reason})
+		fmt.Fprintln(a.out, strings.TrimRight(e.ID+"  "+state+"  "+left, " "))
+		people := e.Requester
+		if e.Approver != "" {
+			people += ", approved by " + e.Approver
+		}
+		for _, line := range [][2]string{
+			{"rules", strings.Join(e.Scope.Rules, " ")}, {"only for", onlyFor(e.Scope)}, {"asked by", people}, {"reason", e.Reason},
+		} {
+			a.out.Paragraph("  "+line[0]+strings.Repeat(" ", 10-len(line[0])), line[1])
+		}
 	}
-	a.out.Table([]string{"ID", "STATE", "RULES", "ASKED BY", "APPROVED BY", "LEFT", "ONLY FOR", "REASON"}, rows)
 }
 
 // leftOf is a time that is left, in days where there are many: the rest of a minute is not

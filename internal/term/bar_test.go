@@ -51,6 +51,7 @@ func TestALineIsCutToTheColumnsOfTheTerminal(t *testing.T) {
 	}{
 		{"errors", 6, "errors"}, {"errors", 5, "erro…"}, {"errors", 0, "errors"}, {"▁▂▃▄", 3, "▁▂…"},
 		{"\x1b[33m●\x1b[0m running", 6, "\x1b[33m●\x1b[0m run…\x1b[0m"}, {"\x1b[33m●\x1b[0m", 1, "\x1b[33m●\x1b[0m"}, {"", 3, ""},
+		{"支払い", 6, "支払い"}, {"支払い", 5, "支払…"}, {"支払い", 4, "支…"}, {"e\u0301te\u0301", 2, "e\u0301…"},
 	} {
 		if got := term.Clip(c.line, c.columns); got != c.want {
 			t.Errorf("%q in %d columns is %q, want %q", c.line, c.columns, got, c.want)

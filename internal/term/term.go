@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/muesli/termenv"
@@ -19,12 +19,16 @@ type Writer struct {
 	io.Writer
 	r    *lipgloss.Renderer
 	live bool // a terminal: colour, and lines that are replaced
+	said int  // columns that COLUMNS says, 0 for none
 }
 
 // New wraps w. Colour is used only if w is a terminal and neither NO_COLOR nor
 // TERM=dumb is set in env.
 func New(w io.Writer, env func(string) string) *Writer {
 	t := &Writer{Writer: w, r: lipgloss.NewRenderer(w)}
+	if n, err := strconv.Atoi(env("COLUMNS")); err == nil && n > 0 {
+		t.said = n
+	}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		t.live = env("NO_COLOR") == "" && env("TERM") != "dumb"
 	}
@@ -37,47 +41,33 @@ func New(w io.Writer, env func(string) string) *Writer {
 // Live reports whether lines may be replaced and coloured.
 func (t *Writer) Live() bool { return t.live }
 
-// Width is how many columns the terminal has, 0 if there is none.
+// Width is how many columns the terminal has; where there is none what COLUMNS says, else 0.
 func (t *Writer) Width() int {
 	f, ok := t.Writer.(*os.File)
 	if !ok {
-		return 0
+		return t.said
 	}
 	columns, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
+	if err != nil || columns == 0 {
+		return t.said
 	}
 	return columns
 }
 
 // Clip cuts a line, which may be painted, to so many columns: a line that is replaced
-// must not wrap. No columns cut nothing.
+// must not wrap. No columns cut nothing. Paint takes none, and a wide letter two.
 func Clip(line string, columns int) string {
-	if columns <= 0 || seen(line) <= columns {
+	if columns <= 0 || lipgloss.Width(line) <= columns {
 		return line
 	}
+	cut := 0
 	for i := range line {
-		if n := seen(line[:i]); n == columns-1 && line[i] != '\x1b' {
-			return line[:i] + "…" + ends(line[:i])
+		if lipgloss.Width(line[:i]) >= columns {
+			break
 		}
+		cut = i
 	}
-	return line
-}
-
-// seen is how many columns a line takes: paint takes none.
-func seen(line string) (n int) {
-	painting := false
-	for _, r := range line {
-		switch {
-		case r == '\x1b':
-			painting = true
-		case painting:
-			painting = r != 'm'
-		default:
-			n++
-		}
-	}
-	return n
+	return line[:cut] + "…" + ends(line[:cut])
 }
 
 // ends is what ends the paint of a line that was cut.
@@ -135,11 +125,38 @@ func (t *Writer) Step(name, doing string) (done func(ok bool, result string)) {
 	}
 }
 
+// lineColumns is how wide a paragraph is where there is no terminal, and at most.
+const lineColumns = 80
+
+// Paragraph writes words behind a label, on as many lines as they need, below each other. A
+// word that is longer than a line stands alone, and whole: somebody may want to copy it.
+func (t *Writer) Paragraph(label, words string) {
+	columns := lineColumns
+	if w := t.Width(); w > 0 {
+		columns = min(columns, w)
+	}
+	line, indent := label, strings.Repeat(" ", lipgloss.Width(label))
+	empty := true
+	for word := range strings.FieldsSeq(words) {
+		switch {
+		case empty:
+			line += word
+		case lipgloss.Width(line)+1+lipgloss.Width(word) > columns:
+			fmt.Fprintln(t, line)
+			line = indent + word
+		default:
+			line += " " + word
+		}
+		empty = false
+	}
+	fmt.Fprintln(t, strings.TrimRight(line, " "))
+}
+
 // Table writes rows under a header in aligned columns, two spaces apart.
 func (t *Writer) Table(header []string, rows [][]string) {
 	width := make([]int, len(header))
 	for i, h := range header {
-		width[i] = utf8.RuneCountInString(h)
+		width[i] = lipgloss.Width(h)
 	}
 	for _, row := range rows {
 		for i, c := range row {
