@@ -120,6 +120,11 @@ func (a *app) complete(cmd *cobra.Command) {
 			}
 		}
 	}
+	for place, of := range ofPolicy {
+		if command, flag, _ := strings.Cut(place, " --"); command == path {
+			_ = cmd.RegisterFlagCompletionFunc(flag, a.read(of))
+		}
+	}
 	for _, sub := range cmd.Commands() {
 		a.complete(sub)
 	}

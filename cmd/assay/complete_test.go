@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,9 +76,66 @@ func TestShellsAreOfferedTheWordsThatFlagsTake(t *testing.T) {
 			t.Errorf("nothing is offered for %s", place)
 		}
 	}
+	for place := range ofPolicy {
+		path, flag, _ := strings.Cut(place, " --")
+		if _, known := find(path).GetFlagCompletionFunc(flag); !known {
+			t.Errorf("nothing is offered for %s", place)
+		}
+	}
 	for _, args := range [][]string{{"rollout", "list", "-o", ""}, {"verify", "--output", ""}} {
 		if got, _ := completed(t, nil, args...); strings.Join(got, " ") != "table json yaml" {
 			t.Errorf("%q: %q", args, got)
+		}
+	}
+}
+
+func TestShellsAreOfferedWhatThePolicyDirectoryDeclares(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ship.yaml", `apiVersion: assay.dev/v1alpha1
+kind: Gate
+metadata: {name: ship}
+spec:
+  resourceUri: pkg:generic/app
+  environments: [prod, staging]
+  requires: [{name: tests, kind: test-results}]
+  policies: [calm]
+---
+apiVersion: assay.dev/v1alpha1
+kind: Policy
+metadata: {name: calm}
+spec: {package: calm}
+`)
+	write("calm.rego", "package calm\n\ndeny contains {\"rule\": \"no-friday\", \"msg\": \"it is Friday\"} if input.subject.name == \"friday\"\n")
+	env := map[string]string{"ASSAY_POLICY": dir}
+	for what, want := range map[string]string{
+		"verify --gate": "ship", "attest --environment": "prod staging", "verify --environment s": "staging", "admit check --door": "",
+		"exception bypass --rule calm": "calm/no-friday", "exception request --environment": "prod staging",
+	} {
+		args := strings.Fields(what)
+		if strings.HasPrefix(args[len(args)-1], "--") {
+			args = append(args, "")
+		}
+		got, seen := completed(t, env, args...)
+		for i := range got {
+			got[i], _, _ = strings.Cut(got[i], "\t")
+		}
+		if strings.Join(got, " ") != want || seen != "" {
+			t.Errorf("%s: offered %q, want %q; said %q", what, got, want, seen)
+		}
+	}
+	if got, _ := completed(t, env, "exception", "request", "--rule", ""); len(got) < 4 || !slices.Contains(got, "absent/tests") {
+		t.Errorf("rules: offered %q", got)
+	}
+	write("wrong.yaml", "kind: Gate")
+	for _, folder := range []string{"nowhere", "."} {
+		if got, seen := completed(t, map[string]string{"ASSAY_POLICY": filepath.Join(dir, folder)}, "verify", "--gate", "x"); len(got) > 0 || seen != "" {
+			t.Errorf("without a policy %q is offered, %q said", got, seen)
 		}
 	}
 }
