@@ -256,7 +256,7 @@ func (g *generic) notes() {
 		g.rep.note("the mapping does not speak of these keys of findings: %s", strings.Join(g.told, ", "))
 	}
 	for _, what := range slices.Sorted(maps.Keys(g.odd)) {
-		g.rep.note("%d %s were not understood", g.odd[what], what)
+		g.rep.note("not understood: %s (%d)", what, g.odd[what])
 	}
 	if g.n == 0 {
 		g.rep.note("the list of findings is empty")

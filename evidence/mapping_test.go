@@ -51,8 +51,8 @@ func TestAMappingSaysWhereTheFindingsOfAnyJSONAre(t *testing.T) {
 	}
 	notes := []string{
 		"the mapping does not speak of these keys of findings: confidence",
-		"1 findings of a severity that the mapping does not know, such as weird were not understood",
-		"1 lines or columns that are no whole numbers were not understood",
+		"not understood: findings of a severity that the mapping does not know, such as weird (1)",
+		"not understood: lines or columns that are no whole numbers (1)",
 	}
 	if !slices.Equal(e.Notes, notes) {
 		t.Errorf("notes %q\nwant  %q", e.Notes, notes)

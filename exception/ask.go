@@ -220,6 +220,8 @@ func orInvalid(err error, field, msg string) error {
 
 func days(d time.Duration) string {
 	switch {
+	case d == 24*time.Hour:
+		return "a day"
 	case d%(24*time.Hour) == 0:
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	case d%time.Hour == 0:

@@ -62,7 +62,7 @@ func markdownReasons(line func(string, ...any), r report) {
 		}
 	}
 	if r.moreRule > 0 {
-		line("- and %d more rules", r.moreRule)
+		line("- and %s", count(r.moreRule, "more rule"))
 	}
 }
 

@@ -90,7 +90,7 @@ func (p *textPrinter) reasons(r report) {
 		}
 	}
 	if r.moreRule > 0 {
-		p.line("  and %d more rules", r.moreRule)
+		p.line("  and %s", count(r.moreRule, "more rule"))
 	}
 }
 

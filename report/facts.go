@@ -69,13 +69,21 @@ func (q Query) accepts(c content) bool {
 	return false
 }
 
+// counted is a number of things in words.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // summary is one line for people, made of nothing but the fact's kind and payload.
 func (c content) summary(f assay.Fact) string {
 	switch f.Kind {
 	case assay.FactVerdict:
 		var subject assay.Subject
 		_ = json.Unmarshal(c.Subject, &subject) // without it the line lacks a name
-		return fmt.Sprintf("%s: gate %s (%s) says %s, %d requirements, %d violations", subject.Name, c.Gate, c.Mode, c.Outcome, len(c.Requirements), c.Violations)
+		return fmt.Sprintf("%s: gate %s (%s) says %s, %s, %s", subject.Name, c.Gate, c.Mode, c.Outcome, counted(len(c.Requirements), "requirement"), counted(c.Violations, "violation"))
 	case assay.FactAttested:
 		return fmt.Sprintf("gate %s says %s, signed by key %s", c.Gate, c.Outcome, c.KeyID)
 	case assay.FactExceptionApproved, assay.FactExceptionRequested, assay.FactExceptionUsed, assay.FactExceptionBypassed:
@@ -83,7 +91,7 @@ func (c content) summary(f assay.Fact) string {
 	case assay.FactInventoryObserved:
 		return strings.TrimSpace(fmt.Sprintf("%s, seen by %s %s", c.Change, c.Source, c.Image))
 	case assay.FactInventoryScanned:
-		return fmt.Sprintf("%d advisories against %d artifacts that run, %d findings opened", c.Advisories, c.Artifacts, c.Opened)
+		return fmt.Sprintf("advisories: %d, artifacts that run: %d, findings opened: %d", c.Advisories, c.Artifacts, c.Opened)
 	case assay.FactFindingOpened:
 		var opened struct {
 			Advisory string          `json:"advisory"`

@@ -165,12 +165,12 @@ func (o *oscalWriter) id(parts ...string) string {
 func (o *oscalWriter) observation(a Answer, i int, f Found) oscalObservation {
 	obs := oscalObservation{
 		UUID: o.id("observation", a.ID, fmt.Sprint(i)), Title: f.Title, Methods: []string{"EXAMINE"}, Collected: o.report.Made,
-		Description: fmt.Sprintf("%d facts in the period, %d shown, %d of them not in the ledger yet.", f.Total, len(f.Lines), f.Unproved),
+		Description: fmt.Sprintf("%s in the period, %d shown, %d of them not in the ledger yet.", counted(f.Total, "fact"), len(f.Lines), f.Unproved),
 	}
 	if f.Coverage {
 		obs.Description = "Coverage when the report was made:"
 		for _, c := range o.report.Coverage {
-			obs.Description += fmt.Sprintf(" %s %d of %d artifacts attested;", c.Environment, c.Attested, c.Running)
+			obs.Description += fmt.Sprintf(" %s %d of %s attested;", c.Environment, c.Attested, counted(c.Running, "artifact"))
 		}
 	}
 	for _, l := range f.Lines {

@@ -186,7 +186,7 @@ func (b *builder) answer(ctx context.Context, c Control) (Answer, error) {
 	for _, f := range a.Found {
 		total += f.Total
 	}
-	a.State, a.Reason = Evidenced, fmt.Sprintf("%d facts in the period.", total)
+	a.State, a.Reason = Evidenced, counted(total, "fact")+" in the period."
 	return a, nil
 }
 

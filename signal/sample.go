@@ -141,7 +141,11 @@ func (r Result) Explain() string {
 		parts = append(parts, fmt.Sprintf("%d %s", n, why))
 	}
 	slices.Sort(parts)
-	return fmt.Sprintf("%d samples stored, %d refused (%s); the first: %s", r.Accepted, r.RefusedTotal(), strings.Join(parts, ", "), r.First)
+	stored := fmt.Sprintf("%d samples stored", r.Accepted)
+	if r.Accepted == 1 {
+		stored = "1 sample stored"
+	}
+	return fmt.Sprintf("%s, %d refused (%s); the first: %s", stored, r.RefusedTotal(), strings.Join(parts, ", "), r.First)
 }
 
 // Sink stores samples. signal/tsdb is one.

@@ -114,9 +114,12 @@ func (a *app) printAnomalies(r analyze.AnomalyReport) {
 }
 
 // plural is a number of things in words.
-func plural(n int, what string) string {
+func plural[N int | int64 | uint64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if word, y := strings.CutSuffix(what, "ry"); y {
+		return fmt.Sprintf("%d %sries", n, word)
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
@@ -182,7 +185,7 @@ func (a *app) printForecast(points []analyze.Point, r analyze.ForecastReport) {
 	columns := min(len(line), sparkColumns)
 	fmt.Fprintf(a.out, "%s\n%s%s\n", term.Spark(line, sparkColumns), strings.Repeat(" ", columns*len(past)/len(line)), "└ forecast")
 	fmt.Fprintf(a.out, "%s\n", r.Reason)
-	fmt.Fprintf(a.out, "skill %.2f   coverage of 90 %% intervals %.2f   MASE %.2f   checked from %d points of the past   gaps %d\n", r.Skill, r.Coverage90, r.MASE, r.Origins, r.Gaps)
+	fmt.Fprintf(a.out, "skill %.2f   coverage of 90 %% intervals %.2f   MASE %.2f   checked from %s of the past   gaps %d\n", r.Skill, r.Coverage90, r.MASE, plural(r.Origins, "point"), r.Gaps)
 	var models []string
 	for _, m := range r.Models {
 		models = append(models, fmt.Sprintf("%s %.0f %%", m.Name, 100*m.Weight))

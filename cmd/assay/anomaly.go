@@ -147,7 +147,7 @@ func (a *app) showIndicators(w watched) {
 			continue
 		}
 		last := o.Load.Steps[len(o.Load.Steps)-1]
-		fmt.Fprintf(a.out, "    skill %.2f   coverage %.2f   sharpness %.2f   live coverage %.2f over %d slots\n", o.Load.Skill, o.Load.Coverage, o.Load.Sharpness, o.Load.Live, o.Load.LiveSlots)
+		fmt.Fprintf(a.out, "    skill %.2f   coverage %.2f   sharpness %.2f   live coverage %.2f over %s\n", o.Load.Skill, o.Load.Coverage, o.Load.Sharpness, o.Load.Live, plural(o.Load.LiveSlots, "slot"))
 		fmt.Fprintf(a.out, "    at %s %.4g requests a minute, %.4g to %.4g in 9 of 10 cases\n", last.Time.Format(time.RFC3339), last.Mean, last.Low, last.High)
 	}
 }
@@ -169,7 +169,7 @@ func (a *app) showLoad(f api.Foreseen) {
 		fmt.Fprintf(a.out, "    %s\n", term.Spark(past, sparkColumns))
 	}
 	if c := f.Calibration; c != nil {
-		fmt.Fprintf(a.out, "    80 %% bands held %.0f %% of %d slots; by tenths of the forecasts %s\n", 100*c.Cover80, c.N, term.Spark(c.Bins[:], len(c.Bins)))
+		fmt.Fprintf(a.out, "    80 %% bands held %.0f %% of %s; by tenths of the forecasts %s\n", 100*c.Cover80, plural(c.N, "slot"), term.Spark(c.Bins[:], len(c.Bins)))
 	}
 	for _, p := range f.Planned {
 		fmt.Fprintf(a.out, "    planned: %s %s, %s to %s\n", p.Kind, p.Name, p.Start.UTC().Format(time.RFC3339), p.End.UTC().Format(time.RFC3339))
@@ -188,7 +188,7 @@ func (a *app) showLine(l anomaly.Indicator) {
 			alarms++
 		}
 	}
-	fmt.Fprintf(a.out, "  %-9s  %s  %d alarms\n", l.Name, term.Spark(values, sparkColumns), alarms)
+	fmt.Fprintf(a.out, "  %-9s  %s  %s\n", l.Name, term.Spark(values, sparkColumns), plural(alarms, "alarm"))
 	if newest != nil && newest.Band {
 		fmt.Fprintf(a.out, "             %.4g, expected %.4g to %.4g\n", newest.Value, newest.Low, newest.High)
 	}

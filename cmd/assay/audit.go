@@ -149,7 +149,7 @@ func (a *app) auditOnce(ctx context.Context, in *installation, s *audits) error 
 func (in *installation) lagging(ctx context.Context) string {
 	var text string
 	if r := in.audited.Load(); r != nil && !r.OK {
-		text = fmt.Sprintf("ledger audit failed: %d problems\n", len(r.Problems)+r.Omitted)
+		text = fmt.Sprintf("ledger audit failed: %s\n", plural(len(r.Problems)+r.Omitted, "problem"))
 	}
 	if in.seq == nil {
 		return text

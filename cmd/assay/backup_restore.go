@@ -78,7 +78,7 @@ Exit codes: 0 restored · 1 error · 2 usage · 3 the backup was altered, or its
 }
 
 func (a *app) printRestored(r restored) {
-	fmt.Fprintf(a.out, "%s %d files restored into %s, every digest verified\n", a.out.Paint(term.Green, "✓"), r.Files, r.Dir)
+	fmt.Fprintf(a.out, "%s %s restored into %s, every digest verified\n", a.out.Paint(term.Green, "✓"), plural(r.Files, "file"), r.Dir)
 	a.printAudit(r.Audit)
 	if r.Epoch != nil {
 		fmt.Fprintf(a.out, "%s the ledger goes on in epoch %d\n", a.out.Paint(term.Green, "✓"), *r.Epoch)

@@ -82,7 +82,7 @@ func (a *app) tail(ctx context.Context, ops decisionReads, rollout string, limit
 		if !follow {
 			return a.print(list, func() {
 				if len(list) == 0 {
-					fmt.Fprintln(a.out, "no decisions")
+					fmt.Fprintln(a.out, "no decisions; a running control plane (assay serve) makes them for rollouts and strategies;\nstart a rollout with: assay rollout start --canary VERSION --digest DIGEST")
 				}
 				a.decisionLines(list, seen)
 			})

@@ -105,7 +105,7 @@ func exposureOf(t assay.TestValue) string {
 	case assay.MeasureTime:
 		return (time.Duration(t.Canary.Total) * time.Millisecond).Round(time.Second).String()
 	case assay.MeasureGauge:
-		return fmt.Sprintf("%d samples", t.Canary.Total)
+		return plural(t.Canary.Total, "sample")
 	}
 	return fmt.Sprint(t.Canary.Total)
 }

@@ -87,7 +87,7 @@ func madeAgain(list []api.Divergence) error {
 
 func (a *app) divergenceTable(list []api.Divergence) {
 	if len(list) == 0 {
-		fmt.Fprintln(a.out, "nothing was said of any region")
+		fmt.Fprintln(a.out, "nothing was said of any region; a running control plane (assay serve) compares those of\nSLOs with the annotation assay.dev/regions; see how they stand with: assay divergence show SERVICE")
 		return
 	}
 	var rows [][]string

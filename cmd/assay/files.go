@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -21,6 +23,25 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// writable refuses a file that a flag asks for in a folder that does not exist, before anything
+// is done for it: a folder that was mistyped is not made.
+func writable(flag, path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	folder := filepath.Dir(path)
+	info, err := os.Stat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e := assay.Errorf(assay.CodeNotFound, "%s %s: there is no folder %s; nothing was written", flag, path, folder)
+		e.Hint = "make it first"
+		return e
+	case err == nil && !info.IsDir():
+		return assay.Errorf(assay.CodeInvalid, "%s %s: %s is no folder; nothing was written", flag, path, folder)
+	}
+	return nil // what else is wrong is said when it is written
+}
+
 // writeFile replaces a file as a whole, so that nobody reads half of it.
 func writeFile(path string, data []byte) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
@@ -33,8 +54,13 @@ func writeFile(path string, data []byte) error {
 		_, err = f.Write(data)
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	return durable.WriteFile(path, data, 0o644)
+}
+
+// writeInto writes a file into a folder that was asked for, and makes that if need be.
+func writeInto(folder, name string, data []byte) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	return durable.WriteFile(path, data, 0o644)
+	return writeFile(filepath.Join(folder, name), data)
 }

@@ -228,8 +228,12 @@ but something that runs could not be examined, or nothing is known to run.`,
 }
 
 func (a *app) printScan(s api.Scan) {
-	fmt.Fprintf(a.out, "%d advisories against %d components of %d artifacts that run: %d findings opened, %d closed, %d open",
-		s.Database.Advisories, s.Components, s.Artifacts, s.Opened, s.Closed, s.Open)
+	running := plural(s.Artifacts, "artifact") + " that run"
+	if s.Artifacts == 1 {
+		running += "s"
+	}
+	fmt.Fprintf(a.out, "%s against %s of %s: %s opened, %d closed, %d open",
+		plural(s.Database.Advisories, "advisory"), plural(s.Components, "component"), running, plural(s.Opened, "finding"), s.Closed, s.Open)
 	if s.Dismissed > 0 {
 		fmt.Fprintf(a.out, ", %d not affected", s.Dismissed)
 	}
@@ -242,7 +246,7 @@ func (a *app) printScan(s api.Scan) {
 		fmt.Fprintf(a.out, "%s nothing is known to run; report it with: assay inventory push FILE --environment …\n", warn)
 	}
 	if n := s.Database.Malformed; n > 0 {
-		fmt.Fprintf(a.out, "%s %d entries of the database are no OSV records and were left out\n", warn, n)
+		fmt.Fprintf(a.out, "%s %s of the database: no OSV record, and left out\n", warn, plural(n, "entry"))
 		for _, p := range s.Database.Problems {
 			fmt.Fprintf(a.out, "    %s\n", p)
 		}
@@ -251,7 +255,7 @@ func (a *app) printScan(s api.Scan) {
 		fmt.Fprintf(a.out, "%s no VEX document, and applied to nothing: %s\n", warn, p)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Skipped)) {
-		fmt.Fprintf(a.out, "%s %d components: %s\n", warn, s.Skipped[reason], reason)
+		fmt.Fprintf(a.out, "%s %s: %s\n", warn, plural(s.Skipped[reason], "component"), reason)
 	}
 	for _, d := range s.Doubts {
 		fmt.Fprintf(a.out, "%s %s\n", warn, d)
@@ -358,7 +362,7 @@ Exit codes: 0 made · 1 error · 2 usage.`,
 				return err
 			}
 			return a.print(r, func() {
-				fmt.Fprintf(a.out, "%d artifacts, %d attestations, %d names; %d values differed\n", r.Artifacts, r.Attestations, r.References, r.Differed)
+				fmt.Fprintf(a.out, "%s, %s, %s; %s differed\n", plural(r.Artifacts, "artifact"), plural(r.Attestations, "attestation"), plural(r.References, "name"), plural(r.Differed, "value"))
 			})
 		},
 	}
@@ -414,7 +418,7 @@ func (a *app) coverageTable(list []api.Coverage) {
 		fmt.Fprintln(a.out, "nothing is known to run; report it with: assay inventory push FILE --environment …")
 	}
 	for _, c := range list {
-		fmt.Fprintf(a.out, "%s  %d of %d artifacts attested (%.1f %%)\n", a.out.Bold(c.Environment), c.Attested, c.Running, 100*c.Ratio)
+		fmt.Fprintf(a.out, "%s  %d of %s attested (%.1f %%)\n", a.out.Bold(c.Environment), c.Attested, plural(c.Running, "artifact"), 100*c.Ratio)
 		for _, v := range c.Artifacts {
 			sign := a.out.Paint(term.Green, "✓")
 			if v.State != "attested" {

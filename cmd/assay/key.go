@@ -99,6 +99,7 @@ Exit codes: 0 created · 1 error, nothing was replaced · 2 usage.`,
 			return a.print(info, func() {
 				fmt.Fprintf(a.out, "key id      %s\nledger      %s\npublic file %s\n", info.KeyID, info.Ledger, info.Public)
 				fmt.Fprintln(a.out, "give the public file to who verifies; keep the others and the passphrase to yourself")
+				fmt.Fprintln(a.out, "next: assay attest ARTIFACT --evidence REPORT signs a verdict and publishes it")
 			})
 		},
 	}

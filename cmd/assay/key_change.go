@@ -144,7 +144,7 @@ func (a *app) printRevocation(r api.KeyRevoked, req api.KeyRevocationRequest) {
 		verb = "would be revoked"
 	}
 	fmt.Fprintf(a.out, "%s  %s %s, compromised since %s\n", verb, r.Key.Name, r.Key.ID, req.CompromisedSince.Format(time.RFC3339))
-	fmt.Fprintf(a.out, "%d attestations no longer good, %d recorded before stay good\n", r.Total, r.Good)
+	fmt.Fprintf(a.out, "%s no longer good, %d recorded before and still good\n", plural(r.Total, "attestation"), r.Good)
 	if len(r.Affected) > 0 {
 		var rows [][]string
 		for _, x := range r.Affected {

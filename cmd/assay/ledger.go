@@ -91,6 +91,9 @@ Exit codes: 0 written · 1 error · 2 usage.`,
 			if format != formatAssay && format != formatTlog {
 				return usageError{fmt.Errorf("--format %s", strict.OneOf(format, []string{formatAssay, formatTlog}))}
 			}
+			if err := writable("--file", out); err != nil {
+				return err
+			}
 			p, err := a.prove(cmd.Context(), assay.FactID(args[0]), system)
 			if err == nil && format == formatTlog {
 				p, err = artifact.TlogProofFile(p)
@@ -296,10 +299,10 @@ func (a *app) printAudit(r ledger.Report) {
 		fmt.Fprintf(a.out, "%s %s\n", a.out.Paint(term.Vermilion, "✗"), p)
 	}
 	if r.Omitted > 0 {
-		fmt.Fprintf(a.out, "… and %d more problems\n", r.Omitted)
+		fmt.Fprintf(a.out, "… and %s\n", plural(r.Omitted, "more problem"))
 	}
 	if r.OK {
-		fmt.Fprintf(a.out, "%s %d facts, %d not published yet; store and ledger agree\n", a.out.Paint(term.Green, "✓"), r.Entries, r.Unpublished)
+		fmt.Fprintf(a.out, "%s %s, %d not published yet; store and ledger agree\n", a.out.Paint(term.Green, "✓"), plural(r.Entries, "fact"), r.Unpublished)
 		fmt.Fprintf(a.out, "%s payloads: %d kept, %d expired\n", a.out.Paint(term.Green, "✓"), r.Payloads.Kept, r.Payloads.Expired)
 	}
 }

@@ -102,10 +102,10 @@ func (a *app) showModel(m api.Model) {
 		fmt.Fprintf(a.out, "  pinned by %s; nothing is promoted until: assay model refit %s --reason …\n", m.Pinned, m.Name)
 	}
 	if m.Skill != nil {
-		fmt.Fprintf(a.out, "  held against %d steps: skill %.2f over the newest day\n", m.Steps, *m.Skill)
+		fmt.Fprintf(a.out, "  held against %s: skill %.2f over the newest day\n", plural(m.Steps, "step"), *m.Skill)
 	}
 	if f := m.Fit; f != nil {
-		fmt.Fprintf(a.out, "  80 %% intervals held %.0f %% of %d steps (p %.2g for an even spread)\n", 100*f.Cover80, f.N, f.ChiP)
+		fmt.Fprintf(a.out, "  80 %% intervals held %.0f %% of %s (p %.2g for an even spread)\n", 100*f.Cover80, plural(f.N, "step"), f.ChiP)
 	}
 	if m.Shadow != "" {
 		fmt.Fprintf(a.out, "  %s runs beside: evidence %.3g to 1 that it errs less; it decides at 100 to 1\n", m.Shadow, m.Evidence)

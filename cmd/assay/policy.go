@@ -128,7 +128,7 @@ func (a *app) printTests(report policyTests) {
 	if !report.OK() {
 		sign = a.out.Paint(term.Vermilion, "✗")
 	}
-	fmt.Fprintf(a.out, "%s %d of %d tests passed, %.0f %% of lines covered\n", sign, passed, len(report.Results), report.Coverage)
+	fmt.Fprintf(a.out, "%s %d of %s passed, %.0f %% of lines covered\n", sign, passed, plural(len(report.Results), "test"), report.Coverage)
 }
 
 func (a *app) policyFmtCmd() *cobra.Command {
@@ -240,7 +240,7 @@ func (a *app) diagnosePolicy(ctx context.Context) diagnosis {
 	case lintFailed(problems):
 		return diagnosis{"policy", "fail", problems[0].Err().Error(), "assay policy lint " + path}
 	case len(problems) > 0:
-		return diagnosis{"policy", "warn", fmt.Sprintf("%d warnings", len(problems)), "assay policy lint " + path}
+		return diagnosis{"policy", "warn", plural(len(problems), "warning"), "assay policy lint " + path}
 	}
 	return diagnosis{"policy", "ok", path + " compiles and lints clean", ""}
 }

@@ -257,10 +257,10 @@ func (a *app) printWrong(f found) {
 		fmt.Fprintf(a.out, "%s referrer %s is ignored: %s\n", a.out.Paint(term.Vermilion, "!"), fault.Digest, fault.Reason)
 	}
 	if f.Foreign > 0 {
-		fmt.Fprintf(a.out, "%d referrers of other kinds are ignored\n", f.Foreign)
+		fmt.Fprintf(a.out, "%s of another kind ignored\n", plural(f.Foreign, "referrer"))
 	}
 	if f.Excluded > 0 {
-		fmt.Fprintf(a.out, "%d attestations of other types are not listed\n", f.Excluded)
+		fmt.Fprintf(a.out, "%s of another type not listed\n", plural(f.Excluded, "attestation"))
 	}
 	for _, d := range f.Missing {
 		fmt.Fprintf(a.out, "%s bundle %s is missing: it should be there, and the registry does not show it\n", a.out.Paint(term.Vermilion, "✗"), d)

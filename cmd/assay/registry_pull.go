@@ -100,8 +100,9 @@ func (a *app) pull(ctx context.Context, client *registry.Client, f registryFlags
 			if r.PredicateType != "" && r.PredicateType != file.PredicateType {
 				file.Lie = r.PredicateType
 			}
-			file.File = filepath.Join(into, r.Bundle.Hex()+".sigstore.json")
-			if err := writeFile(file.File, data); err != nil {
+			name := r.Bundle.Hex() + ".sigstore.json"
+			file.File = filepath.Join(into, name)
+			if err := writeInto(into, name, data); err != nil {
 				return err
 			}
 		}

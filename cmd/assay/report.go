@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -114,6 +113,9 @@ func (a *app) compliance(ctx context.Context, f complianceFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := writable("--file", f.file); err != nil {
+		return err
+	}
 	r, err := ask(ctx, a, a.canSign(), func(ops *operations) (report.Report, error) {
 		return ops.Compliance(ctx, req)
 	})
@@ -160,7 +162,7 @@ func writeProofs(folder string, r report.Report) error {
 				if !l.Proved {
 					continue
 				}
-				if err := writeFile(filepath.Join(folder, string(l.Fact)+".proof.json"), l.Proof); err != nil {
+				if err := writeInto(folder, string(l.Fact)+".proof.json", l.Proof); err != nil {
 					return err
 				}
 			}
@@ -184,7 +186,7 @@ func (a *app) printCompliance(r report.Report) {
 		for _, f := range c.Found {
 			if f.Coverage {
 				for _, e := range r.Coverage {
-					fmt.Fprintf(a.out, "      %s: %s %d of %d artifacts\n", f.Title, e.Environment, e.Attested, e.Running)
+					fmt.Fprintf(a.out, "      %s: %s %d of %s\n", f.Title, e.Environment, e.Attested, plural(e.Running, "artifact"))
 				}
 				continue
 			}
@@ -230,9 +232,9 @@ is no line to verify, or one without a proof.`,
 				return inFile(err, args[0])
 			}
 			if err := a.print(checked, func() {
-				fmt.Fprintf(a.out, "%s %d facts are in the ledger and are what the report says\n", a.out.Paint(term.Green, "✓"), checked.Lines-checked.Unproved)
+				fmt.Fprintf(a.out, "%s %s in the ledger, as the report says\n", a.out.Paint(term.Green, "✓"), plural(checked.Lines-checked.Unproved, "fact"))
 				if checked.Unproved > 0 {
-					fmt.Fprintf(a.out, "%s %d facts have no proof\n", a.out.Paint(term.Amber, "!"), checked.Unproved)
+					fmt.Fprintf(a.out, "%s %s without a proof\n", a.out.Paint(term.Amber, "!"), plural(checked.Unproved, "fact"))
 				}
 			}); err != nil {
 				return err

@@ -110,13 +110,13 @@ func (a *app) printVerification(v report.Verification) {
 func (a *app) printRate(name string, r report.Rate) {
 	fmt.Fprintf(a.out, "%s %s  %s", a.standingSign(r.Standing), name, r.Percent())
 	if r.Checks > 0 {
-		fmt.Fprintf(a.out, "  %d of %d checks passed, %d violated, %d absent; %d verdicts", r.Passed, r.Checks, r.Violated, r.Absent, r.Verdicts)
+		fmt.Fprintf(a.out, "  %d of %s passed, %d violated, %d absent; %s", r.Passed, plural(r.Checks, "check"), r.Violated, r.Absent, plural(r.Verdicts, "verdict"))
 	}
 	if r.Excused > 0 {
 		fmt.Fprintf(a.out, ", %d by an exception", r.Excused)
 	}
 	if r.Flaky > 0 {
-		fmt.Fprintf(a.out, "; apart: %d flaky tests", r.Flaky)
+		fmt.Fprintf(a.out, "; apart: %s", plural(r.Flaky, "flaky test"))
 	}
 	fmt.Fprintln(a.out)
 }

@@ -76,8 +76,8 @@ func (a *app) rolloutEnd(r api.Rollout) {
 		mark, colour = "✓", term.Green
 	}
 	took := r.Ended.Sub(r.Created).Round(100 * time.Millisecond)
-	fmt.Fprintf(a.out, "%s %s  %s after %s: %d canary requests, %d of them bad\n  why: %s\n",
-		a.out.Paint(colour, mark), r.Status, r.Plan.Canary, took, r.Canary.Total, r.Canary.Bad, r.Reason)
+	fmt.Fprintf(a.out, "%s %s  %s after %s: %s, %d of them bad\n  why: %s\n",
+		a.out.Paint(colour, mark), r.Status, r.Plan.Canary, took, plural(r.Canary.Total, "canary request"), r.Canary.Bad, r.Reason)
 	if r.DecidedFact != "" {
 		fmt.Fprintf(a.out, "  more: assay decisions explain %s\n", r.DecidedFact)
 	}

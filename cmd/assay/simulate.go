@@ -106,7 +106,7 @@ func (a *app) printSimulation(r simulate.Result) {
 		rows = append(rows, cells)
 	}
 	a.out.Table(header, rows)
-	fmt.Fprintf(a.out, "means of %d seeds from %d with 95 %% intervals\n\n", r.Seeds, r.First)
+	fmt.Fprintf(a.out, "means of %s from %d with 95 %% intervals\n\n", plural(r.Seeds, "seed"), r.First)
 	for _, c := range r.Checks {
 		sign := a.out.Paint(term.Green, "✓")
 		if !c.OK {

@@ -37,6 +37,9 @@ Exit codes: 0 signed · 1 error · 2 usage.`,
 			if len(f.evidence) == 0 {
 				return usageError{fmt.Errorf("a statement is made of reports: give --evidence")}
 			}
+			if err := writable("--bundle", bundle); err != nil {
+				return err
+			}
 			ops, err := a.connect(cmd.Context(), stateSigning)
 			if err != nil {
 				return err

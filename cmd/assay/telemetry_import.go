@@ -247,7 +247,7 @@ func (a *app) sendPieces(ctx context.Context, ops histories, h past, id string) 
 		sent += len(samples)
 		if now := a.now(); now.Sub(told) >= reportEvery {
 			told = now
-			fmt.Fprintf(a.err, "%d samples sent%s\n", sent, h.done())
+			fmt.Fprintf(a.err, "%s sent%s\n", plural(sent, "sample"), h.done())
 		}
 	}
 }
@@ -310,7 +310,7 @@ func (a *app) showImport(i api.Import) {
 	case i.Samples == 0:
 		fmt.Fprintln(a.out, "nothing new: what was sent stands already, or is no history")
 	default:
-		fmt.Fprintf(a.out, "%s %d samples of %d series, %s to %s\n", what, i.Samples, i.Series, i.Oldest.Format(time.RFC3339), i.Newest.Format(time.RFC3339))
+		fmt.Fprintf(a.out, "%s %s of %d series, %s to %s\n", what, plural(i.Samples, "sample"), i.Series, i.Oldest.Format(time.RFC3339), i.Newest.Format(time.RFC3339))
 	}
 	if i.Duplicates > 0 {
 		fmt.Fprintf(a.out, "  %d stood already\n", i.Duplicates)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -115,6 +116,9 @@ Exit codes: 0 pass · 1 error · 2 usage · 3 fail · 4 absent evidence.`,
 		Example: `  assay attest bin/app --evidence tests.json --bundle app.sigstore.json --proof app.proof.json`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := errors.Join(writable("--bundle", bundle), writable("--proof", proof)); err != nil {
+				return err
+			}
 			ops, err := a.connect(cmd.Context(), stateSigning)
 			if err != nil {
 				return err
@@ -178,7 +182,7 @@ func (a *app) checkRequest(ctx context.Context, ops checks, f gateFlags, args []
 	if err != nil {
 		return api.CheckRequest{}, err
 	}
-	if _, err := parseReports(f.reports); err != nil {
+	if err := f.writable(); err != nil {
 		return api.CheckRequest{}, err
 	}
 	req := api.CheckRequest{Gate: f.gate, Environment: f.environment, Subject: subject}
@@ -305,15 +309,9 @@ func (a *app) report(v assay.Verdict, f gateFlags) error {
 }
 
 func (a *app) reportFiles(v assay.Verdict, f gateFlags) error {
-	files, err := parseReports(f.reports)
+	files, err := f.files()
 	if err != nil {
 		return err
-	}
-	if f.markdown != "" {
-		files = append(files, reportFile{"markdown", f.markdown})
-	}
-	if f.json != "" {
-		files = append(files, reportFile{"json", f.json})
 	}
 	for _, r := range files {
 		if err := r.write(a.out, v); err != nil {

@@ -36,6 +36,35 @@ func parseReports(flags []string) ([]reportFile, error) {
 	return out, nil
 }
 
+// files are the reports that the flags ask for.
+func (f gateFlags) files() ([]reportFile, error) {
+	out, err := parseReports(f.reports)
+	if f.markdown != "" {
+		out = append(out, reportFile{"markdown", f.markdown})
+	}
+	if f.json != "" {
+		out = append(out, reportFile{"json", f.json})
+	}
+	return out, err
+}
+
+// writable refuses those that could not be written, before anything is judged.
+func (f gateFlags) writable() error {
+	if _, err := parseReports(f.reports); err != nil {
+		return err
+	}
+	for _, r := range f.reports {
+		_, path, _ := strings.Cut(r, "=")
+		if err := writable("--report", path); err != nil {
+			return err
+		}
+	}
+	if err := writable("--markdown", f.markdown); err != nil {
+		return err
+	}
+	return writable("--json", f.json)
+}
+
 // write writes one report.
 func (r reportFile) write(stdout io.Writer, v assay.Verdict) error {
 	format := r.format

@@ -139,7 +139,7 @@ func TestBadSamplesAreNamedAndTheRestIsStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := serve(t)
 			status, answer := w.send(t, request(t, c.ts, series("good", 1)), v1)
-			if status != http.StatusBadRequest || !strings.Contains(answer, "1 samples stored, 1 refused ("+c.want) {
+			if status != http.StatusBadRequest || !strings.Contains(answer, "1 sample stored, 1 refused ("+c.want) {
 				t.Errorf("%d %s", status, answer)
 			}
 			if got := w.ask(t, "good"); !strings.HasSuffix(got, " 1") {
