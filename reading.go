@@ -22,6 +22,20 @@ type Class struct {
 	Count uint64 `json:"count"`
 }
 
+// Replica is what one replica of a version counted in a reading's interval: its part of what
+// the reading has of all of them.
+type Replica struct {
+	Name    string   `json:"name"`
+	Good    uint64   `json:"good"`
+	Total   uint64   `json:"total"`
+	Buckets []Bucket `json:"buckets,omitempty"`
+	Classes []Class  `json:"classes,omitempty"`
+}
+
+// MaxReplicas bounds the replicas of one reading; where there are more, they are put
+// together into as many groups.
+const MaxReplicas = 16
+
 // Stratum is how many requests of one part of the traffic each version had.
 type Stratum struct {
 	Name    string `json:"name"`
@@ -55,6 +69,10 @@ type Reading struct {
 	Least       float64 `json:"least,omitempty"` // of a gauge's samples
 	Greatest    float64 `json:"greatest,omitempty"`
 
+	// Replicas are what the version's replicas counted side by side, by name; none where the
+	// telemetry is not asked for them or does not tell them apart.
+	Replicas []Replica `json:"replicas,omitempty"`
+
 	Start        time.Time `json:"start"`
 	End          time.Time `json:"end"`
 	EventTime    time.Time `json:"event_time"`   // of the newest event counted
@@ -66,6 +84,13 @@ type Reading struct {
 
 // Bad is the number of events that missed the indicator.
 func (r Reading) Bad() uint64 { return r.Total - min(r.Good, r.Total) }
+
+// Of is the reading of one of its replicas.
+func (r Reading) Of(p Replica) Reading {
+	r.Good, r.Total, r.Buckets, r.Classes = p.Good, p.Total, p.Buckets, p.Classes
+	r.Clusters, r.BadClusters, r.Count, r.Sum, r.Least, r.Greatest, r.Replicas = 0, 0, 0, 0, 0, 0, nil
+	return r
+}
 
 // Age is how far behind now the newest event counted is. Event time counts, not
 // arrival: a late batch of old events is old.
@@ -108,6 +133,21 @@ func (r Reading) Check() error {
 		}
 		if i > 0 && (b.LE <= r.Buckets[i-1].LE || b.Count < r.Buckets[i-1].Count) {
 			return Errorf(CodeInvalid, "reading %s: bucket %d does not ascend", clip(r.Indicator), i)
+		}
+	}
+	return r.checkReplicas()
+}
+
+func (r Reading) checkReplicas() error {
+	if len(r.Replicas) > MaxReplicas {
+		return Errorf(CodeTooLarge, "reading %s has %d replicas, at most %d are read", clip(r.Indicator), len(r.Replicas), MaxReplicas)
+	}
+	for i, p := range r.Replicas {
+		if i > 0 && p.Name <= r.Replicas[i-1].Name {
+			return Errorf(CodeInvalid, "reading %s: replica %s does not come after %s", clip(r.Indicator), clip(p.Name), clip(r.Replicas[i-1].Name))
+		}
+		if err := r.Of(p).Check(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -98,7 +98,7 @@ func proposal(res policy.Rollout) (rollout.Proposal, error) {
 	}
 	s := res.Spec
 	p := rollout.Proposal{
-		Name: res.Metadata.Name, Plan: plan, Baseline: s.Baseline.Value(), Indicators: sources(plan, s.Strata, s.Indicators),
+		Name: res.Metadata.Name, Plan: plan, Baseline: s.Baseline.Value(), Indicators: sources(plan, s.Strata, s.Replicas, s.Indicators),
 		Strategy: api.Strategy(s.Strategy), Watch: s.Watch.Duration.Value(), OnHarm: api.OnHarm(s.Watch.OnHarm),
 	}
 	p.UntilLoad, p.Longest = s.Watch.WaitsFor()
@@ -120,7 +120,7 @@ func proposal(res policy.Rollout) (rollout.Proposal, error) {
 func mirrorPlan(p *rollout.Proposal, res policy.Rollout) {
 	pairs := res.MirrorIndicators()
 	p.After, p.Sources = p.Plan.Indicators, p.Indicators
-	p.Plan.Indicators, p.Indicators = policy.TestsOf(pairs), sources(p.Plan, "", pairs)
+	p.Plan.Indicators, p.Indicators = policy.TestsOf(pairs), sources(p.Plan, "", "", pairs)
 	for i, ind := range p.Indicators {
 		for _, s := range p.Sources {
 			if "mirror-"+s.Spec.Name == ind.Spec.Name { // pairs have no past: the same bounds as what is declared
@@ -133,9 +133,12 @@ func mirrorPlan(p *rollout.Proposal, res policy.Rollout) {
 }
 
 // sources are where the counts of declared indicators come from.
-func sources(plan decide.Plan, strata string, list []policy.RolloutIndicator) (out []rollout.Indicator) {
+func sources(plan decide.Plan, strata, replicas string, list []policy.RolloutIndicator) (out []rollout.Indicator) {
 	for _, ind := range list {
-		classes, strata := "", strata
+		classes, strata, replicas := "", strata, replicas
+		if !ind.ByReplica() {
+			replicas = ""
+		}
 		if ind.WholeTraffic() {
 			strata = ""
 		}
@@ -147,7 +150,7 @@ func sources(plan decide.Plan, strata string, list []policy.RolloutIndicator) (o
 				Service: plan.Service, Environment: plan.Environment, Name: ind.Name,
 				Good: s.Good, Bad: s.Bad, Total: s.Total, Buckets: s.Buckets, Threshold: ind.Threshold,
 				Count: s.Count, Sum: s.Sum, Gauge: s.Gauge, Min: ind.Min, Max: ind.Max,
-				StratumLabel: strata, ClassLabel: classes,
+				StratumLabel: strata, ClassLabel: classes, ReplicaLabel: replicas,
 			}
 		}
 		one := rollout.Indicator{Spec: read(ind.Source()), Quantiles: ind.Quantiles, Limit: ind.Limit}

@@ -15,14 +15,14 @@ func TestASecondSourceIsAskedInPlaceOfTheFirst(t *testing.T) {
 	ind := policy.RolloutIndicator{
 		Name: "errors", Bad: first.Bad, Total: first.Total, Fallback: &second, Threshold: 0.5, Classes: &policy.RolloutClasses{Label: "kind", Values: []string{"late"}},
 	}
-	got := sources(decide.Plan{Service: "shop", Environment: "production"}, "route", []policy.RolloutIndicator{ind})[0]
+	got := sources(decide.Plan{Service: "shop", Environment: "production"}, "route", "pod", []policy.RolloutIndicator{ind})[0]
 	want := got.Spec
 	want.Bad, want.Total = second.Bad, second.Total
-	if got.Fallback == nil || *got.Fallback != want || got.Spec.Bad != first.Bad || want.Service != "shop" || want.StratumLabel != "route" || want.ClassLabel != "kind" {
+	if got.Fallback == nil || *got.Fallback != want || got.Spec.Bad != first.Bad || want.Service != "shop" || want.StratumLabel != "route" || want.ClassLabel != "kind" || want.ReplicaLabel != "pod" {
 		t.Errorf("%+v, and then %+v; want %+v", got.Spec, got.Fallback, want)
 	}
 	ind.Fallback = nil
-	if got := sources(decide.Plan{}, "", []policy.RolloutIndicator{ind})[0]; got.Fallback != nil {
+	if got := sources(decide.Plan{}, "", "", []policy.RolloutIndicator{ind})[0]; got.Fallback != nil {
 		t.Errorf("without a second source there is %+v", got.Fallback)
 	}
 }

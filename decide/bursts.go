@@ -17,7 +17,7 @@ const burstSlot = time.Second
 // learn adds what the old version counted in one interval to what is known about
 // bursts, and keeps the worst reading of the new version and how it spreads. The new
 // version's counts are no part of the dispersion: they are what is judged.
-func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, from, to time.Time, memory *memory) error {
+func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, beside []infer.Slot, from, to time.Time, memory *memory) error {
 	if p.Certainty == assay.Exact || ind.Kind == KindGauge {
 		return nil // of a gauge, gather learns
 	}
@@ -33,6 +33,9 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 		}
 		at.Slot.Events += c.Events
 		at.Slot.Exposure += c.Exposure
+		if beside != nil {
+			at.Beside = at.besides(beside[i])
+		}
 		if ind.plain() && !ind.reversed() {
 			b.Visit = b.Visit.with(canary[i], c, from, to)
 		}
@@ -44,8 +47,17 @@ func (w *Watch) learn(p *Plan, ind *Indicator, canary, control []infer.Count, fr
 			b.Stretch = new(at)
 			continue
 		}
-		if err := b.Learned.Learn(room.Slot(at.Slot), ind.Kind == KindCount, room); err != nil {
+		slot := at.Beside
+		if slot == nil {
+			slot = room.Slot(at.Slot)
+		}
+		if err := b.Learned.Learn(slot, ind.Kind == KindCount, room); err != nil {
 			return err
+		}
+		if ind.Replicas {
+			if err := b.whole(room.Slot(at.Slot), room); err != nil {
+				return err
+			}
 		}
 		if spreads {
 			if err := b.spread(room.Slot(at.Canary), ind.Kind == KindCount, room); err != nil {
@@ -83,10 +95,11 @@ func (b *Bursts) spread(s infer.Slot, many bool, m *infer.Memory) error {
 
 // odds is ln of how much more probable what was learned of both versions is at a dispersion
 // of phi than at known.
-func (b *Bursts) odds(known, phi float64) float64 {
+// shared is what both of them vary more because of what hits both, see Bursts.shared.
+func (b *Bursts) odds(known, phi, shared float64) float64 {
 	odds := b.Learned.Odds(known, phi)
 	if b.Spread != nil {
-		odds += b.Spread.Odds(known, phi)
+		odds += b.Spread.Odds(known+shared, phi+shared)
 	}
 	return odds
 }
@@ -118,7 +131,7 @@ func (t *test) scattered(p *Plan, w *Watch) (harm, safe float64, why string) {
 		return stated, ind.safeDispersion(stated), ind.dividedWords(stated)
 	}
 	if learned := w.Bursts[t.slot].Learned.Beyond(stated); learned > stated {
-		return learned, learned, fmt.Sprintf("evidence divided by %.2g, learned from %s since the rollout began", learned, p.Control)
+		return learned, learned, fmt.Sprintf("evidence divided by %.2g, learned from %s since the rollout began", learned, w.from(p.Control))
 	}
 	return stated, ind.safeDispersion(stated), ind.dividedWords(stated)
 }
@@ -181,11 +194,12 @@ func (p Plan) alone(s State, tests []test, signals []assay.Signal, phis []float6
 	}
 	t := tests[carrier]
 	b := &s.Watches[t.indicator].Bursts[t.slot]
+	shared := b.shared(&s.Watches[t.indicator].Tests[t.slot])
 	doubt, plain, worst := 0.0, 0.0, 0.0
 	words := ""
 	for _, times := range burstSizes {
 		phi := phis[carrier] * times
-		odds := math.Exp(b.odds(phis[carrier], phi))
+		odds := math.Exp(b.odds(phis[carrier], phi, shared))
 		e, _ := combinedHarm(s, tests, signals, total, func(i int, w Watch) (float64, uint64) {
 			return tests[i].comparison.Deflated(phis[i] * times).Harm(w.Tests[tests[i].slot]), 0
 		})

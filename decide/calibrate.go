@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"assay.dev/assay"
@@ -36,8 +37,12 @@ func (c *Calibration) words(factor float64) string {
 	if c == nil {
 		return fmt.Sprintf("evidence divided by %.2g, which the plan states; the error bound holds as far as that was measured", factor)
 	}
-	return fmt.Sprintf("evidence divided by %.2g: %d slots of the old version have a dispersion of %.2g; against itself it was aborted in %d of %d rollouts (%.2g to %.2g %%)",
-		factor, c.Slots, c.Dispersion, c.Aborts, c.Runs, 100*c.Low, 100*c.High)
+	of := "the old version"
+	if c.Arms > 1 {
+		of = strconv.Itoa(c.Arms) + " replicas of the old version side by side"
+	}
+	return fmt.Sprintf("evidence divided by %.2g: %d slots of %s have a dispersion of %.2g; against itself it was aborted in %d of %d rollouts (%.2g to %.2g %%)",
+		factor, c.Slots, of, c.Dispersion, c.Aborts, c.Runs, 100*c.Low, 100*c.High)
 }
 
 const (

@@ -149,6 +149,10 @@ func (w *words) plan(p *Plan) {
 			w.number(uint64(i))
 			w.floats([]float64{x.Limit, x.Time})
 		}
+		if p.Indicators[i].Replicas {
+			w.text("replicas")
+			w.number(uint64(i))
+		}
 	}
 	if p.StepBudget != 0 { // nothing is added to what plans were before there was one
 		w.text("step budget")
@@ -228,6 +232,10 @@ func (w *words) state(s State) {
 			w.bursts(&o.Bursts[n])
 		}
 		w.gathered(o)
+		if len(o.Replicas) > 0 {
+			w.text("replicas")
+			w.texts(o.Replicas)
+		}
 		w.number(uint64(len(o.Strata)))
 		for _, z := range o.Strata {
 			w.text(z.Name)
@@ -283,6 +291,14 @@ func (w *words) bursts(b *Bursts) {
 	} else {
 		w.dispersion(b.Spread)
 	}
+	if len(begun.Beside) > 0 {
+		w.text("beside")
+		w.buf = appendSlot(w.buf, begun.Beside)
+	}
+	if b.Whole != nil {
+		w.text("whole")
+		w.dispersion(b.Whole)
+	}
 	if v := b.Visit; v != nil { // of counts and values alone
 		w.text("visit")
 		w.float(v.Most)
@@ -306,6 +322,9 @@ func (w *words) dispersion(d *infer.Dispersion) {
 	for i := range d.Scales {
 		a := &d.Scales[i]
 		b = appendFive(appendNumber(b, a.Terms), a.Num, a.Den, a.Num2, a.NumDen, a.Den2)
+		if a.Spread != 0 { // of arms side by side
+			b = appendFloat(appendText(b, "spread"), a.Spread)
+		}
 		b = appendNumber(b, uint64(a.Held))
 		for n := range a.Last {
 			b = appendCount(append(b, 1), a.Last[n][0])
@@ -355,14 +374,27 @@ func (w *words) reading(r *assay.Reading) {
 	if r.Instead != "" {
 		b = appendText(appendText(b, "instead"), r.Instead)
 	}
-	b = appendNumber(b, uint64(len(r.Buckets)))
-	for i := range r.Buckets {
-		b = appendNumber(appendFloat(b, r.Buckets[i].LE), r.Buckets[i].Count)
+	if len(r.Replicas) > 0 {
+		b = appendNumber(appendText(b, "replicas"), uint64(len(r.Replicas)))
+		for i := range r.Replicas {
+			p := &r.Replicas[i]
+			b = appendNumber(appendNumber(appendText(b, p.Name), p.Good), p.Total)
+			b = appendParts(b, p.Buckets, p.Classes)
+		}
 	}
-	b = appendNumber(b, uint64(len(r.Classes)))
-	for i := range r.Classes {
-		b = appendNumber(appendText(b, r.Classes[i].Name), r.Classes[i].Count)
-	}
+	b = appendParts(b, r.Buckets, r.Classes)
 	b = appendTime(appendTime(appendTime(appendTime(b, r.Start), r.End), r.EventTime), r.Ingested)
 	w.buf = appendFloat(b, r.Completeness)
+}
+
+func appendParts(b []byte, buckets []assay.Bucket, classes []assay.Class) []byte {
+	b = appendNumber(b, uint64(len(buckets)))
+	for i := range buckets {
+		b = appendNumber(appendFloat(b, buckets[i].LE), buckets[i].Count)
+	}
+	b = appendNumber(b, uint64(len(classes)))
+	for i := range classes {
+		b = appendNumber(appendText(b, classes[i].Name), classes[i].Count)
+	}
+	return b
 }

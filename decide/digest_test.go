@@ -68,3 +68,32 @@ func TestDigestTellsSourcesApart(t *testing.T) {
 		t.Error("readings or states of two sources have one digest")
 	}
 }
+
+// What replicas counted is an input, and which were compared last is remembered.
+func TestDigestTellsReplicasApart(t *testing.T) {
+	of := func(read []assay.Replica, seen []string, beside infer.Slot) string {
+		state := State{Watches: []Watch{{Replicas: seen, Bursts: []Bursts{{Stretch: &Stretch{Beside: beside}}}}}}
+		return string(digest(NewPlan(), state, []assay.Reading{{Indicator: "errors", Replicas: read}}, nil, time.Unix(1, 0)))
+	}
+	seen := map[string]bool{}
+	all := []string{
+		of(nil, nil, nil),
+		of([]assay.Replica{{Name: "a"}}, nil, nil),
+		of([]assay.Replica{{Name: "b"}}, nil, nil),
+		of([]assay.Replica{{Name: "a", Good: 1}}, nil, nil),
+		of([]assay.Replica{{Name: "a", Total: 1}}, nil, nil),
+		of([]assay.Replica{{Name: "a", Buckets: []assay.Bucket{{LE: 1}}}}, nil, nil),
+		of([]assay.Replica{{Name: "a", Buckets: []assay.Bucket{{LE: 1, Count: 1}}}}, nil, nil),
+		of([]assay.Replica{{Name: "a", Classes: []assay.Class{{Name: "timeout"}}}}, nil, nil),
+		of(nil, []string{"a", "b"}, nil),
+		of(nil, []string{"a", "c"}, nil),
+		of(nil, nil, infer.Slot{{Events: 1, Exposure: 2}}),
+		of(nil, nil, infer.Slot{{Events: 2, Exposure: 2}}),
+	}
+	for _, d := range all {
+		seen[d] = true
+	}
+	if len(seen) != len(all) {
+		t.Errorf("%d different inputs have %d digests", len(all), len(seen))
+	}
+}

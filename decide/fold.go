@@ -258,7 +258,14 @@ func (w *Watch) add(p *Plan, tests []test, indicator int, parts []pair, memory *
 			}
 		}
 	}
-	if err := w.learn(p, ind, canary, control, parts[0][0].Start, parts[0][0].End, memory); err != nil {
+	replicas, names, why := besides(ind, tests, indicator, parts)
+	if why != "" {
+		return why, nil
+	}
+	if ind.Replicas {
+		w.sidedBy(names, memory)
+	}
+	if err := w.learn(p, ind, canary, control, replicas, parts[0][0].Start, parts[0][0].End, memory); err != nil {
 		return "", err
 	}
 	w.Tests, w.Carry = next, carry

@@ -12,6 +12,16 @@ import (
 // DefaultEvery is how much time of a gauge makes one value unless the plan says otherwise.
 const DefaultEvery = 10 * time.Second
 
+// IndicatorKind is what an indicator's readings count.
+type IndicatorKind string
+
+const (
+	KindRatio IndicatorKind = "ratio" // bad of all events
+	KindCount IndicatorKind = "count" // events per exposure, of which one may have many: Reading.Count of Reading.Total
+	KindValue IndicatorKind = "value" // a value from 0 to Max for each event: Reading.Sum over Reading.Total
+	KindGauge IndicatorKind = "gauge" // a value from Min to Max, looked at from time to time: Reading.Sum over Reading.Total samples
+)
+
 // plain reports whether an indicator counts something else than bad requests: its tests
 // are evidence as all others are, but what they count is no error that a budget knows.
 func (i *Indicator) plain() bool {

@@ -8,17 +8,20 @@ import (
 	"assay.dev/assay/infer"
 )
 
-// Engine names the rules of this package in a decision about a plan of which counts or values
-// last, see Indicator.Persistence. It changes whenever the same inputs may give another
+// Engine names the rules of this package in a decision about a plan that compares replicas side
+// by side, see Indicator.Replicas. It changes whenever the same inputs may give another
 // decision.
-const Engine = "decide/7"
+const Engine = "decide/8"
 
-// EngineOfMeasures names the rules of plans with counts, values, gauges or own margins of
-// which nothing lasts, and EngineOfRates those of plans that watch bad events alone: decide/7
-// divides evidence by what lasts, decide/6 learns how far counts come in bursts and bets on
-// gauges, and neither changed anything else. What such a plan decides is what it decided, so
-// it says so, and old records are made again to the byte.
+// EngineOfLasting names the rules of plans of which counts or values last, see
+// Indicator.Persistence, EngineOfMeasures those of plans with counts, values, gauges or own
+// margins of which nothing lasts, and EngineOfRates those of plans that watch bad events
+// alone: decide/8 learns dispersion from replicas, decide/7 divides evidence by what lasts,
+// decide/6 learns how far counts come in bursts and bets on gauges, and none of them changed
+// anything else. What such a plan decides is what it decided, so it says so, and old records
+// are made again to the byte.
 const (
+	EngineOfLasting  = "decide/7"
 	EngineOfMeasures = "decide/6"
 	EngineOfRates    = "decide/4"
 )
@@ -28,10 +31,12 @@ func (p *Plan) engine() string {
 	name := EngineOfRates
 	for n := range p.Indicators {
 		i := &p.Indicators[n]
-		if i.Persistence != nil {
+		switch {
+		case i.Replicas:
 			return Engine
-		}
-		if i.plain() || i.Margin != 0 || i.Accept != 0 {
+		case i.Persistence != nil:
+			name = EngineOfLasting
+		case name == EngineOfRates && (i.plain() || i.Margin != 0 || i.Accept != 0):
 			name = EngineOfMeasures
 		}
 	}

@@ -60,7 +60,7 @@ func hangs(p *Plan, x *infer.Index) string {
 // outlasted says why harm that would be shown if nothing lasted is not, "" if it would not be
 // shown either. It says what helps, because waiting may take long.
 func (p *Plan) outlasted(s *State, tests []test, d *assay.Decision, e *evidence, total float64) string {
-	if d.Engine != Engine || e.harm >= d.AbortAt {
+	if d.Engine != EngineOfLasting && d.Engine != Engine || e.harm >= d.AbortAt {
 		return "" // nothing lasts, or it is shown
 	}
 	lasts := (*infer.Index)(nil)

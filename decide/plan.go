@@ -86,17 +86,12 @@ type Indicator struct {
 	// replica-minutes that had a bad event, of all that there were. Readings carry the
 	// numbers. Clusters come independently where requests do not.
 	Clusters bool `json:"clusters,omitempty"`
+	// Replicas says that readings tell the replicas of the old version apart, and that how
+	// these differ side by side is what evidence is divided by: what hits all of them together
+	// hits the new version too. True only where requests come to a version as they come to a
+	// replica, each by itself.
+	Replicas bool `json:"replicas,omitempty"`
 }
-
-// IndicatorKind is what an indicator's readings count.
-type IndicatorKind string
-
-const (
-	KindRatio IndicatorKind = "ratio" // bad of all events
-	KindCount IndicatorKind = "count" // events per exposure, of which one may have many: Reading.Count of Reading.Total
-	KindValue IndicatorKind = "value" // a value from 0 to Max for each event: Reading.Sum over Reading.Total
-	KindGauge IndicatorKind = "gauge" // a value from Min to Max, looked at from time to time: Reading.Sum over Reading.Total samples
-)
 
 // Plan is what a rollout declared before it began. NewPlan has the defaults.
 type Plan struct {
@@ -253,6 +248,9 @@ func (p Plan) checkIndicators(bad func(field, format string, args ...any) error)
 			return err
 		}
 		if err := i.checkPersistence(bad); err != nil {
+			return err
+		}
+		if err := i.checkReplicas(&p, bad); err != nil {
 			return err
 		}
 	}

@@ -65,7 +65,7 @@ func TestADecisionRecordedBeforeAnythingLastedIsMadeAgain(t *testing.T) {
 	if data, err = old.Encode(); err != nil {
 		t.Fatal(err)
 	}
-	if again, err = decide.Replay(data); err != nil || again.Decision.Inputs == old.Decision.Inputs || again.Decision.Engine != decide.Engine {
+	if again, err = decide.Replay(data); err != nil || again.Decision.Inputs == old.Decision.Inputs || again.Decision.Engine != decide.EngineOfLasting {
 		t.Errorf("what lasts does not change the digest or the engine, %s: %v", again.Decision.Engine, err)
 	}
 }

@@ -60,6 +60,8 @@ type Watch struct {
 	// version's values say about how they hang together in time.
 	Gathered *Gathered     `json:"gathered,omitempty"`
 	Wander   *infer.Wander `json:"wander,omitempty"`
+	// Replicas are the old version's replicas that were compared last, by name.
+	Replicas []string `json:"replicas,omitempty"`
 	// Looks is how many looks of a fixed design were taken.
 	Looks int `json:"looks,omitempty"`
 }
@@ -75,6 +77,9 @@ type Bursts struct {
 	Spread *infer.Dispersion `json:"spread,omitempty"`
 	// Stretch is what is being counted; nil between two, as most readings leave it.
 	*Stretch
+	// Whole is the dispersion in time of all replicas of the old version together, of what hits
+	// them at once, too; nil unless they are told apart.
+	Whole *infer.Dispersion `json:"whole,omitempty"`
 	// Visit is the new version's busiest stretch, of counts and values.
 	Visit *Visit `json:"visit,omitempty"`
 }
@@ -84,6 +89,8 @@ type Stretch struct {
 	Slot   infer.Count `json:"slot,omitzero"`   // of the old version
 	Canary infer.Count `json:"canary,omitzero"` // of the new one
 	Began  time.Time   `json:"began,omitzero"`
+	// Beside is Slot by replica, if they are told apart.
+	Beside infer.Slot `json:"beside,omitempty"`
 }
 
 // Begin is the state of a rollout whose canary just got the first step's share.

@@ -38,6 +38,9 @@ type Scale struct {
 	Num2   float64 `json:"num2,omitempty"`
 	NumDen float64 `json:"num_den,omitempty"`
 	Den2   float64 `json:"den2,omitempty"`
+	// Spread is Den2 by the degrees of freedom of each term, once arms were compared side by
+	// side: of many arms one slot says as much as many slots of two.
+	Spread float64 `json:"spread,omitempty"`
 	// Last are, of one arm, the two slots before, which the next is compared with.
 	Last  [][1]Count `json:"last,omitempty"`
 	Block Slot       `json:"block,omitempty"` // slots that add up to one of the next scale
@@ -82,11 +85,21 @@ func (d *Dispersion) Learn(s Slot, many bool, m *Memory) error {
 	return nil
 }
 
+// Apart is d for slots of other arms than before: what was learned stays, and what was begun
+// with the arms before is given up.
+func (d Dispersion) Apart() Dispersion {
+	for i := range d.Scales {
+		a := &d.Scales[i]
+		a.Last, a.Block, a.Held = nil, nil, 0
+	}
+	return d
+}
+
 // Empty reports whether d is the zero Dispersion.
 func (d *Dispersion) Empty() bool {
 	for i := range d.Scales {
 		a := &d.Scales[i]
-		if a.Terms != 0 || a.Num != 0 || a.Den != 0 || a.Num2 != 0 || a.NumDen != 0 || a.Den2 != 0 || a.Held != 0 || a.Last != nil || a.Block != nil {
+		if a.Terms != 0 || a.Num != 0 || a.Den != 0 || a.Num2 != 0 || a.NumDen != 0 || a.Den2 != 0 || a.Spread != 0 || a.Held != 0 || a.Last != nil || a.Block != nil {
 			return false
 		}
 	}
@@ -223,14 +236,28 @@ func (a *Scale) across(s Slot, many bool) {
 	if events == 0 || events == exposure && !many {
 		return
 	}
-	num, den := 0.0, 0.0
+	// Given their sum, events are multinomial, so that num is a quadratic form: of its matrix
+	// diag(w) − ww', den is the trace and free the trace squared over that of its square.
+	num, w2, w3 := 0.0, 0.0, 0.0
 	for _, c := range s {
 		w := float64(c.Exposure) / exposure
 		diff := float64(c.Events) - events*w
 		num += diff * diff
-		den += w * (1 - w)
+		w2 += w * w
+		w3 += w * w * w
 	}
-	a.term(num, den*events*none(events/exposure, many), 1)
+	den := 1 - w2
+	square := w2 - 2*w3 + w2*w2
+	if !(den > 0 && square > 0) {
+		return // all of it was one arm's
+	}
+	free := den * den / square
+	den *= events * none(events/exposure, many)
+	if a.Spread == 0 {
+		a.Spread = a.Den2
+	}
+	a.term(num, den, 1)
+	a.Spread += den * den / free
 }
 
 // along compares three slots of one arm by the second difference of their rates.
@@ -239,6 +266,9 @@ func (a *Scale) along(x, y, z *Count, many bool) {
 	p := events / float64(x.Exposure+y.Exposure+z.Exposure)
 	if p == 0 || p == 1 && !many {
 		return
+	}
+	if den := none(p, many) * events / 3; a.Spread > 0 && den > 0 {
+		a.Spread += overlap * den * den
 	}
 	diff := x.Rate() - 2*y.Rate() + z.Rate()
 	spread := 1/float64(x.Exposure) + 4/float64(y.Exposure) + 1/float64(z.Exposure)
@@ -286,7 +316,15 @@ func (a *Scale) estimate() (phi, se float64) {
 }
 
 // independent is the standard error of the estimate if events are independent.
-func (a *Scale) independent() float64 { return math.Sqrt(2*a.Den2) / a.Den }
+func (a *Scale) independent() float64 { return math.Sqrt(2*a.spread()) / a.Den }
+
+// spread is what the variance of Num is twice of, if events are independent.
+func (a *Scale) spread() float64 {
+	if a.Spread > 0 {
+		return a.Spread
+	}
+	return a.Den2
+}
 
 // minTerms is how many terms an estimate needs before it is believed.
 const minTerms = 8
@@ -374,6 +412,9 @@ func (d Dispersion) Odds(known, phi float64) float64 {
 		return 0
 	}
 	free := overlap * a.Den * a.Den / a.Den2 // terms share slots, the likelihood has each once
+	if a.Spread > 0 {
+		free = a.Den * a.Den / a.Den2 // bursts are rare, so that the arms of one slot are no more to go by than one
+	}
 	return free / 2 * (a.Num/a.Den*(1/known-1/phi) - math.Log(phi/known))
 }
 

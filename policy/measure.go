@@ -17,12 +17,32 @@ const (
 
 var rolloutWorse = []RolloutWorse{WorseMore, WorseLess}
 
+// TestsOf are indicators as a plan tests them.
+func TestsOf(list []RolloutIndicator) (out []decide.Indicator) {
+	for _, i := range list {
+		one := decide.Indicator{Name: i.Name, Bounds: slices.Clone(i.Bounds), Tolerable: i.Tolerable, Dispersion: i.Dispersion}
+		if i.Weight != nil {
+			one.Weight = *i.Weight
+		}
+		one.Required = i.Required == nil || *i.Required
+		i.measure(&one)
+		if i.Classes != nil {
+			one.Classes = slices.Clone(i.Classes.Values)
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
 // measures reports whether the indicator is a count, sum or gauge.
 func (i RolloutIndicator) measures() bool { return i.Count != "" || i.Sum != "" || i.Gauge != "" }
 
 // WholeTraffic reports whether the indicator has no parts by strata: gauges and counts per
 // time are of a version, and not of its requests.
 func (i RolloutIndicator) WholeTraffic() bool { return i.Gauge != "" || i.Count != "" && i.Total == "" }
+
+// ByReplica reports whether the indicator may be told apart by replicas: a rate or a latency.
+func (i RolloutIndicator) ByReplica() bool { return !i.measures() }
 
 // measure fills in what a plan says of a count, sum or gauge, and the indicator's margins.
 func (i RolloutIndicator) measure(to *decide.Indicator) {

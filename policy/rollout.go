@@ -87,6 +87,8 @@ type RolloutSpec struct {
 	Fixed *RolloutFixed `json:"fixed,omitempty"`
 	// Strata is a label that tells parts of the traffic apart, for example route or region: versions are compared within each, and a canary with other traffic is found.
 	Strata string `json:"strata,omitempty"`
+	// Replicas is a label that tells the replicas of a version apart, for example pod: how much bad requests come in bursts is learned from how the old version's replicas differ side by side, so that what hits all of them at once delays nothing. Only where each request comes to a replica by itself, as it comes to a version; none if left out.
+	Replicas string `json:"replicas,omitempty"`
 	// Expect is the traffic that the plan is checked against by lint; at the start of a rollout it is measured.
 	Expect *RolloutTraffic `json:"expect,omitempty"`
 	// Risk lets the risk of each change set the gate and the steps of its rollout; as declared for every change if left out.
@@ -255,24 +257,10 @@ func (r Rollout) plan() decide.Plan {
 		p.Budget = 1 // of the objective, which each rollout asks for
 	}
 	p.Indicators = TestsOf(s.Indicators)
-	return p
-}
-
-// TestsOf are indicators as a plan tests them.
-func TestsOf(list []RolloutIndicator) (out []decide.Indicator) {
-	for _, i := range list {
-		one := decide.Indicator{Name: i.Name, Bounds: slices.Clone(i.Bounds), Tolerable: i.Tolerable, Dispersion: i.Dispersion}
-		if i.Weight != nil {
-			one.Weight = *i.Weight
-		}
-		one.Required = i.Required == nil || *i.Required
-		i.measure(&one)
-		if i.Classes != nil {
-			one.Classes = slices.Clone(i.Classes.Values)
-		}
-		out = append(out, one)
+	for i := range p.Indicators {
+		p.Indicators[i].Replicas = s.Replicas != "" && s.Indicators[i].ByReplica()
 	}
-	return out
+	return p
 }
 
 var (

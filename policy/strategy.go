@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"assay.dev/assay"
 	"assay.dev/assay/decide"
 	"assay.dev/assay/infer"
 	"assay.dev/assay/internal/strict"
@@ -190,6 +191,12 @@ func (r Rollout) checkStrategy(d strict.Document) error {
 		return d.Errorf(at("harmBudget"), "is a share of an error budget: name the objective")
 	case s.Strata != "" && !labelForm.MatchString(s.Strata):
 		return d.Errorf(at("strata"), "%q is not the name of a label", s.Strata)
+	case s.Replicas != "" && !labelForm.MatchString(s.Replicas):
+		return d.Errorf(at("replicas"), "%q is not the name of a label", s.Replicas)
+	case s.Replicas != "" && s.Strategy != RolloutCanary:
+		return d.Errorf(at("replicas"), "belong to the strategy canary, whose requests come to a version as they come to a replica; leave them out")
+	case s.Replicas != "" && s.Certainty == assay.Exact:
+		return d.Errorf(at("replicas"), "belong to the certainty calibrated: exact learns nothing; leave one of them out")
 	}
 	if e := s.Expect; e != nil && (!(e.RequestsPerMinute > 0 && e.RequestsPerMinute < 1e12) || !(e.BadRate >= 0 && e.BadRate < 1)) {
 		return d.Errorf(at("expect"), "%v requests per minute with a bad rate of %v are no traffic", e.RequestsPerMinute, e.BadRate)

@@ -120,21 +120,16 @@ func (c *Controller) study(ctx context.Context, p Proposal, plan *decide.Plan, r
 		}
 		expect(&plan.Indicators[i], history)
 	}
+	rec.Alone = alone(plan.Indicators)
 	rec.Rollout.Warnings = c.warnings(p, *plan, histories, now)
 	for i, ind := range p.Indicators {
 		history := histories[i]
 		if plan.Certainty == assay.Exact || len(history) < calibratedFrom || ind.Baseline != nil {
 			continue // nothing is to be learned, or there is nothing to learn from
 		}
-		learned, err := decide.Calibrate(*plan, plan.Indicators[i].Name, history, draws(uint64(now.UnixMilli())))
-		if err != nil {
+		if err := calibrate(plan, i, rec.Alone, history, now); err != nil {
 			return err
 		}
-		if stated := plan.Indicators[i].Dispersion; stated > 0 { // it was measured elsewhere
-			learned.Dispersion = max(learned.Dispersion, stated)
-			learned.SafeDispersion = min(max(learned.SafeDispersion, stated), learned.Dispersion)
-		}
-		plan.Indicators[i] = learned
 	}
 	if err := c.loaded(ctx, p, *plan, rec, known, now); err != nil {
 		c.cfg.Log.Warn("the old version's load cannot be read", "error", err)

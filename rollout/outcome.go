@@ -117,7 +117,7 @@ type counted struct {
 // readings are those of one indicator, from an instant to the end of the window.
 func (c *Controller) readings(ctx context.Context, rec record, source Indicator, from time.Time) ([]assay.Reading, error) {
 	spec := source.Spec
-	spec.StratumLabel = "" // all traffic is held against all
+	spec.StratumLabel, spec.ReplicaLabel = "", "" // all traffic is held against all
 	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,9 @@ type record struct {
 	After      []Indicator        `json:"after,omitempty"`
 	AfterTests []decide.Indicator `json:"after_tests,omitempty"`
 	Past       time.Time          `json:"past,omitzero"`
+	// Alone is what the watch tests where the plan compares replicas: no replica is beside the
+	// past, so that how much the whole varied from one moment to another counts again.
+	Alone []decide.Indicator `json:"alone,omitempty"`
 
 	// Of the loads of the versions: stretches of the new and the old one that are not whole
 	// slots yet, and the day before by its load, for the watch.

@@ -356,7 +356,7 @@ func (c *Controller) both(ctx context.Context, rec record, q signal.Query) ([]as
 			out = append(out, r)
 		}
 	}
-	return out, err
+	return compared(out, rec.Rollout.Plan.Control), err
 }
 
 // earliest is the newest event of the version that is further behind; false unless

@@ -28,8 +28,11 @@ func (r record) plan() decide.Plan {
 	if !r.watching() {
 		return p
 	}
-	if len(r.After) > 0 {
+	switch {
+	case len(r.After) > 0:
 		p.Indicators = r.AfterTests
+	case len(r.Alone) > 0:
+		p.Indicators = r.Alone
 	}
 	p.Steps, p.OnHorizon = []int{100}, decide.HorizonPromote
 	p.MinDuration = r.Rollout.Watch.Until.Sub(r.Rollout.Watch.Began)
@@ -80,7 +83,9 @@ func past(w api.Watch, t time.Time) time.Time {
 // latter is handed on as a reading of the same time: that is what makes it the
 // control, and the record of the decision keeps it.
 func (c *Controller) readPast(ctx context.Context, rec record, i int, spec signal.Spec, from, now time.Time) ([]assay.Reading, *use, error) {
-	spec.StratumLabel = "" // moments of the past differ in who asked; all traffic is held against all
+	// Moments of the past differ in who asked: all traffic is held against all. And nothing is
+	// side by side: what hit all replicas once is part of how one moment differs from another.
+	spec.StratumLabel, spec.ReplicaLabel = "", ""
 	compiled, err := c.known.compile(rec.Rollout.ID, spec)
 	if err != nil {
 		return nil, nil, err

@@ -92,7 +92,7 @@ func increase(points []Point, start, end int64) (grown float64, newest int64, al
 }
 
 // armKey is what readings are told apart by.
-type armKey struct{ version, stratum string }
+type armKey struct{ version, stratum, replica string } // replica is "" of all of them
 
 // classPrefix stands before a class in the names of an arm's parts.
 const classPrefix = "class "
@@ -128,8 +128,15 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 	}
 	measures := q.Indicator.measures()
 	somebodyIsGood := len(data.Good.Plus) > 0
+	if q.Indicator.ReplicaLabel != "" {
+		group(arms)
+	}
 	var out []assay.Reading
+	var err error
 	for key, a := range arms {
+		if key.replica != "" {
+			continue
+		}
 		if measures && !a.whole(q.Indicator) {
 			continue // of what is counted, or of what it is counted per, nothing came
 		}
@@ -150,15 +157,10 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 			// everything is bad. Nothing is known.
 			continue
 		}
-		var err error
-		if measures {
-			err = a.measure(&r, q.Indicator)
-		} else if len(q.Indicator.Buckets) > 0 {
-			err = a.histogram(&r, q.Indicator.Threshold)
-		} else {
-			err = errors.Join(a.ratio(&r, len(q.Indicator.Good) > 0), a.classes(&r))
+		if err := a.fill(&r, q.Indicator); err != nil {
+			return nil, err
 		}
-		if err != nil {
+		if r.Replicas, err = replicas(arms, key, r, q.Indicator); err != nil {
 			return nil, err
 		}
 		out = append(out, r)
@@ -169,8 +171,18 @@ func Count(q Query, data Data) ([]assay.Reading, error) {
 	return out, nil
 }
 
+// fill gives a reading what the arm counted.
+func (a *arm) fill(r *assay.Reading, ind Indicator) error {
+	switch {
+	case ind.measures():
+		return a.measure(r, ind)
+	case len(ind.Buckets) > 0:
+		return a.histogram(r, ind.Threshold)
+	}
+	return errors.Join(a.ratio(r, len(ind.Good) > 0), a.classes(r))
+}
+
 func gather(arms map[armKey]*arm, q Query, part string, series []Series, sign float64, base bool) {
-	start, end := q.Start.UnixMilli(), q.End.UnixMilli()
 	for _, s := range series {
 		version := s.Labels.Get(q.Indicator.VersionLabel)
 		if version == "" {
@@ -180,40 +192,57 @@ func gather(arms map[armKey]*arm, q Query, part string, series []Series, sign fl
 		if q.Indicator.StratumLabel != "" {
 			at.stratum = s.Labels.Get(q.Indicator.StratumLabel)
 		}
-		a := arms[at]
-		if a == nil {
-			a = &arm{counts: map[string]float64{}, seen: map[string]bool{}, fresh: map[string]int64{}}
-			arms[at] = a
-		}
-		if part == "gauge" {
-			a.gauge(s, q)
+		armAt(arms, at).take(q, part, s, sign, base)
+		if q.Indicator.ReplicaLabel == "" {
 			continue
 		}
-		key := part
-		if key == "" {
-			key = boundKey(s.Labels.Get(labels.BucketLabel))
+		if at.replica = s.Labels.Get(q.Indicator.ReplicaLabel); at.replica != "" {
+			armAt(arms, at).take(q, part, s, sign, base)
 		}
-		grown, newest, alive := increase(s.Points, start, end)
-		a.counts[key] += sign * grown
-		a.seen[key] = true
-		if part == "bad" && q.Indicator.ClassLabel != "" {
-			a.counts[classPrefix+s.Labels.Get(q.Indicator.ClassLabel)] += sign * grown
-		}
-		if !base {
-			continue
-		}
-		if alive || newest > 0 {
-			a.alive++
-		}
-		if newest > 0 {
-			a.reported++
-			a.fresh[part] = max(a.fresh[part], newest)
-		}
-		if part == "count" {
-			a.covered += covered(s.Points, start, end)
-		}
-		a.newest, a.arrived = max(a.newest, newest), max(a.arrived, s.Arrived)
 	}
+}
+
+// armAt is the arm of a key, a new one if there is none.
+func armAt(arms map[armKey]*arm, at armKey) *arm {
+	a := arms[at]
+	if a == nil {
+		a = &arm{counts: map[string]float64{}, seen: map[string]bool{}, fresh: map[string]int64{}}
+		arms[at] = a
+	}
+	return a
+}
+
+// take adds what a series counted in the query's interval.
+func (a *arm) take(q Query, part string, s Series, sign float64, base bool) {
+	if part == "gauge" {
+		a.gauge(s, q)
+		return
+	}
+	key := part
+	if key == "" {
+		key = boundKey(s.Labels.Get(labels.BucketLabel))
+	}
+	start, end := q.Start.UnixMilli(), q.End.UnixMilli()
+	grown, newest, alive := increase(s.Points, start, end)
+	a.counts[key] += sign * grown
+	a.seen[key] = true
+	if part == "bad" && q.Indicator.ClassLabel != "" {
+		a.counts[classPrefix+s.Labels.Get(q.Indicator.ClassLabel)] += sign * grown
+	}
+	if !base {
+		return
+	}
+	if alive || newest > 0 {
+		a.alive++
+	}
+	if newest > 0 {
+		a.reported++
+		a.fresh[part] = max(a.fresh[part], newest)
+	}
+	if part == "count" {
+		a.covered += covered(s.Points, start, end)
+	}
+	a.newest, a.arrived = max(a.newest, newest), max(a.arrived, s.Arrived)
 }
 
 // boundKey writes a bound one way: 0.5 and 0.50 are the same bucket.

@@ -32,6 +32,7 @@ type Spec struct {
 	VersionLabel string  // label that tells the versions apart; "version" if ""
 	StratumLabel string  // label that tells parts of the traffic apart, for example "route"; "" tells none
 	ClassLabel   string  // label of Bad that tells classes of bad events apart; "" tells none
+	ReplicaLabel string  // label that tells the replicas of a version apart, for example "pod"; "" tells none
 }
 
 // Term is one selector of counters that is added or taken away.
@@ -51,6 +52,7 @@ type Indicator struct {
 	VersionLabel string
 	StratumLabel string
 	ClassLabel   string
+	ReplicaLabel string
 	Good, Bad    Counters // at most one of them is set
 	Total        Counters
 	Buckets      Counters
@@ -67,6 +69,7 @@ type Indicator struct {
 // samples is a value.
 func Compile(spec Spec) (Indicator, error) {
 	ind := Indicator{Service: spec.Service, Environment: spec.Environment, Name: spec.Name, VersionLabel: spec.VersionLabel, Threshold: spec.Threshold, StratumLabel: spec.StratumLabel, ClassLabel: spec.ClassLabel}
+	ind.ReplicaLabel = spec.ReplicaLabel
 	ind.Min, ind.Max = spec.Min, spec.Max
 	if ind.VersionLabel == "" {
 		ind.VersionLabel = "version"

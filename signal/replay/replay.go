@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -112,7 +113,11 @@ func (t *Tape) Read(_ context.Context, q signal.Query) ([]assay.Reading, error) 
 		if r.End.After(q.End) || !concerns(q.Indicator, r) {
 			continue
 		}
-		sum, err := Add(sums[r.Version], *r)
+		one := *r
+		if q.Indicator.ReplicaLabel == "" {
+			one.Replicas = nil // nobody asked
+		}
+		sum, err := Add(sums[r.Version], one)
 		if err != nil {
 			return nil, err
 		}
@@ -171,5 +176,32 @@ func Add(a, b assay.Reading) (assay.Reading, error) {
 		sum.Ingested = b.Ingested
 	}
 	sum.Completeness = min(a.Completeness, b.Completeness)
+	var err error
+	if sum.Replicas, err = addReplicas(a, b); err != nil {
+		return a, err
+	}
 	return sum, nil
+}
+
+// addReplicas joins the replicas of two readings by name.
+func addReplicas(a, b assay.Reading) ([]assay.Replica, error) {
+	if len(b.Replicas) == 0 {
+		return a.Replicas, nil
+	}
+	sums := map[string]assay.Reading{}
+	for _, r := range []assay.Reading{a, b} {
+		for _, p := range r.Replicas {
+			sum, err := Add(sums[p.Name], r.Of(p))
+			if err != nil {
+				return nil, err
+			}
+			sums[p.Name] = sum
+		}
+	}
+	var out []assay.Replica
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		r := sums[name]
+		out = append(out, assay.Replica{Name: name, Good: r.Good, Total: r.Total, Buckets: r.Buckets, Classes: r.Classes})
+	}
+	return out, nil
 }
