@@ -22,8 +22,7 @@ type Class struct {
 	Count uint64 `json:"count"`
 }
 
-// Replica is what one replica of a version counted in a reading's interval: its part of what
-// the reading has of all of them.
+// Replica is what one replica of a version counted in a reading's interval.
 type Replica struct {
 	Name    string   `json:"name"`
 	Good    uint64   `json:"good"`
@@ -32,8 +31,7 @@ type Replica struct {
 	Classes []Class  `json:"classes,omitempty"`
 }
 
-// MaxReplicas bounds the replicas of one reading; where there are more, they are put
-// together into as many groups.
+// MaxReplicas bounds the replicas of one reading; more are put together into as many groups.
 const MaxReplicas = 16
 
 // Stratum is how many requests of one part of the traffic each version had.
@@ -44,8 +42,7 @@ type Stratum struct {
 }
 
 // Reading is what one indicator counted for one version of a service in the
-// interval [Start, End). Counts are increments over that interval, never running
-// totals, so readings of adjoining intervals add up.
+// interval [Start, End): increments and no totals, so those of adjoining intervals add up.
 type Reading struct {
 	Service     string `json:"service"`
 	Environment string `json:"environment,omitempty"`
@@ -69,8 +66,7 @@ type Reading struct {
 	Least       float64 `json:"least,omitempty"` // of a gauge's samples
 	Greatest    float64 `json:"greatest,omitempty"`
 
-	// Replicas are what the version's replicas counted side by side, by name; none where the
-	// telemetry is not asked for them or does not tell them apart.
+	// Replicas are what the version's replicas counted side by side, by name, if they were asked for.
 	Replicas []Replica `json:"replicas,omitempty"`
 
 	Start        time.Time `json:"start"`
@@ -133,21 +129,6 @@ func (r Reading) Check() error {
 		}
 		if i > 0 && (b.LE <= r.Buckets[i-1].LE || b.Count < r.Buckets[i-1].Count) {
 			return Errorf(CodeInvalid, "reading %s: bucket %d does not ascend", clip(r.Indicator), i)
-		}
-	}
-	return r.checkReplicas()
-}
-
-func (r Reading) checkReplicas() error {
-	if len(r.Replicas) > MaxReplicas {
-		return Errorf(CodeTooLarge, "reading %s has %d replicas, at most %d are read", clip(r.Indicator), len(r.Replicas), MaxReplicas)
-	}
-	for i, p := range r.Replicas {
-		if i > 0 && p.Name <= r.Replicas[i-1].Name {
-			return Errorf(CodeInvalid, "reading %s: replica %s does not come after %s", clip(r.Indicator), clip(p.Name), clip(r.Replicas[i-1].Name))
-		}
-		if err := r.Of(p).Check(); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -21,6 +21,9 @@ func fold(p Plan, tests []test, s *State, readings []assay.Reading, now time.Tim
 		if err := readings[i].Check(); err != nil {
 			return nil, err
 		}
+		if err := readReplicas(&readings[i]); err != nil {
+			return nil, err
+		}
 	}
 	signals := make([]assay.Signal, 0, len(p.Indicators))
 	var rooms [fewIntervals]pair

@@ -21,6 +21,22 @@ func (i *Indicator) checkReplicas(p *Plan, bad func(field, format string, args .
 	return nil
 }
 
+// readReplicas refuses replicas that cannot be parts of a reading.
+func readReplicas(r *assay.Reading) error {
+	if len(r.Replicas) > assay.MaxReplicas {
+		return assay.Errorf(assay.CodeTooLarge, "reading %s has %d replicas, at most %d are read", r.Indicator, len(r.Replicas), assay.MaxReplicas)
+	}
+	for i, p := range r.Replicas {
+		if i > 0 && p.Name <= r.Replicas[i-1].Name {
+			return assay.Errorf(assay.CodeInvalid, "reading %s: its replica %q does not come after %q", r.Indicator, p.Name, r.Replicas[i-1].Name)
+		}
+		if err := r.Of(p).Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // besides are what the replicas of the old version counted in one interval, by test and then
 // by replica in the order of their names, and these names; none if there are fewer than two to
 // be compared. A replica that had none of a stratum's requests is not in it.

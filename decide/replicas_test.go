@@ -216,6 +216,38 @@ func TestBurstsOfSingleReplicasAreLearnedFromHowTheseDiffer(t *testing.T) {
 // atMost is how many of so many runs come out wrong at a rate, and 2.6 standard errors.
 func atMost(runs, rate float64) float64 { return runs*rate + 2.6*math.Sqrt(runs*rate*(1-rate)) }
 
+// Replicas that cannot be parts of a reading are refused, and nothing is decided.
+func TestReplicasThatCannotBeAreRefused(t *testing.T) {
+	p := fleet{}.plan(true)
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	s, err := decide.Begin(p, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := make([]assay.Replica, assay.MaxReplicas+1)
+	for i := range many {
+		many[i].Name = fmt.Sprintf("%03d", i)
+	}
+	for want, replicas := range map[string][]assay.Replica{
+		"17 replicas":      many,
+		"does not come":    {{Name: "b"}, {Name: "a"}},
+		"after \"a\"":      {{Name: "a"}, {Name: "a"}},
+		"3 good of 2":      {{Name: "a", Good: 3, Total: 2}},
+		"bucket 0 has":     {{Name: "a", Good: 1, Total: 1, Buckets: []assay.Bucket{{LE: 1, Count: 2}}}},
+		"class timeout of": {{Name: "a", Total: 1, Classes: []assay.Class{{Name: "timeout", Count: 2}}}},
+	} {
+		r := assay.Reading{Service: "shop", Indicator: "errors", Version: "v1", Good: 9, Total: 10, Replicas: replicas, Start: now, End: now.Add(time.Second), Completeness: 1}
+		_, _, err := decide.Next(p, s, []assay.Reading{r}, func(assay.Action) []assay.GuardVerdict { return nil }, r.End)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	p.Certainty = assay.Exact
+	if err := p.Check(); err == nil || !strings.Contains(err.Error(), "an exact plan learns nothing of replicas") {
+		t.Errorf("an exact plan with replicas: %v", err)
+	}
+}
+
 // A replica that goes is no longer compared, and what was learned stays: what one had counted
 // is not added to what another one counts.
 func TestReplicasComeAndGo(t *testing.T) {
