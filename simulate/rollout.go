@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"assay.dev/assay"
@@ -78,17 +79,40 @@ func (r *roll) named(x assay.Reading) (out []assay.Reading) {
 		}
 		y := measured(r.plan.Indicators[n], x)
 		y.Indicator, y.Environment = i.Name, r.plan.Environment
+		if !r.plan.Indicators[n].Replicas {
+			y.Replicas = nil // told apart for another indicator
+		}
 		if i.Threshold > 0 {
-			y.Good, y.Buckets = 0, nil
-			for _, b := range x.Buckets {
-				if b.LE <= i.Threshold {
-					y.Good = b.Count
-				}
+			y.Good, y.Buckets = within(x.Buckets, i.Threshold), nil
+			y.Replicas = slices.Clone(y.Replicas)
+			for j := range y.Replicas {
+				p := &y.Replicas[j]
+				p.Good, p.Buckets = within(p.Buckets, i.Threshold), nil
 			}
 		}
 		out = append(out, y)
 	}
 	return out
+}
+
+// within is how many were answered within a bound of a histogram.
+func within(buckets []assay.Bucket, threshold float64) (good uint64) {
+	for _, b := range buckets {
+		if b.LE <= threshold {
+			good = b.Count
+		}
+	}
+	return good
+}
+
+// apart lets the world tell the replicas of the old version apart from now on if the plan
+// compares them: for who asks for none, none are drawn.
+func (r *roll) apart(w *simtest.World) {
+	for n, i := range r.rule.Spec.Indicators {
+		if r.plan.Indicators[n].Replicas {
+			w.Apart(r.plan.Service, r.plan.Control, i.Histogram())
+		}
+	}
 }
 
 func (r *roll) look(s sight) ([]wish, error) {
@@ -97,6 +121,7 @@ func (r *roll) look(s sight) ([]wish, error) {
 		return nil, nil
 	case !r.asked:
 		r.asked = true
+		r.apart(s.world)
 		first := assay.Action{Kind: assay.ActionAdvance, Service: r.plan.Service, Version: r.plan.Canary, Weight: r.plan.Steps[0]}
 		return []wish{{first, "the rollout begins"}}, nil
 	case !r.began:

@@ -236,8 +236,7 @@ func (k *knowing) due(s sight) (out []simtest.Fault) {
 	tick := s.world.Tick()
 	lead, linger := time.Duration(k.choice[leadDial])*tick, time.Duration(k.choice[lingerDial])*tick
 	for i, f := range k.config.Faults {
-		from := s.world.Began(i).Add(-lead)
-		if !s.now.Before(from) && (f.For == 0 || s.now.Before(s.world.Began(i).Add(f.For.D()+linger))) {
+		if s.world.Near(i, lead, linger) {
 			out = append(out, f)
 		}
 	}

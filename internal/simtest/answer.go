@@ -78,7 +78,7 @@ func (w *World) unanswered(s *service, c *cell, rate float64) float64 {
 func (w *World) one(s *service, n int, fails, burst, seconds, detour float64, wait wait) tally {
 	t := tally{total: n, buckets: make([]int, len(s.bounds))}
 	gone := binomial(w.outcome, n, wait.above(s.Patience.D().Seconds()))
-	t.errors = clustered(w.outcome, n-gone, fails, burst)
+	t.gone, t.errors = gone, clustered(w.outcome, n-gone, fails, burst)
 	median := seconds * math.Exp(-s.Spread*s.Spread/2)
 	left, before := n-gone, 0.0
 	for i, b := range s.bounds {

@@ -19,6 +19,7 @@ type answered struct {
 // tally is what one version answered.
 type tally struct {
 	total, errors, slow int
+	gone                int   // of the errors: given up by the client
 	buckets             []int // cumulative, by the service's bounds
 	seconds             float64
 }

@@ -250,6 +250,8 @@ func (c Config) checkFault(f Fault) error {
 		return field(invalid("%q is not one of %s", clip(string(f.Kind)), strings.Join(kinds, ", ")), "kind")
 	case f.Source != "" && (f.Source != FirstSource || f.Kind != TelemetryLoss):
 		return field(invalid("%s: source %q is not %s of a telemetry-loss", f.Kind, clip(f.Source), FirstSource), "source")
+	case f.Every > 0 && (f.For == 0 || f.For >= f.Every || (&fault{Fault: f}).lasting()):
+		return field(invalid("%s: what comes again every %s is on for less than that, and is none that announces itself", f.Kind, f.Every.D()), "every")
 	case n.service && f.Service == "" || f.Service != "" && !slices.ContainsFunc(c.Services, service):
 		return field(invalid("%s: there is no service %q", f.Kind, clip(f.Service)), "service")
 	case n.target && !c.has(f.Target):

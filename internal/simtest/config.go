@@ -198,6 +198,7 @@ type Fault struct {
 	Kind    FaultKind `json:"kind"`
 	At      Duration  `json:"at"`               // since the start
 	For     Duration  `json:"for,omitempty"`    // to the end of the run if left out
+	Every   Duration  `json:"every,omitempty"`  // it comes again and again, this long after it last began; once if left out
 	Jitter  Duration  `json:"jitter,omitempty"` // it begins up to this much later, by the seed
 	Service string    `json:"service,omitempty"`
 	Version string    `json:"version,omitempty"`

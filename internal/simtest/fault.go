@@ -11,8 +11,24 @@ type fault struct {
 	pace    float64 // of used, an hour
 }
 
-func (f fault) active(now time.Time) bool {
-	return !now.Before(f.from) && (f.forever || now.Before(f.from.Add(f.For.D())))
+func (f *fault) active(now time.Time) bool { return f.near(now, 0, 0) }
+
+// near reports whether the fault is on, begins within lead or ended less than linger ago.
+func (f *fault) near(now time.Time, lead, linger time.Duration) bool {
+	since := now.Sub(f.from)
+	if f.Every > 0 && since >= 0 {
+		since %= f.Every.D()
+		if since+lead >= f.Every.D() && lead > 0 {
+			return true
+		}
+	}
+	return since >= -lead && (f.forever || since < f.For.D()+linger)
+}
+
+// Near reports whether a fault of Config is on, begins within lead or ended less than linger
+// ago, known to the world and to the oracle only.
+func (w *World) Near(i int, lead, linger time.Duration) bool {
+	return w.faults[i].near(w.now, lead, linger)
 }
 
 // each calls fn for the faults of a kind that are active.
@@ -30,8 +46,8 @@ func (w *World) Active() []Fault { return w.on }
 // setActive finds the faults that are on when the clock has moved.
 func (w *World) setActive() {
 	w.on = nil
-	for _, f := range w.faults {
-		if f.active(w.now) {
+	for i := range w.faults {
+		if f := &w.faults[i]; f.active(w.now) {
 			w.on = append(w.on, f.Fault)
 		}
 	}

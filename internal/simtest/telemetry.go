@@ -54,7 +54,10 @@ type FlowView struct {
 func (v View) Rate() float64 { return float64(v.Arrived) / v.End.Sub(v.Start).Seconds() }
 
 // sums collects what the versions of a service answered in all its cells.
-type sums struct{ versions []tally }
+type sums struct {
+	versions []tally
+	replicas [][]replica // of each version, where they are told apart
+}
 
 // add counts a cell, and is what telemetry says of it.
 func (u *sums) add(w *World, s *service, c *cell, out *answered) View {
@@ -69,6 +72,9 @@ func (u *sums) add(w *World, s *service, c *cell, out *answered) View {
 	v.Buckets, v.Flows = histogram(s.bounds, nil), make([]FlowView, 0, len(out.truth.Flows))
 	for i, t := range out.versions {
 		sum := &u.versions[i]
+		if s.apart[i].told {
+			u.divide(w, s, c, i, &t)
+		}
 		sum.total, sum.errors, sum.slow, sum.seconds = sum.total+t.total, sum.errors+t.errors, sum.slow+t.slow, sum.seconds+t.seconds
 		v.Answered, v.Errors, v.Slow = v.Answered+t.total, v.Errors+t.errors, v.Slow+t.slow
 		for b, n := range t.buckets {
@@ -198,6 +204,9 @@ func (u *sums) readings(w *World, s *service, end time.Time, out []assay.Reading
 		errors, latency := r, r
 		errors.Indicator, errors.Good = IndicatorErrors, uint64(t.total-t.errors)
 		latency.Indicator, latency.Good, latency.Buckets = IndicatorLatency, uint64(t.total-t.slow), histogram(s.bounds, t.buckets)
+		if s.apart[i].told {
+			errors.Replicas, latency.Replicas = u.beside(s, i)
+		}
 		out = append(out, errors, latency)
 		out = u.measures(w, s, r, i, out)
 	}
@@ -225,6 +234,7 @@ func (t Told) copied() *Told {
 	}
 	for i := range t.Readings {
 		t.Readings[i].Buckets = slices.Clone(t.Readings[i].Buckets)
+		t.Readings[i].Replicas = cloned(t.Readings[i].Replicas)
 	}
 	return &t
 }
@@ -268,9 +278,19 @@ func (w *World) lose(b *Told, seen time.Time, skew time.Duration, first bool) {
 		r.EventTime, r.Ingested = r.EventTime.Add(-skew), seen
 		r.Total, r.Good, r.Count = part(r.Total, r.Completeness), part(r.Good, r.Completeness), part(r.Count, r.Completeness)
 		r.Sum *= r.Completeness
-		for j := range r.Buckets {
-			r.Buckets[j].Count = part(r.Buckets[j].Count, r.Completeness)
+		thinned(r.Buckets, r.Completeness)
+		for j := range r.Replicas {
+			p := &r.Replicas[j]
+			p.Total, p.Good = part(p.Total, r.Completeness), part(p.Good, r.Completeness)
+			thinned(p.Buckets, r.Completeness)
 		}
+	}
+}
+
+// thinned leaves of a histogram what was captured.
+func thinned(buckets []assay.Bucket, share float64) {
+	for i := range buckets {
+		buckets[i].Count = part(buckets[i].Count, share)
 	}
 }
 
@@ -290,9 +310,7 @@ func (v *View) thin() {
 	for _, n := range []*int{&v.Arrived, &v.Answered, &v.Errors, &v.Slow, &v.Dropped} {
 		*n = int(part(uint64(*n), v.Completeness))
 	}
-	for j := range v.Buckets {
-		v.Buckets[j].Count = part(v.Buckets[j].Count, v.Completeness)
-	}
+	thinned(v.Buckets, v.Completeness)
 	v.Flows = slices.Clone(v.Flows)
 	for j := range v.Flows {
 		f := &v.Flows[j]

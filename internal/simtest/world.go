@@ -21,6 +21,7 @@ type World struct {
 	outcome    *rand.Rand // of answers; what controllers do changes what is drawn
 	executor   *rand.Rand
 	measured   *rand.Rand // of measures: those who have none draw what they always drew
+	beside     *rand.Rand // of replicas: who tells them apart sees what everybody sees
 	pending    []batch    // telemetry under way
 	indicators int        // readings of a tick
 }
@@ -33,6 +34,7 @@ type service struct {
 	bounds []float64  // of the latency histogram, with Within among them
 	within int        // index of Within in bounds
 
+	apart   []apart     // what is told apart of each version's replicas
 	away    [][]float64 // of each version's gauges from their means, in their spreads
 	share   []float64   // of versions, percent
 	region  []float64   // of regions, percent
@@ -91,7 +93,7 @@ func New(c Config) (*World, error) {
 	}
 	w := &World{
 		config: c, tick: c.Tick.D(), now: c.Start, regions: c.Regions, named: map[string]*service{},
-		outcome: stream(c.Seed, "outcome"), executor: stream(c.Seed, "executor"), measured: stream(c.Seed, "measures"),
+		outcome: stream(c.Seed, "outcome"), executor: stream(c.Seed, "executor"), measured: stream(c.Seed, "measures"), beside: stream(c.Seed, "replicas"),
 	}
 	jitter := stream(c.Seed, "faults")
 	for _, f := range c.Faults {
@@ -130,7 +132,7 @@ func (w *World) service(s Service) (*service, error) {
 	if f, ok := w.attack(s.Name); ok {
 		s.Flows = append(s.Flows, Flow{Class: Attacker, Tenant: Attacker, Priority: lowest(s.Flows), Work: fallback(f.Factor, 1)})
 	}
-	live := &service{Service: s, arrive: stream(w.config.Seed, "arrivals of "+s.Name), door: newDoor(s)}
+	live := &service{Service: s, arrive: stream(w.config.Seed, "arrivals of "+s.Name), door: newDoor(s), apart: make([]apart, len(s.Versions))}
 	var err error
 	if live.source, err = newSource(s.Traffic, stream(w.config.Seed, "traffic of "+s.Name), w.config.Start); err != nil {
 		return nil, err
