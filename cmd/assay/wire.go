@@ -30,6 +30,7 @@ import (
 	"assay.dev/assay/enforce/proxy"
 	"assay.dev/assay/halt"
 	"assay.dev/assay/internal/durable"
+	"assay.dev/assay/internal/kube"
 	"assay.dev/assay/inventory"
 	"assay.dev/assay/inventory/kubernetes"
 	"assay.dev/assay/inventory/oci"
@@ -455,7 +456,7 @@ func (a *app) openSender() (notify.Sender, error) {
 
 // openCluster is a cluster as a source of the inventory.
 func openCluster(path, environment, source string) (inventory.Source, error) {
-	access, err := kubernetes.Open(path)
+	access, err := kube.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"assay.dev/assay"
+	"assay.dev/assay/internal/kube"
 	"assay.dev/assay/internal/testenv"
 	"assay.dev/assay/inventory"
 	"assay.dev/assay/inventory/kubernetes"
@@ -75,7 +74,7 @@ func TestARealClusterSaysWhatItsPodsRun(t *testing.T) {
 	pod("waiting", spec, "")
 	pod("done", spec, strings.Replace(running, "Running", "Succeeded", 1)+`}`)
 
-	access, err := kubernetes.Open(api.Config)
+	access, err := kube.Open(api.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +98,11 @@ func TestARealClusterSaysWhatItsPodsRun(t *testing.T) {
 }
 
 // fake is an API server that answers pages of pods.
-func fake(t *testing.T, answer http.HandlerFunc) kubernetes.Access {
+func fake(t *testing.T, answer http.HandlerFunc) kube.Access {
 	t.Helper()
 	s := httptest.NewTLSServer(answer)
 	t.Cleanup(s.Close)
-	return kubernetes.Access{Server: s.URL, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), Token: "secret"}
+	return kube.Access{Server: s.URL, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), Token: "secret"}
 }
 
 func TestAClusterIsReadPageByPageAndWhole(t *testing.T) {
@@ -180,7 +179,7 @@ func TestATokenIsNotShownToWhoeverAnswers(t *testing.T) {
 	redirects := fake(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.Server, http.StatusFound) })
 	unknown := redirects
 	unknown.CA = nil
-	for name, access := range map[string]kubernetes.Access{"a redirect": redirects, "a stranger's certificate": unknown} {
+	for name, access := range map[string]kube.Access{"a redirect": redirects, "a stranger's certificate": unknown} {
 		c, err := kubernetes.New(access, "prod", "x")
 		if err != nil {
 			t.Fatal(err)
@@ -189,7 +188,7 @@ func TestATokenIsNotShownToWhoeverAnswers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := kubernetes.New(kubernetes.Access{Server: "http://127.0.0.1:1"}, "prod", "x"); assay.CodeOf(err) != assay.CodeInvalid {
+	if _, err := kubernetes.New(kube.Access{Server: "http://127.0.0.1:1"}, "prod", "x"); assay.CodeOf(err) != assay.CodeInvalid {
 		t.Errorf("plain HTTP: %v", err)
 	}
 }
@@ -217,51 +216,4 @@ func TestWhatAnImageIsNamedBy(t *testing.T) {
 			t.Errorf("%s: %q, want %q", imageID, got, want)
 		}
 	}
-}
-
-const config = `apiVersion: v1
-kind: Config
-current-context: a
-contexts: [{name: a, context: {cluster: c, user: u}}]
-clusters: [{name: c, cluster: {server: "https://k.example:6443"}}]
-users: [{name: u, user: {tokenFile: token}}]
-`
-
-func TestAKubeconfigSaysHowAClusterIsReached(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "config")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a, err := kubernetes.Open(path)
-	if err != nil || a.Server != "https://k.example:6443" || a.TokenFile != filepath.Join(dir, "token") {
-		t.Errorf("%+v, %v", a, err)
-	}
-	for name, c := range map[string]struct{ text, want string }{
-		"no context": {strings.Replace(config, "current-context: a", "current-context: b", 1), "current-context"},
-		"insecure":   {strings.Replace(config, `6443"`, `6443", insecure-skip-tls-verify: true`, 1), "certificate-authority"},
-		"a program":  {strings.Replace(config, "tokenFile: token", "exec: {command: aws}", 1), "kubectl create token"},
-		"a password": {strings.Replace(config, "tokenFile: token", "username: u, password: p", 1), "kubectl create token"},
-		"no YAML":    {"{", "is no kubeconfig"},
-		"too large":  {strings.Repeat("#", kubernetes.MaxKubeconfig+1), "at most"},
-	} {
-		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := kubernetes.Open(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v; want it to say %q", name, err, c.want)
-		}
-	}
-	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	if _, err := kubernetes.Open(kubernetes.InCluster); assay.CodeOf(err) != assay.CodeInvalid {
-		t.Errorf("outside of a cluster: %v", err)
-	}
-}
-
-func FuzzParseKubeconfig(f *testing.F) {
-	f.Add([]byte(config))
-	f.Add([]byte(`{"current-context":"a","users":[{"user":{"client-key-data":"!"}}]}`))
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		_, _ = kubernetes.ParseKubeconfig(data, "/", func(string) ([]byte, error) { return nil, nil }) // must not panic
-	})
 }

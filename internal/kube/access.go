@@ -1,4 +1,4 @@
-package kubernetes
+package kube
 
 import (
 	"cmp"
@@ -147,7 +147,7 @@ func ParseKubeconfig(data []byte, dir string, read func(path string) ([]byte, er
 			continue
 		}
 		if c.Cluster.Insecure {
-			return Access{}, &assay.Error{Code: assay.CodeDenied, Field: "insecure-skip-tls-verify", Msg: "is set for cluster " + clip(cluster) + "; a token is not shown to whoever answers", Hint: "give its certificate-authority"}
+			return Access{}, &assay.Error{Code: assay.CodeDenied, Field: "insecure-skip-tls-verify", Msg: "is set for cluster " + quoted(cluster) + "; a token is not shown to whoever answers", Hint: "give its certificate-authority"}
 		}
 		a.Server = c.Cluster.Server
 		if a.CA, err = either(c.Cluster.CAData, c.Cluster.CA); err != nil {
@@ -159,7 +159,7 @@ func ParseKubeconfig(data []byte, dir string, read func(path string) ([]byte, er
 			continue
 		}
 		if len(u.User.Exec) > 0 || len(u.User.Provider) > 0 || u.User.Username != "" {
-			return Access{}, &assay.Error{Code: assay.CodeInvalid, Field: "users", Msg: "user " + clip(user) + " logs in with a program or a password, which is not done here", Hint: "make a token for a service account: kubectl create token NAME, and give it as tokenFile"}
+			return Access{}, &assay.Error{Code: assay.CodeInvalid, Field: "users", Msg: "user " + quoted(user) + " logs in with a program or a password, which is not done here", Hint: "make a token for a service account: kubectl create token NAME, and give it as tokenFile"}
 		}
 		a.Token, a.TokenFile = u.User.Token, at(u.User.TokenFile)
 		if a.Cert, err = either(u.User.CertData, u.User.Cert); err != nil {
