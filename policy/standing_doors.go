@@ -56,7 +56,7 @@ func (s Strategy) Lint(known []string) (out []error) {
 	for _, l := range s.Spec.Moves() {
 		name := s.Spec.Door(l)
 		if name == ProxyDoor && !slices.Contains(proxied, l) {
-			say([]string{"spec", "levers"}, "name a webhook that moves it, see docs/doors.md, or set level: propose", "name no door for %s, and the proxy has none: this strategy will only propose", l)
+			say([]string{"spec", "levers"}, "name a door that moves it, see docs/doors.md, or set level: propose", "name no door for %s, and the proxy has none: this strategy will only propose", l)
 		}
 	}
 	for i, x := range s.Spec.Levers {

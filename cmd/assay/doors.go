@@ -31,17 +31,37 @@ type doorsFile struct {
 	Spec       []doorSpec `json:"spec"`
 }
 
-// doorSpec is one receiver.
+// doorSpec is one receiver, or a cluster.
 type doorSpec struct {
-	Name      string        `json:"name"`
-	URL       string        `json:"url"`
-	TokenFile string        `json:"tokenFile,omitempty"`
-	CAFile    string        `json:"caFile,omitempty"`
-	Levers    []assay.Lever `json:"levers"`
-	Services  []string      `json:"services,omitempty"`
-	Timeout   string        `json:"timeout,omitempty"`
-	Class     act.Class     `json:"class,omitempty"`
-	Insecure  bool          `json:"insecure,omitempty"`
+	Name       string        `json:"name"`
+	Kubernetes *clusterSpec  `json:"kubernetes,omitempty"`
+	URL        string        `json:"url,omitempty"`
+	TokenFile  string        `json:"tokenFile,omitempty"`
+	CAFile     string        `json:"caFile,omitempty"`
+	Levers     []assay.Lever `json:"levers,omitempty"`
+	Services   []string      `json:"services,omitempty"`
+	Timeout    string        `json:"timeout,omitempty"`
+	Class      act.Class     `json:"class,omitempty"`
+	Insecure   bool          `json:"insecure,omitempty"`
+}
+
+// foreign is a field of receivers that a door of a cluster has, "" if it has none.
+func (s doorSpec) foreign() string {
+	if s.Kubernetes == nil {
+		return ""
+	}
+	for _, f := range []struct {
+		name string
+		is   bool
+	}{
+		{"url", s.URL != ""}, {"tokenFile", s.TokenFile != ""}, {"caFile", s.CAFile != ""}, {"levers", len(s.Levers) > 0},
+		{"services", len(s.Services) > 0}, {"class", s.Class != ""}, {"insecure", s.Insecure},
+	} {
+		if f.is {
+			return f.name
+		}
+	}
+	return ""
 }
 
 var doorName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -91,12 +111,18 @@ func parseDoors(data []byte) ([]doorSpec, error) {
 			return nil, d.Errorf(at("name"), "%q is not 1 to 63 lower-case letters, digits and dashes, and not %s", s.Name, policy.ProxyDoor)
 		case slices.ContainsFunc(f.Spec[:i], func(o doorSpec) bool { return o.Name == s.Name }):
 			return nil, d.Errorf(at("name"), "%q is already the name of another door", s.Name)
-		case len(s.Levers) == 0:
+		case s.foreign() != "":
+			return nil, d.Errorf(at(s.foreign()), "is a receiver's: what a cluster is asked stands under kubernetes, in moves")
+		case s.Kubernetes == nil && len(s.Levers) == 0:
 			return nil, d.Errorf(at("levers"), "is empty: name the levers that it may be asked about")
 		case slices.Contains(s.Levers, assay.LeverShare):
 			return nil, d.Errorf(at("levers"), "name %s, which rollouts move, through the enforcer", assay.LeverShare)
 		case s.Timeout != "" && (err != nil || timeout <= 0):
 			return nil, d.Errorf(at("timeout"), "%q is not a positive time such as 5s", s.Timeout)
+		case s.Kubernetes != nil:
+			if path, err := s.Kubernetes.Check(); err != nil {
+				return nil, d.Errorf(append(at("kubernetes"), path...), "%v", err)
+			}
 		}
 	}
 	return f.Spec, nil

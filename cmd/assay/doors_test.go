@@ -210,22 +210,50 @@ func TestAnOverloadIsThrottledAtTheDoorAndGivenBack(t *testing.T) {
 func TestAFileOfDoorsIsReadStrictly(t *testing.T) {
 	const head = "apiVersion: assay.dev/v1alpha1\nkind: Doors\nspec:\n"
 	good := head + "  - {name: platform, url: 'https://platform.internal/levers', levers: [replicas], timeout: 3s}\n"
-	list, err := parseDoors([]byte(good))
-	if err != nil || len(list) != 1 || list[0].Name != "platform" {
+	const cluster = head + `  - name: cluster
+    kubernetes:
+      config: in-cluster
+      namespace: shop
+      moves:
+        - {service: shop, lever: replicas, deployment: shop, most: 9}
+`
+	list, err := parseDoors([]byte(good + strings.TrimPrefix(cluster, head)))
+	if err != nil || len(list) != 2 || list[0].Name != "platform" || list[1].Kubernetes.Moves[0].Deployment != "shop" {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	for text, want := range map[string]string{
 		"kind: Doors\n": "apiVersion",
-		strings.Replace(good, "platform,", "proxy,", 1):           "and not proxy",
-		strings.Replace(good, "[replicas]", "[]", 1):              "name the levers",
-		strings.Replace(good, "[replicas]", "[share]", 1):         "rollouts move",
-		strings.Replace(good, "3s", "soon", 1):                    "positive time",
-		strings.Replace(good, "timeout", "timeuot", 1):            "timeuot",
-		good + strings.TrimPrefix(good, head):                     "another door",
-		head + strings.Repeat("  - {name: a, url: b}\n", 33) + "": "limit is 32",
+		strings.Replace(good, "platform,", "proxy,", 1):                             "and not proxy",
+		strings.Replace(good, "[replicas]", "[]", 1):                                "name the levers",
+		strings.Replace(good, "[replicas]", "[share]", 1):                           "rollouts move",
+		strings.Replace(good, "3s", "soon", 1):                                      "positive time",
+		strings.Replace(good, "timeout", "timeuot", 1):                              "timeuot",
+		good + strings.TrimPrefix(good, head):                                       "another door",
+		head + strings.Repeat("  - {name: a, url: b}\n", 33) + "":                   "limit is 32",
+		strings.Replace(cluster, "most: 9", "most: 0", 1):                           "spec[0].kubernetes.moves[0].most is 0 with least 0",
+		strings.Replace(cluster, "deployment: shop, ", "", 1):                       "spec[0].kubernetes.moves[0] names not one object",
+		strings.Replace(cluster, "deployment: shop", "job: a", 1):                   "a job is stopped and let run by class-admission",
+		strings.Replace(cluster, "in-cluster", "''", 1):                             "name a kubeconfig file",
+		strings.Replace(cluster, "    kubernetes", "    url: x\n    kubernetes", 1): "spec[0].url is a receiver's",
 	} {
 		if _, err := parseDoors([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q for\n%s", err, want, text)
+		}
+	}
+}
+
+func TestTheDoorsOfTheExamplesAreRead(t *testing.T) {
+	paths, err := filepath.Glob("../../examples/doors/*.yaml")
+	if err != nil || len(paths) < 2 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, err := parseDoors(data); err != nil || len(list) == 0 {
+			t.Errorf("%s: %+v, %v", path, list, err)
 		}
 	}
 }

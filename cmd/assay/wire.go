@@ -20,6 +20,7 @@ import (
 
 	"assay.dev/assay"
 	"assay.dev/assay/act"
+	actkubernetes "assay.dev/assay/act/kubernetes"
 	actproxy "assay.dev/assay/act/proxy"
 	actwebhook "assay.dev/assay/act/webhook"
 	"assay.dev/assay/attest"
@@ -482,8 +483,14 @@ func (a *app) openEnforcer() (*enforcer, error) {
 	return &enforcer{c, c, c, c}, nil
 }
 
-// newDoor is a door that a receiver keeps.
+// clusterSpec is a door of workloads in a cluster, as a file of doors has it.
+type clusterSpec = actkubernetes.Declared
+
+// newDoor is a door of a cluster, or one that a receiver keeps.
 func (a *app) newDoor(s doorSpec, roots *x509.CertPool, timeout time.Duration) (act.Actuator, error) {
+	if s.Kubernetes != nil {
+		return actkubernetes.Open(*s.Kubernetes, timeout)
+	}
 	return actwebhook.New(actwebhook.Options{
 		URL: s.URL, Token: a.secret(s.TokenFile), Roots: roots, Insecure: s.Insecure, Timeout: timeout, Levers: s.Levers, Services: s.Services, Class: s.Class,
 	})
