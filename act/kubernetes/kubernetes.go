@@ -139,7 +139,7 @@ func (c *Client) allowed(ctx context.Context, m Move, o object, value float64) e
 
 // unscaled refuses to move what an autoscaler of the cluster moves back.
 func (c *Client) unscaled(ctx context.Context, m Move) error {
-	data, err := c.ask(ctx, http.MethodGet, c.path(Autoscaler, "")+"?limit=500", nil, "autoscalers")
+	data, err := c.ask(ctx, http.MethodGet, c.path(Autoscaler, ""), nil, "autoscalers")
 	if err != nil {
 		return err
 	}
