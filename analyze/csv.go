@@ -3,6 +3,7 @@ package analyze
 import (
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -60,7 +61,11 @@ func openTable(r io.Reader, source string, columns ...string) (*table, error) {
 	for _, c := range columns {
 		at := slices.IndexFunc(header, func(h string) bool { return strings.EqualFold(strings.TrimSpace(h), c) })
 		if at < 0 {
-			return nil, t.fail(1, 0, assay.CodeInvalid, "there is no column "+strconv.Quote(c)+"; the first line must be "+strings.Join(columns, ","))
+			text := "there is no column " + strconv.Quote(c) + "; the first line must be " + strings.Join(columns, ",")
+			if len(header) == 1 && strings.ContainsAny(header[0], ";\t|") {
+				text += ", with commas between columns"
+			}
+			return nil, t.fail(1, 0, assay.CodeInvalid, text)
 		}
 		t.index = append(t.index, at)
 	}
@@ -131,6 +136,14 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// inTime is what a cell that is no time has to be.
+func (t *table) inTime(i int) error {
+	if n, err := strconv.ParseFloat(t.cell(i), 64); err == nil && math.Abs(n) >= 1e11 {
+		return t.bad(i, "a time in seconds since 1970; divide milliseconds by 1000")
+	}
+	return t.bad(i, "a time; write 2026-11-22T14:00:00Z, 2026-11-22 14:00:00 or seconds since 1970")
+}
+
 // stamps are how times are written, beside seconds since 1970.
 var stamps = []string{time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"}
 
@@ -159,6 +172,7 @@ func ReadSeries(r io.Reader, source string, zone *time.Location) ([]Point, error
 		return nil, err
 	}
 	var out []Point
+	var lines []int
 	for {
 		more, err := t.next()
 		if err != nil {
@@ -174,7 +188,7 @@ func ReadSeries(r io.Reader, source string, zone *time.Location) ([]Point, error
 		p := Point{Value: math.NaN()}
 		var ok bool
 		if p.Time, ok = parseTime(t.cell(0), zone); !ok {
-			return nil, t.bad(0, "a time; write 2026-11-22T14:00:00Z, 2026-11-22 14:00:00 or seconds since 1970")
+			return nil, t.inTime(0)
 		}
 		switch strings.ToLower(t.cell(1)) {
 		case "", "nan", "null":
@@ -185,15 +199,29 @@ func ReadSeries(r io.Reader, source string, zone *time.Location) ([]Point, error
 			}
 			p.Value = v
 		}
-		out = append(out, p)
+		out, lines = append(out, p), append(lines, line)
 	}
 	if len(out) == 0 {
 		return nil, t.fail(2, 0, assay.CodeInvalid, "there is no row below the header")
 	}
 	if out[0].Time.After(out[len(out)-1].Time) {
 		slices.Reverse(out)
+		slices.Reverse(lines)
 	}
-	return out, nil
+	return out, t.sorted(out, lines)
+}
+
+// toldTwice is the hour that clocks tell twice in autumn: times without a zone go back by it.
+const toldTwice = time.Hour
+
+// sorted refuses rows that lie elsewhere in time than in the file.
+func (t *table) sorted(points []Point, lines []int) error {
+	for i, p := range points[1:] {
+		if back := points[i].Time.Sub(p.Time); back > toldTwice {
+			return t.fail(lines[i+1], 0, assay.CodeInvalid, fmt.Sprintf("the row is %s earlier than line %d; sort the file by time", back, lines[i]))
+		}
+	}
+	return nil
 }
 
 // ReadCounts reads a CSV file with the columns time, arm, requests and errors; or with work
@@ -223,7 +251,7 @@ func ReadCounts(r io.Reader, source string, work bool) ([]Count, error) {
 		c := Count{Arm: strings.ToLower(t.cell(1))}
 		var ok bool
 		if c.Time, ok = parseTime(t.cell(0), time.UTC); !ok {
-			return nil, t.bad(0, "a time; write 2026-11-22T14:00:00Z, 2026-11-22 14:00:00 or seconds since 1970")
+			return nil, t.inTime(0)
 		}
 		if c.Arm == "baseline" || c.Arm == "stable" {
 			c.Arm = ArmControl

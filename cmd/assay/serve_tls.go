@@ -44,6 +44,10 @@ func (f tlsFlags) config(a *app) (*tls.Config, error) {
 // watchCertificate serves a certificate that may be replaced while the server runs.
 func (a *app) watchCertificate(files certs.Files) (*tls.Config, error) {
 	watched, err := certs.Watch(files, certificateEvery, time.Now, func(err error) {
+		if assay.CodeOf(err) == assay.CodeUnverified {
+			a.log.Error("the certificate is no longer valid", "error", err)
+			return
+		}
 		a.log.Error("certificate refused; the old one stays in use", "error", err)
 	})
 	if err != nil {

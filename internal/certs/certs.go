@@ -169,6 +169,7 @@ type Watched struct {
 
 	mu     sync.Mutex
 	pair   *tls.Certificate
+	ended  bool     // it was said that pair has ended
 	seen   [2]stamp // of the files that pair, or a pair that was refused, came from
 	looked time.Time
 }
@@ -181,14 +182,27 @@ type stamp struct {
 
 // Watch loads the files and returns what serves them. It looks at them again at a
 // handshake, at most once in every; files that make no pair are told to failed,
-// which may be nil, and the last good pair stays.
+// which may be nil, and the last good pair stays. A certificate that has ended is served,
+// for there is no other, and told to failed once, with assay.CodeUnverified.
 func Watch(files Files, every time.Duration, now func() time.Time, failed func(error)) (*Watched, error) {
 	w := &Watched{files: files, every: every, now: now, failed: failed}
 	if err := w.load(); err != nil {
 		return nil, err
 	}
 	w.looked = now()
+	w.tellEnded()
 	return w, nil
+}
+
+// tellEnded says once that clients refuse what is served.
+func (w *Watched) tellEnded() {
+	if w.ended || w.failed == nil || !w.now().After(w.pair.Leaf.NotAfter) {
+		return
+	}
+	w.ended = true
+	e := assay.Errorf(assay.CodeUnverified, "has ended on %s, and clients refuse it", w.pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	e.Hint = "replace it with its key; the new pair is taken over while the server runs"
+	w.failed(e.In(w.files.Cert))
 }
 
 // Get is a tls.Config's GetCertificate.
@@ -200,6 +214,7 @@ func (w *Watched) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if err := w.load(); err != nil && w.failed != nil {
 			w.failed(err)
 		}
+		w.tellEnded()
 	}
 	return w.pair, nil
 }
@@ -224,7 +239,7 @@ func (w *Watched) load() error {
 		w.seen = [2]stamp{}
 		return assay.Errorf(assay.CodeInvalid, "is no certificate with its key: %w", err).In(w.files.Cert)
 	}
-	w.pair = &pair
+	w.pair, w.ended = &pair, false
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,35 @@ func TestAWatchedCertificateFollowsItsFilesAndKeepsTheLastGoodPair(t *testing.T)
 	now = now.Add(time.Second)
 	if serial() != second || len(failed) != 1 {
 		t.Errorf("failures %v; want none after the repair", failed)
+	}
+}
+
+func TestACertificateThatHasEndedIsServedAndSaidOnce(t *testing.T) {
+	files := make2(t, t.TempDir())
+	now := time.Now()
+	var failed []error
+	watch := func() *certs.Watched {
+		w, err := certs.Watch(files, time.Second, func() time.Time { return now }, func(err error) { failed = append(failed, err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	w := watch()
+	pair, err := w.Get(nil)
+	if err != nil || len(failed) != 0 {
+		t.Fatal(err, failed)
+	}
+	now = pair.Leaf.NotAfter.Add(time.Second) // while the server runs
+	for range 3 {
+		if got, err := w.Get(nil); err != nil || got != pair {
+			t.Errorf("%v, %v: another than the only pair that there is", got, err)
+		}
+		now = now.Add(time.Minute)
+	}
+	watch() // or before it was started
+	if len(failed) != 2 || assay.CodeOf(failed[0]) != assay.CodeUnverified || failed[0].Error() != failed[1].Error() || !strings.Contains(failed[0].Error(), "has ended on "+pair.Leaf.NotAfter.UTC().Format(time.RFC3339)) {
+		t.Errorf("told %v", failed)
 	}
 }
 
